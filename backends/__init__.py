@@ -1,0 +1,1 @@
+"""The engines: one adapter per training library, plus the torch code they share (``backends.common``)."""

@@ -1,0 +1,1 @@
+"""Torch code that every engine shares: decoder, evaluator, embedded models, embeddings."""

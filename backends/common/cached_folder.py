@@ -1,0 +1,37 @@
+"""Build a folder once: named by the hash of what determines it, complete or not there, safe between processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+
+def cached_folder(cache_dir: Path, label: str, identity: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+    """``cache_dir/label-<hash of identity>``, made by ``build(folder)`` unless it is there.
+
+    ``build`` works in a folder beside it that is renamed when it is complete, so a crash leaves nothing that counts; other
+    processes wait at a lock and then find it.
+    """
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    final = cache_dir / f"{label}-{digest}"
+    if final.is_dir():
+        return final
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{final}.lock"):
+        if final.is_dir():
+            return final
+        partial = final.with_name(f"{final.name}.partial")  # under the lock, so one found here is of a process that died
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            build(partial)
+            partial.replace(final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return final

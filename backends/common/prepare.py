@@ -1,0 +1,189 @@
+"""What the runs of a combination share: starting model, pool embeddings, trained predictor. Built once, cached by content.
+
+One-off costs are recorded when an artifact is built and reported as they were paid, also when it is found in the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from backends.common.cached_folder import cached_folder
+from backends.common.completion import decode_text
+from backends.common.decoder import Decoder
+from backends.common.embeddings import embed_prompts
+from backends.common.model_loading import load_model
+from backends.common.prompts import encode_prompts
+from backends.common.tiny_models import METADATA, build_siblings, build_tiny_model, is_embedded, model_metadata
+from harness.backend import OneOff, Progress
+from harness.errors import UserError
+from harness.registry import load_task, strategy_entry
+from harness.reward.service import RewardService
+from harness.spec import RunSpec
+from harness.task import TaskData
+from harness.types import FloatArray, Question
+
+#: Rollouts per adapter question and sibling model behind the predictor's training targets.
+ADAPTER_ROLLOUTS = 8
+#: The embedded models learn from answers only, so at prompt positions their last hidden states hold little: a linear probe
+#: predicts pass rates with Pearson .37 from those, with .61 from the states that enter the first layer. Models from
+#: elsewhere are embedded as in the paper, by their last hidden states.
+EMBEDDED_LAYER = 0
+#: Reference questions per training batch of the predictor; the runs roll out far fewer than the paper's 256.
+TRAINING_REFERENCES = 64
+_FACTS = "halfway.one-off.json"
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Artifacts of one combination. model: a folder or hub id that transformers loads. embeddings: (pool, width) or None."""
+
+    task: TaskData
+    model: str
+    embeddings: FloatArray | None = None
+    predictor: str | None = None
+    one_off: list[OneOff] = field(default_factory=list)
+
+
+def build_task(spec: RunSpec) -> TaskData:
+    """The task of a run, from its registered builder."""
+    task: TaskData = load_task(spec.combination.task.name)(spec.combination.task.config).build()
+    return task
+
+
+def prepare(spec: RunSpec, cache: Path, progress: Progress) -> Prepared:
+    """Everything a run needs before it starts. Raises UserError for what cannot be built or found."""
+    torch.set_num_threads(spec.execution.threads)
+    task = build_task(spec)
+    name = spec.combination.model.name
+    if not is_embedded(name):
+        prepared = Prepared(task, name)
+    else:
+        folder = build_tiny_model(name, task, 0, cache / "models", progress)
+        facts = model_metadata(folder)
+        detail = {"model": name, "parameters": facts["parameters"], "warm_up_steps": facts["steps"]}
+        prepared = Prepared(task, str(folder), one_off=[OneOff("model warm-up", facts["seconds"], detail)])
+    plugins = [spec.strategy.plugin] if spec.strategy.plugin else []
+    requires = strategy_entry(spec.strategy.name, plugins).requires
+    if "embed" in requires:
+        _add_embeddings(prepared, spec, cache, progress)
+    if "predictor" in requires and not spec.strategy.config.get("predictor"):
+        _add_predictor(prepared, spec, cache, progress)
+    return prepared
+
+
+def _add_embeddings(prepared: Prepared, spec: RunSpec, cache: Path, progress: Progress) -> None:
+    pool = prepared.task.split("train")
+    identity = {"model": model_identity(prepared.model, spec.combination.model.revision), "pool": prepared.task.split_hash("train"), "layer": _layer(spec)}
+
+    def build(folder: Path) -> None:
+        started = time.perf_counter()
+        progress("embedding the pool", 0, len(pool))
+        np.save(folder / "embeddings.npy", _embed(prepared, spec, pool))
+        _save_facts(folder, "pool embeddings", started, {"questions": len(pool)})
+
+    folder = cached_folder(cache / "embeddings", "policy", identity, build)
+    prepared.embeddings = np.load(folder / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+    prepared.one_off.append(_load_facts(folder))
+
+
+def _add_predictor(prepared: Prepared, spec: RunSpec, cache: Path, progress: Progress) -> None:
+    """Train the adapter on rollouts of models disjoint from the policy, on questions disjoint from pool and evaluation."""
+    name = spec.combination.model.name
+    if not is_embedded(name):
+        raise UserError(
+            f"strategy {spec.strategy.name!r} needs a trained predictor for model {name!r}: make one with `halfway predictor train` "
+            "and name its folder in the strategy's setting predictor"
+        )
+    algorithm, task = spec.algorithm, prepared.task
+    questions = task.split("adapter")
+    embedder = f"policy:{model_identity(prepared.model, None)}:layer{_layer(spec)}"
+    identity = {
+        "embedder": embedder,
+        "questions": task.split_hash("adapter"),
+        "rollouts": ADAPTER_ROLLOUTS,
+        "sampling": [algorithm.temperature, algorithm.top_p, algorithm.max_completion_tokens],
+        "version": 1,
+    }
+
+    def build(folder: Path) -> None:
+        from harness.predictor.training import TrainingSettings, train_predictor
+
+        started = time.perf_counter()
+        siblings = build_siblings(name, task, 0, cache / "models", progress)
+        columns = []
+        for i, sibling in enumerate(siblings):
+            progress("rolling out sibling models", i, len(siblings))
+            columns.append(_pass_rates(str(sibling), spec, task, questions))
+        embeddings = _embed(prepared, spec, questions)
+        train_predictor(
+            embeddings,
+            np.stack(columns, axis=1),
+            embedder=embedder,
+            out=folder / "predictor",
+            seed=0,
+            settings=TrainingSettings(references=min(TRAINING_REFERENCES, len(questions) // 2)),
+            progress=lambda done, total: progress("training the predictor", done, total),
+        )
+        detail = {"sibling_models": len(siblings), "rollouts": len(siblings) * len(questions) * ADAPTER_ROLLOUTS}
+        _save_facts(folder, "predictor training", started, detail)
+
+    folder = cached_folder(cache / "predictors", "attention", identity, build)
+    prepared.predictor = str(folder / "predictor")
+    prepared.one_off.append(_load_facts(folder))
+
+
+def model_identity(model: str, revision: str | None) -> str:
+    """What determines a model's weights: the recipe's hash for one built here, name and revision for one loaded."""
+    if not (Path(model) / METADATA).exists():
+        return f"{model}@{revision or 'main'}"
+    recipe = json.dumps(model_metadata(Path(model))["identity"], sort_keys=True)
+    return f"{Path(model).name}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
+
+
+def _layer(spec: RunSpec) -> int:
+    return EMBEDDED_LAYER if is_embedded(spec.combination.model.name) else -1
+
+
+def _embed(prepared: Prepared, spec: RunSpec, questions: Sequence[Question]) -> FloatArray:
+    loaded = load_model(prepared.model, revision=spec.combination.model.revision)
+    embedded: FloatArray = embed_prompts(loaded.model, encode_prompts(loaded.tokenizer, prepared.task, questions), layer=_layer(spec))
+    return embedded
+
+
+def _pass_rates(model_path: str, spec: RunSpec, task: TaskData, questions: Sequence[Question]) -> FloatArray:
+    """Pass rate of every question under one model, shape (n,)."""
+    loaded, algorithm = load_model(model_path), spec.algorithm
+    groups = Decoder(loaded.model, loaded.eos_ids, loaded.pad_id, max_rows=4096).generate(
+        encode_prompts(loaded.tokenizer, task, questions),
+        ADAPTER_ROLLOUTS,
+        max_new_tokens=algorithm.max_completion_tokens,
+        temperature=algorithm.temperature,
+        top_p=algorithm.top_p,
+        generator=torch.Generator().manual_seed(0),
+    )
+    answers = [
+        (decode_text(loaded.tokenizer, completion.token_ids), question.answer, task.scoring_metadata(question))
+        for question, group in zip(questions, groups, strict=True)
+        for completion in group
+    ]
+    with RewardService(task.reward, workers=1) as scorer:
+        rewards = np.asarray(scorer.score(answers), dtype=np.float64)
+    return rewards.reshape(len(questions), -1).mean(axis=1)
+
+
+def _save_facts(folder: Path, name: str, started: float, detail: dict[str, Any]) -> None:
+    facts = {"name": name, "seconds": time.perf_counter() - started, "detail": detail}
+    (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _load_facts(folder: Path) -> OneOff:
+    return OneOff(**json.loads((folder / _FACTS).read_text(encoding="utf-8")))

@@ -1,0 +1,1 @@
+"""The TRL engine: Halfway's seams on the real ``GRPOTrainer``."""

@@ -1,0 +1,79 @@
+"""A run spec in TRL's words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trl import GRPOConfig
+
+from harness.errors import UserError
+from harness.spec import RunSpec
+
+_LOSS_TYPES = {"token-mean": "dapo", "sequence-mean": "grpo", "dr-grpo": "dr_grpo"}
+_SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+
+
+def rows_per_update(spec: RunSpec, world: int) -> int:
+    """Rollouts of one optimizer step on one rank. Raises UserError where the batch cannot be split so."""
+    algorithm = spec.algorithm
+    if algorithm.groups_per_step % world:
+        raise UserError(
+            f"groups_per_step = {algorithm.groups_per_step} cannot be spread over {world} processes in whole groups; use a multiple of {world}"
+        )
+    local = algorithm.groups_per_step // world * algorithm.group_size
+    if local % algorithm.updates_per_batch:
+        raise UserError(
+            f"{local} rollouts per process cannot be split into updates_per_batch = {algorithm.updates_per_batch}; use a divisor of {local}"
+        )
+    return local // algorithm.updates_per_batch
+
+
+def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOConfig:
+    """``GRPOConfig`` for one run. One Halfway training step is one generation batch, ``updates_per_batch`` optimizer steps."""
+    algorithm, execution = spec.algorithm, spec.execution
+    rows = rows_per_update(spec, world)
+    micro = min(execution.micro_batch_rollouts or rows, rows)
+    if rows % micro:
+        raise UserError(f"micro_batch_rollouts = {micro} does not divide the {rows} rollouts of an update; use a divisor")
+    accumulation = rows // micro
+    vllm: dict[str, Any] = {}
+    if execution.generation.startswith("vllm"):
+        vllm = {"use_vllm": True, "vllm_mode": execution.generation.removeprefix("vllm-")}
+    return GRPOConfig(
+        output_dir=str(output),
+        seed=spec.seed,
+        use_cpu=use_cpu,
+        bf16=algorithm.precision == "bfloat16",
+        fp16=algorithm.precision == "float16",
+        max_steps=algorithm.max_steps * algorithm.updates_per_batch,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=accumulation,
+        steps_per_generation=accumulation * algorithm.updates_per_batch,
+        num_generations=algorithm.group_size,
+        max_completion_length=algorithm.max_completion_tokens,
+        temperature=algorithm.temperature,
+        top_p=algorithm.top_p,
+        learning_rate=algorithm.learning_rate,
+        lr_scheduler_type=_SCHEDULES[algorithm.lr_schedule],
+        warmup_steps=algorithm.warmup_steps * algorithm.updates_per_batch,
+        adam_beta1=algorithm.adam_beta1,
+        adam_beta2=algorithm.adam_beta2,
+        weight_decay=algorithm.weight_decay,
+        max_grad_norm=algorithm.max_grad_norm,
+        epsilon=algorithm.clip_epsilon,
+        epsilon_high=algorithm.clip_epsilon_high,
+        beta=algorithm.kl_coefficient,
+        scale_rewards="group" if algorithm.advantage_normalization == "std" else "none",
+        loss_type=_LOSS_TYPES[algorithm.loss_aggregation],
+        shuffle_dataset=False,  # the dataset is in the run's own order already (harness.strategies.uniform.pool_order)
+        gradient_checkpointing=not use_cpu,
+        save_strategy="steps",
+        save_steps=execution.checkpoint_every_steps * algorithm.updates_per_batch,
+        save_total_limit=None,  # old checkpoints go when the new one is complete (harness.checkpoint.prune), not before
+        logging_steps=algorithm.updates_per_batch,
+        report_to=list(execution.trackers),
+        disable_tqdm=True,
+        log_level="error",
+        **vllm,
+    )

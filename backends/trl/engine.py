@@ -1,0 +1,288 @@
+"""Rollouts through TRL: own decoder for small models, or TRL's own generation (``generate``, vLLM) for the rest.
+
+With several processes (Accelerate), rank 0 holds the strategy and the ledger and the others follow: every decode is split
+over the ranks by whole questions, scored groups are handed out in whole groups, so no group ever straddles two ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from backends.common.completion import Completion, decode_text
+from backends.common.prompts import encode_prompts
+from harness.clock import Clock
+from harness.driver import RolloutPhase
+from harness.errors import RunFailed, UserError
+from harness.spec import RunSpec
+from harness.task import TaskData
+from harness.types import FloatArray, IntArray, PromptGroup, Question, Rollout
+
+if TYPE_CHECKING:
+    from backends.trl.trainer import HalfwayGRPOTrainer
+    from harness.reward.service import RewardService
+
+
+class TrlEngine:
+    """Implements :class:`harness.driver.RolloutEngine` on a ``GRPOTrainer``; ``attach`` it before use."""
+
+    def __init__(
+        self, spec: RunSpec, task: TaskData, tokenizer: Any, scorer: RewardService | None, clock: Clock, embeddings: FloatArray | None
+    ) -> None:
+        self.spec, self.task, self.tokenizer, self.scorer, self.clock = spec, task, tokenizer, scorer, clock
+        self.questions: tuple[Question, ...] = task.split("train")
+        self._embeddings = embeddings
+        self.token_ids = encode_prompts(tokenizer, task, self.questions)
+        _check_lengths(self.questions, self.token_ids, spec.algorithm.max_prompt_tokens)
+        self.policy_version = 0
+        self.needs_log_probs = False
+        self.forward_tokens = 0
+        self.generated_tokens = 0
+
+    def attach(self, trainer: HalfwayGRPOTrainer) -> None:
+        self.trainer = trainer
+        self.accelerator = trainer.accelerator
+        self._decoder: Any = None
+        if self.spec.execution.generation == "decoder":
+            from backends.common.decoder import Decoder
+
+            model = self.accelerator.unwrap_model(trainer.model)
+            self._decoder = Decoder(model, trainer.eos_token_ids, self.tokenizer.pad_token_id)
+
+    # -- harness.driver.RolloutEngine -------------------------------------------------------------------------------
+
+    def rollout(
+        self, question_ids: IntArray, rollouts_per_question: int, phase: RolloutPhase, stream: Sequence[int]
+    ) -> list[PromptGroup]:
+        ids = [int(i) for i in question_ids]
+        algorithm = self.spec.algorithm
+        with self.clock.phase(phase):
+            completions = self.decode(
+                [self.token_ids[i] for i in ids],
+                rollouts_per_question,
+                max_new_tokens=algorithm.max_completion_tokens,
+                temperature=algorithm.temperature,
+                top_p=algorithm.top_p,
+                generator=stream_generator(stream),
+            )
+            texts = self._texts(completions)
+        with self.clock.phase("reward" if phase == "rollout" else phase):
+            rewards = self._rewards(ids, texts)
+            return [
+                self._group(i, done, text, reward) for i, done, text, reward in zip(ids, completions, texts, rewards, strict=True)
+            ]
+
+    def embed(self, question_ids: IntArray) -> FloatArray:
+        if self._embeddings is None:
+            raise RuntimeError("this run was prepared without embeddings; the strategy must declare requires = {'embed'}")
+        return self._embeddings[question_ids]
+
+    # -- decoding over all ranks --------------------------------------------------------------------------------------
+
+    def decode(
+        self,
+        prompts: Sequence[Sequence[int]],
+        rollouts_per_prompt: int | Sequence[int],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        generator: torch.Generator,
+    ) -> list[list[Completion]]:
+        """:class:`backends.common.completion.Decode` over all ranks; called on rank 0, followers come through ``follow``."""
+        if not isinstance(rollouts_per_prompt, int):
+            raise ValueError("the TRL backend rolls out the same number of completions for every prompt of a call")
+        order = {
+            "prompts": [list(p) for p in prompts],
+            "n": rollouts_per_prompt,
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "seed": generator.initial_seed(),
+            "log_probs": self.needs_log_probs,
+        }
+        if self.accelerator.num_processes > 1:
+            _broadcast(("decode", order))
+        done = self._decode_share(order)
+        self.generated_tokens += sum(len(c.token_ids) for group in done for c in group)
+        return done
+
+    def follow(self) -> Any:
+        """On ranks other than 0: take part in every decode until rank 0 says what the step ends with."""
+        while True:
+            kind, payload = _broadcast(None)
+            if kind == "decode":
+                self._decode_share(payload)
+            elif kind == "abort":
+                raise RunFailed("rank-0", f"rank 0 stopped: {payload}")
+            else:
+                return payload
+
+    def release(self, payload: Any = None) -> None:
+        """On rank 0: end the followers' ``follow`` with a payload."""
+        if self.accelerator.num_processes > 1:
+            _broadcast(("go", payload))
+
+    def abort(self, reason: str) -> None:
+        if self.accelerator.num_processes > 1:
+            _broadcast(("abort", reason))
+
+    def hand_out(self, groups: list[PromptGroup] | None) -> list[PromptGroup]:
+        """This rank's share of whole groups; rank 0 passes all of them, the others None."""
+        world = self.accelerator.num_processes
+        if world == 1:
+            assert groups is not None
+            return groups
+        # Strided, so that fresh and replayed groups, which come in two runs, are spread evenly over the ranks.
+        shares: list[Any] | None = [groups[r::world] for r in range(world)] if groups is not None else None
+        received: list[Any] = [None]
+        torch.distributed.scatter_object_list(received, shares, src=0)
+        return list(received[0])
+
+    def _decode_share(self, order: dict[str, Any]) -> list[list[Completion]]:
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        prompts = order["prompts"]
+        per_rank = -(-len(prompts) // world)
+        # Every rank decodes equally many questions (vLLM's collective calls need that); the surplus is thrown away.
+        padded = prompts + [prompts[-1]] * (per_rank * world - len(prompts))
+        mine = self._decode_local(padded[rank * per_rank : (rank + 1) * per_rank], order, order["seed"] + rank)
+        if world == 1:
+            return mine
+        gathered: list[Any] | None = [None] * world if rank == 0 else None
+        torch.distributed.gather_object(mine, gathered, dst=0)
+        return [group for share in gathered for group in share][: len(prompts)] if gathered else []
+
+    def _decode_local(self, prompts: list[list[int]], order: dict[str, Any], seed: int) -> list[list[Completion]]:
+        settings = {k: order[k] for k in ("max_new_tokens", "temperature", "top_p")}
+        if self._decoder is not None:
+            generator = torch.Generator().manual_seed(seed)
+            done: list[list[Completion]] = self._decoder.generate(prompts, order["n"], generator=generator, **settings)
+            return done
+        return self._generate_with_trl(prompts, order, seed, settings)
+
+    def _generate_with_trl(
+        self, prompts: list[list[int]], order: dict[str, Any], seed: int, settings: dict[str, Any]
+    ) -> list[list[Completion]]:
+        """TRL's own generation, whichever it is configured for; log-probs by a forward pass where it gives none."""
+        rows = [p for p in prompts for _ in range(order["n"])]
+        with _sampling(self.trainer, **settings), torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(seed)
+            ids, log_probs = self.trainer._generate_single_turn(rows, None, {}, order["n"])
+        if log_probs is None and order["log_probs"]:
+            log_probs = self._score_log_probs(rows, ids)
+        ends = set(self.trainer.eos_token_ids)
+        flat = [
+            Completion(
+                np.asarray(tokens, dtype=np.int32),
+                np.asarray(log_probs[i], dtype=np.float32) if log_probs is not None else np.full(len(tokens), np.nan, np.float32),
+                truncated=not tokens or tokens[-1] not in ends,
+            )
+            for i, tokens in enumerate(ids)
+        ]
+        return [flat[i : i + order["n"]] for i in range(0, len(flat), order["n"])]
+
+    def _score_log_probs(self, prompts: list[list[int]], completions: list[list[int]]) -> list[list[float]]:
+        """Behaviour log-probs of completions just sampled, from the same weights; as the authors' repository stores them."""
+        device = self.accelerator.device
+        pad = self.tokenizer.pad_token_id
+        left, right = max(map(len, prompts)), max(map(len, completions))
+        ids = torch.full((len(prompts), left + right), pad, device=device)
+        mask = torch.zeros_like(ids)
+        for i, (p, c) in enumerate(zip(prompts, completions, strict=True)):
+            ids[i, left - len(p) : left + len(c)] = torch.tensor([*p, *c], device=device)
+            mask[i, left - len(p) : left + len(c)] = 1
+        batch = self.spec.execution.micro_batch_rollouts or len(prompts)
+        with torch.no_grad():
+            scored, _, _ = self.trainer._get_per_token_logps_and_entropies(self.trainer.model, ids, mask, right, batch_size=batch)
+        return [row[: len(c)].tolist() for row, c in zip(scored.float().cpu(), completions, strict=True)]
+
+    # -- details ----------------------------------------------------------------------------------------------------
+
+    def _texts(self, completions: list[list[Completion]]) -> list[list[str]]:
+        # Small models repeat themselves: each distinct completion is decoded once.
+        known: dict[bytes, str] = {}
+        texts = []
+        for group in completions:
+            row = []
+            for completion in group:
+                key = completion.token_ids.tobytes()
+                if key not in known:
+                    known[key] = decode_text(self.tokenizer, completion.token_ids)
+                row.append(known[key])
+            texts.append(row)
+        return texts
+
+    def _rewards(self, ids: list[int], texts: list[list[str]]) -> list[list[float]]:
+        assert self.scorer is not None, "only rank 0 scores"
+        metadata = [self.task.scoring_metadata(self.questions[i]) for i in ids]
+        answers = [
+            (text, self.questions[i].answer, meta) for i, group, meta in zip(ids, texts, metadata, strict=True) for text in group
+        ]
+        scores = iter(self.scorer.score(answers))
+        return [[float(next(scores)) for _ in group] for group in texts]
+
+    def _group(self, question_id: int, done: list[Completion], texts: list[str], rewards: list[float]) -> PromptGroup:
+        prompt = np.asarray(self.token_ids[question_id], dtype=np.int64)
+        rollouts = tuple(
+            Rollout(
+                question_id=question_id,
+                prompt_token_ids=prompt,
+                completion_token_ids=c.token_ids,
+                behaviour_log_probs=None if np.isnan(c.log_probs).all() else c.log_probs,
+                policy_version=self.policy_version,
+                completion=text,
+                reward=reward,
+                truncated=c.truncated,
+            )
+            for c, text, reward in zip(done, texts, rewards, strict=True)
+        )
+        return PromptGroup(question_id, rollouts)
+
+
+def _check_lengths(questions: Sequence[Question], token_ids: Sequence[Sequence[int]], limit: int | None) -> None:
+    """A question cut to fit is another question: one that is too long is refused."""
+    longest = max(range(len(questions)), key=lambda i: len(token_ids[i]))
+    if limit is not None and len(token_ids[longest]) > limit:
+        raise UserError(
+            f"question {longest} has {len(token_ids[longest])} prompt tokens, more than max_prompt_tokens = {limit} "
+            f"({questions[longest].prompt[:60]!r}…); raise the limit or leave such questions out of the pool"
+        )
+
+
+def stream_generator(stream: Sequence[int]) -> torch.Generator:
+    """A generator seeded by a stream of integers: no generator state has to be saved, a resumed run samples the same."""
+    seed = int(np.random.SeedSequence(list(stream)).generate_state(1, np.uint64)[0] >> 1)
+    return torch.Generator().manual_seed(seed)
+
+
+def _broadcast(message: Any) -> Any:
+    box = [message]
+    torch.distributed.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+@contextmanager
+def _sampling(trainer: Any, max_new_tokens: int, temperature: float, top_p: float) -> Iterator[None]:
+    """TRL's generation with these settings for the block; evaluation may sample otherwise than training."""
+    if trainer.use_vllm:
+        owner: Any = trainer.vllm_generation
+        wanted: dict[str, Any] = {"max_completion_length": max_new_tokens, "temperature": temperature, "top_p": top_p}
+    else:
+        import copy
+
+        config = copy.deepcopy(trainer.generation_config)
+        sampled = {"do_sample": True, "temperature": temperature, "top_p": top_p} if temperature > 0 else {"do_sample": False}
+        config.update(max_new_tokens=max_new_tokens, **sampled)
+        owner, wanted = trainer, {"generation_config": config}
+    before = {name: getattr(owner, name) for name in wanted}
+    for name, value in wanted.items():
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)

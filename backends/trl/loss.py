@@ -1,0 +1,139 @@
+"""What happens to a batch between generation and TRL's own loss: dropping degenerate groups, weighting replayed ones.
+
+TRL's loss is not rewritten. Both changes are made on the tensors it reads, and both are exact:
+
+* a degenerate group has zero advantage, so without KL its rows add nothing to loss or gradient; dropping them and
+  rescaling the advantages by what each ``loss_type`` divides by leaves loss and gradient as they were;
+* ``min(r̃A, clip(r̃, ρ(1−ε), ρ(1+ε))A)`` with r̃ = π/μ and ρ = π_old/μ equals ``ρ·min((π/π_old)A, clip(π/π_old, 1±ε)A)``
+  (method.md, RR): TRL's clipped loss with advantages of shape (B, T) multiplied by the detached weight ρ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from harness.strategy import Correction
+
+Tensors = dict[str, Any]
+
+#: Loss types whose per-batch divisor counts rows or tokens of the batch itself, so that dropping rows must be made up for.
+_DIVIDES_BY_ROWS = {"grpo", "dr_grpo"}
+_DIVIDES_BY_TOKENS = {"bnpo"}
+_DIVIDES_BY_STORED_COUNT = {"dapo"}
+DROPPABLE = _DIVIDES_BY_ROWS | _DIVIDES_BY_TOKENS | _DIVIDES_BY_STORED_COUNT
+
+
+def drop_degenerate_rows(batch: Tensors, loss_type: str, keep_at_least: int = 1) -> Tensors:
+    """Rows of informative groups only (``batch["informative"]``, shape (B,)), padding trimmed, same loss and gradient.
+
+    At least ``keep_at_least`` rows stay (with their zero advantages): an empty batch has no gradient to step with, and all
+    ranks need batches of one size.
+    """
+    if loss_type not in DROPPABLE:
+        raise ValueError(f"loss_type {loss_type!r} is not known to be unchanged by dropping degenerate groups")
+    informative = batch["informative"]
+    order = torch.argsort(~informative, stable=True)
+    kept = order[: max(int(informative.sum()), keep_at_least)].sort().values
+    total_rows = informative.numel()
+    if len(kept) == total_rows:
+        return batch
+    smaller = {k: v[kept] if isinstance(v, torch.Tensor) and v.ndim and len(v) == total_rows else v for k, v in batch.items()}
+    if loss_type in _DIVIDES_BY_ROWS:
+        smaller["advantages"] = smaller["advantages"] * (len(kept) / total_rows)
+    elif loss_type in _DIVIDES_BY_TOKENS:
+        share = smaller["completion_mask"].sum() / batch["completion_mask"].sum().clamp(min=1.0)
+        smaller["advantages"] = smaller["advantages"] * share
+    return trim_padding(smaller)
+
+
+def trim_padding(batch: Tensors) -> Tensors:
+    """Cut the columns that are padding in every row: prompts on the left, completions on the right."""
+    prompt_width = int(batch["prompt_mask"].sum(1).max())
+    width = max(1, int(batch["completion_mask"].sum(1).max()))
+    full_width = batch["completion_ids"].shape[1]
+    trimmed = dict(batch)
+    for key in ("prompt_ids", "prompt_mask"):
+        trimmed[key] = batch[key][:, batch[key].shape[1] - prompt_width :]
+    for key, value in batch.items():
+        if key.startswith("prompt") or not isinstance(value, torch.Tensor):
+            continue
+        if value.ndim == 2 and value.shape[1] == full_width:
+            trimmed[key] = value[:, :width]
+    return trimmed
+
+
+def correct_replayed(batch: Tensors, log_probs: torch.Tensor, correction: Correction, stats: RatioStatistics) -> None:
+    """Make ``batch`` carry the off-policy correction of its replayed rows; called between TRL's forward pass and its loss.
+
+    log_probs: (B, T), log π of the running forward pass; where TRL keeps no ``old_per_token_logps`` (one update per batch)
+    these are, detached, the old policy's. Behaviour log-probs are ``batch["sampling_per_token_logps"]``.
+    """
+    mask = batch["completion_mask"].bool()
+    old = batch.get("old_per_token_logps")
+    old = log_probs.detach() if old is None else old
+    log_ratio = (old - batch["sampling_per_token_logps"]).masked_fill(~mask, 0.0)
+    replayed = batch["replayed"][:, None] & mask
+    stats.add(log_ratio, replayed, ~batch["replayed"][:, None] & mask)
+    if not bool(batch["replayed"].any()):
+        return
+    log_weight = log_ratio.masked_fill(~replayed, 0.0)
+    if correction.weight_cap is not None:
+        log_weight = log_weight.clamp(max=float(torch.log(torch.tensor(correction.weight_cap))))
+    if correction.clip_center == "old":
+        batch["advantages"] = batch["advantages"][:, None] * log_weight.exp()
+    else:
+        # π/μ = (π/π_old)·ρ: reading "old" as log π_old − log ρ centres TRL's clip on 1 for π/μ (with ρ capped, if asked).
+        batch["old_per_token_logps"] = old - log_weight
+
+
+@dataclass(slots=True)
+class RatioStatistics:
+    """Sums over one training step of ρ = π_old/μ on replayed tokens, and the fresh tokens' largest |log ρ|."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    largest: float = 0.0
+    smallest: float = field(default=float("inf"))
+    fresh: float | None = None
+
+    def add(self, log_ratio: torch.Tensor, replayed: torch.Tensor, fresh: torch.Tensor) -> None:
+        if bool(fresh.any()):
+            deviation = float(log_ratio[fresh].abs().max())
+            self.fresh = deviation if self.fresh is None else max(self.fresh, deviation)
+        if bool(replayed.any()):
+            ratio = log_ratio[replayed].double().exp()
+            self.count += ratio.numel()
+            self.total += float(ratio.sum())
+            self.squares += float(ratio.square().sum())
+            self.largest = max(self.largest, float(ratio.max()))
+            self.smallest = min(self.smallest, float(ratio.min()))
+
+    @classmethod
+    def merge(cls, parts: Sequence[RatioStatistics]) -> RatioStatistics:
+        """Statistics of several ranks as one."""
+        fresh = [p.fresh for p in parts if p.fresh is not None]
+        return cls(
+            sum(p.count for p in parts),
+            sum(p.total for p in parts),
+            sum(p.squares for p in parts),
+            max(p.largest for p in parts),
+            min(p.smallest for p in parts),
+            max(fresh) if fresh else None,
+        )
+
+    def summary(self) -> dict[str, float]:
+        """mean, min, max and effective sample share (Σρ)²/(n Σρ²) of the uncapped ratio; empty if nothing was replayed."""
+        if not self.count:
+            return {}
+        return {
+            "mean": self.total / self.count,
+            "min": self.smallest,
+            "max": self.largest,
+            "effective_share": self.total**2 / (self.count * self.squares) if self.squares else 0.0,
+            "tokens": float(self.count),
+        }

@@ -1,0 +1,68 @@
+"""Which TRL versions are supported, and whether the seams this adapter uses exist in the installed one.
+
+Importing this module does not import TRL: versions come from package metadata, so ``halfway doctor`` stays instant.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+from typing import Any
+
+from packaging.version import Version
+
+from harness.errors import UserError
+
+OLDEST = "1.14.0"
+SUPPORTED = f"trl >={OLDEST}, <1.17"
+#: Tested together; shown by ``halfway doctor``.
+PACKAGES = ("trl", "torch", "transformers", "accelerate", "datasets", "vllm")
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages this backend uses, without importing them."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def unsupported_reason(versions: dict[str, str]) -> str:
+    """Why this environment cannot run the TRL backend, in words; empty if it can."""
+    missing = [p for p in ("trl", "torch", "transformers", "accelerate", "datasets") if p not in versions]
+    if missing:
+        return f"{', '.join(missing)} not installed; pip install 'halfway[trl]'"
+    version = Version(versions["trl"])
+    if not Version(OLDEST) <= version < Version("1.17"):
+        return f"trl {version} is not supported (supported: {SUPPORTED}); pip install 'halfway[trl]'"
+    return ""
+
+
+#: Private or experimental names that the adapter overrides or calls, with the parameters it relies on.
+SEAMS: dict[str, tuple[str, ...]] = {
+    "_generate_and_score_completions": ("inputs",),
+    "_prepare_inputs": ("generation_batch",),
+    "_generate_single_turn": ("prompt_ids", "images", "multimodal_fields", "num_generations"),
+    "_get_per_token_logps_and_entropies": ("model", "input_ids", "attention_mask", "logits_to_keep"),
+    "compute_loss": ("model", "inputs"),
+    "training_step": ("model", "inputs", "num_items_in_batch"),
+    "_save_checkpoint": ("model", "trial"),
+    "log": ("logs",),
+}
+
+
+def check_seams(trainer_class: Any) -> None:
+    """Raise UserError naming every seam the installed ``GRPOTrainer`` lacks."""
+    lacking = []
+    for name, parameters in SEAMS.items():
+        method = getattr(trainer_class, name, None)
+        known = inspect.signature(inspect.unwrap(method)).parameters if method is not None else {}
+        if method is None or not set(parameters) <= set(known):
+            lacking.append(name)
+    if "rollout_func" not in inspect.signature(trainer_class.__init__).parameters:
+        lacking.append("rollout_func")
+    if lacking:
+        raise UserError(f"this TRL lacks {', '.join(lacking)}, which Halfway builds on; supported: {SUPPORTED}")

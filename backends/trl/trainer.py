@@ -1,0 +1,136 @@
+"""The real ``GRPOTrainer`` with Halfway's seams: five small overrides, each ends in ``super()``.
+
+The order inside one training step:
+
+1. ``_generate_and_score_completions``: the session makes the batch (replay, select, roll out, score, refill), then TRL's own
+   method runs on it with a ``rollout_func`` that plays the finished rollouts back. So padding, masks, token counts,
+   advantages and old log-probs of fresh *and* replayed groups are made by TRL's code, not by a copy of it.
+2. ``_prepare_inputs``: TRL shuffles and splits the batch into its updates; degenerate rows are dropped from each part.
+3. ``compute_loss``: TRL's loss; replayed rows get their importance weight between its forward pass and its formula.
+
+Selection never happens in a sampler: Accelerate draws batch t+1 before step t has generated, and a resumed run draws every
+skipped batch again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from trl import GRPOTrainer
+
+from backends.trl.loss import RatioStatistics, correct_replayed, drop_degenerate_rows
+from harness.types import Rollout
+
+if TYPE_CHECKING:
+    from backends.trl.session import Session
+
+
+def stored_rewards(completions: list[Any], halfway_reward: list[float], **_: Any) -> list[float]:
+    """TRL's reward function: the session has scored every rollout with the shared reward already."""
+    return halfway_reward
+
+
+def play_back(prompts: list[Any], trainer: HalfwayGRPOTrainer) -> dict[str, Any]:
+    """TRL's ``rollout_func``: hand over what the session rolled out, in the order of the rows."""
+    rollouts = trainer.playback
+    has_log_probs = all(r.behaviour_log_probs is not None for r in rollouts)
+    return {
+        "prompt_ids": [r.prompt_token_ids.tolist() for r in rollouts],
+        "completion_ids": [r.completion_token_ids.tolist() for r in rollouts],
+        "logprobs": [r.behaviour_log_probs.tolist() for r in rollouts if r.behaviour_log_probs is not None]
+        if has_log_probs
+        else None,
+    }
+
+
+class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """A ``GRPOTrainer`` whose batches come from a :class:`~backends.trl.session.Session`."""
+
+    def __init__(self, session: Session, **kwargs: Any) -> None:
+        self.session = session
+        self.playback: list[Rollout] = []
+        self.reset_books()
+        self._running_inputs: dict[str, Any] | None = None
+        super().__init__(reward_funcs=stored_rewards, rollout_func=play_back, **kwargs)
+
+    # -- generation ----------------------------------------------------------------------------------------------
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        groups = self.session.next_groups()
+        if groups is None:  # only Trainer.evaluate() comes here in eval mode, and Halfway never calls it
+            return super()._generate_and_score_completions(inputs)  # type: ignore[no-any-return]
+        self.playback = [r for g in groups for r in g.rollouts]
+        rows = [{"prompt": self.session.prompt(r.question_id), "halfway_reward": r.reward} for r in self.playback]
+        output: dict[str, Any] = super()._generate_and_score_completions(rows)
+        device = output["completion_ids"].device
+        sizes = torch.tensor([g.size for g in groups], device=device)
+        output["replayed"] = torch.tensor([g.source == "replayed" for g in groups], device=device).repeat_interleave(sizes)
+        output["informative"] = torch.tensor([not g.is_degenerate for g in groups], device=device).repeat_interleave(sizes)
+        if "importance_sampling_ratio" in output:
+            # TRL's own correction of the vLLM mismatch is for fresh rollouts; replayed rows get theirs in compute_loss.
+            output["importance_sampling_ratio"][output["replayed"]] = 1.0
+        self.playback = []
+        return output
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is not before and self.session.drop_degenerate:
+            self._buffered_inputs = [self._without_degenerate(part) for part in self._buffered_inputs]
+            inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
+        return inputs
+
+    def _without_degenerate(self, part: dict[str, Any]) -> dict[str, Any]:
+        rows = max(1, int(part["informative"].sum()))
+        if self.accelerator.num_processes > 1:
+            # TRL gathers per-row metrics, which must have one length on all ranks.
+            rows = int(self.accelerator.gather(torch.tensor([rows], device=part["informative"].device)).max())
+        smaller = drop_degenerate_rows(part, self.loss_type, keep_at_least=rows)
+        self.rows_dropped += len(part["informative"]) - len(smaller["informative"])
+        return smaller
+
+    # -- loss ----------------------------------------------------------------------------------------------------
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        self._running_inputs = dict(inputs)  # a copy: the buffered batch must not keep the correction
+        self.tokens_trained += int(inputs["completion_mask"].sum())
+        try:
+            return super().compute_loss(model, self._running_inputs, return_outputs, num_items_in_batch)
+        finally:
+            self._running_inputs = None
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        if self._running_inputs is None:  # a pass without gradient: old or behaviour log-probs
+            with self.session.clock.phase("log_probs"):
+                self.forward_tokens += int(attention_mask.sum())
+                return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, *args, **kwargs)
+        result = super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, *args, **kwargs)
+        batch = self._running_inputs
+        if "replayed" in batch and batch.get("sampling_per_token_logps") is not None:
+            correct_replayed(batch, result[0], self.session.correction, self.ratio)
+        return result
+
+    # -- books ---------------------------------------------------------------------------------------------------
+
+    def reset_books(self) -> None:
+        """What is counted per training step starts at zero."""
+        self.ratio = RatioStatistics()
+        self.losses: list[float] = []
+        self.tokens_trained = self.rows_dropped = self.forward_tokens = 0
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.losses.append(float(loss))
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        with self.session.clock.off():
+            super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        with self.session.clock.off():
+            super()._save_checkpoint(model, trial)
+            self.session.save_beside(self.state.global_step)

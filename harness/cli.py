@@ -1,0 +1,300 @@
+"""The command line. Commands import what they need when they run: ``halfway --help`` loads typer and nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli_tables import print_table
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.runner import SuiteResult
+    from harness.spec import RunSpec
+    from harness.suite import Suite
+
+app = typer.Typer(
+    name="halfway",
+    help="Measure whether a way of choosing and reusing rollouts reaches a target accuracy sooner than plain GRPO.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name ('halfway list' shows them) or a path to a .toml file.")]
+RunsDir = Annotated[Path, typer.Option(help="Folder that holds all runs.")]
+Plugins = Annotated[list[str] | None, typer.Option("--plugin", metavar="MODULE:CLASS", help="A strategy from your own code; repeatable.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Only runs with this combination, strategy, seed, backend or run; repeatable."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+
+
+@app.command("list")
+def list_suites(as_json: AsJson = False) -> None:
+    """Show the suites that come with Halfway."""
+    from harness.suite import load_suite, plan, shipped_suites
+
+    found: list[dict[str, Any]] = []
+    for path in shipped_suites():
+        suite = load_suite(path)
+        found.append({
+            "name": path.stem, "description": suite.description, "combinations": suite.combinations,
+            "strategies": suite.labels, "seeds": len(suite.seeds), "runs": len(plan(suite)),
+        })  # fmt: skip
+    if as_json:
+        _print_json(found)
+        return
+    for row in found:
+        typer.echo(f"{row['name']}: {row['description']}")
+        counts = f"{len(row['combinations'])} combinations x {len(row['strategies'])} strategies x {row['seeds']} seeds"
+        typer.echo(f"  {row['runs']} runs ({counts})")
+        typer.echo(f"  combinations  {', '.join(row['combinations'])}")
+        typer.echo(f"  strategies    {', '.join(row['strategies'])}")
+
+
+@app.command()
+def run(
+    suite: SuiteName,
+    runs_dir: RunsDir = Path("runs"),
+    max_parallel: Annotated[int | None, typer.Option(min=1, help="Runs at a time; default: as many as cores or GPUs allow.")] = None,
+    only: Only = None,
+    plugin: Plugins = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait if another command is running this suite here.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also go on with runs that failed.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="DIR", help="Build the report there afterwards.")] = None,
+) -> None:
+    """Run a suite, or go on with it: what is done is not done again."""
+    from harness.progress import make_display
+    from harness.runner import run_suite
+
+    loaded, runs = _runs(suite, plugin, only)
+    display = make_display()
+    try:
+        result = run_suite(runs, runs_dir, display, max_parallel=max_parallel, wait=wait, retry_failed=retry_failed)
+    finally:
+        display.close()
+    _say_how_it_ended(result, suite)
+    if report is not None and any(outcome.done for outcome in result.outcomes):
+        _build_report(loaded, runs, runs_dir, report)
+    raise typer.Exit(result.exit_code)
+
+
+@app.command("plan")
+def plan_suite(
+    suite: SuiteName, runs_dir: RunsDir = Path("runs"), only: Only = None, plugin: Plugins = None, as_json: AsJson = False
+) -> None:
+    """List every run of a suite without starting anything."""
+    rows = _status_rows(suite, runs_dir, only, plugin)[1]
+    if as_json:
+        _print_json([{key: value for key, value in row.items() if key in _PLAN_KEYS} for row in rows])
+        return
+    print_table(["combination", "strategy", "seed", "backend", "run", "state"], [[row[key] for key in _PLAN_KEYS[:6]] for row in rows])
+    typer.echo(f"{len(rows)} runs, {sum(row['max_steps'] for row in rows)} training steps")
+
+
+@app.command()
+def status(suite: SuiteName, runs_dir: RunsDir = Path("runs"), only: Only = None, plugin: Plugins = None, as_json: AsJson = False) -> None:
+    """Show how far every run of a suite is."""
+    from harness.runs import STATES, strangers
+
+    runs, rows = _status_rows(suite, runs_dir, only, plugin)
+    if as_json:
+        _print_json(rows)
+        return
+    table = []
+    for row in rows:
+        accuracy = "" if row["accuracy"] is None else f"{row['accuracy']:.3f}"
+        name = f"{row['combination']}/{row['strategy']}/{row['seed']}"
+        table.append([name, row["run"], row["state"], f"{row['step']}/{row['max_steps']}", accuracy, f"{row['training_seconds']:.1f} s"])
+    print_table(["run", "id", "state", "step", "accuracy", "training"], table)
+    counts = {state: sum(row["state"] == state for row in rows) for state in STATES}
+    typer.echo(f"{len(rows)} runs: {', '.join(f'{count} {state}' for state, count in counts.items() if count) or 'none'}")
+    for row in rows:
+        if row["failure"]:
+            typer.echo(f"{row['combination']}/{row['strategy']}/{row['seed']}: {row['failure']}")
+    left = [] if only else strangers(runs_dir, runs)
+    if left:
+        typer.echo(f"{len(left)} run folders in {left[0].parent} belong to an earlier version of the suite and are left alone")
+
+
+@app.command("report")
+def report_suite(
+    suite: SuiteName,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for index.html and the CSV files.")] = Path(
+        "report"
+    ),
+    runs_dir: RunsDir = Path("runs"),
+    only: Only = None,
+    plugin: Plugins = None,
+) -> None:
+    """Build the HTML page and the CSV files from the runs that are done."""
+    loaded, runs = _runs(suite, plugin, only)
+    if not _build_report(loaded, runs, runs_dir, output):
+        raise typer.Exit(1)
+
+
+@app.command()
+def strategies(plugin: Plugins = None, as_json: AsJson = False) -> None:
+    """Show the strategies that can be named in a suite."""
+    from harness.cli_tables import print_strategies, strategy_rows
+
+    rows = strategy_rows(plugin or [])
+    _print_json(rows) if as_json else print_strategies(rows)
+
+
+@app.command()
+def check(name: Annotated[str, typer.Argument(help="A strategy.")], plugin: Plugins = None, as_json: AsJson = False) -> None:
+    """Run the contract suite on a strategy."""
+    import importlib
+
+    results = importlib.import_module("harness.testing").check_strategy(name, plugin or [])
+    rows = [{"check": r.name, "passed": r.passed, "message": r.message} for r in results]
+    if as_json:
+        _print_json(rows)
+    else:
+        for row in rows:
+            typer.echo(f"{'ok  ' if row['passed'] else 'FAIL'}  {row['check']}{': ' + row['message'] if row['message'] else ''}")
+    if not all(row["passed"] for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Show what is installed, which backends can run here, and whether there is a GPU."""
+    from harness.doctor import examine, in_words
+
+    found = examine()
+    _print_json(found) if as_json else typer.echo(in_words(found))
+
+
+@app.command()
+def version() -> None:
+    """Print the version of Halfway."""
+    from harness import __version__
+
+    typer.echo(f"halfway {__version__}")
+
+
+def main() -> None:
+    """The ``halfway`` command: messages instead of tracebacks for what a person can mend."""
+    sys.path.append(str(Path.cwd()))  # plugins may lie in the folder the user is in; last, so that it hides nothing
+    try:
+        app(prog_name="halfway")
+    except UserError as error:
+        typer.echo(f"halfway: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+# -- shared by the commands ----------------------------------------------------------------------------------------
+
+_PLAN_KEYS = ("combination", "strategy", "seed", "backend", "run", "state", "max_steps")
+_ONLY_KEYS = ("combination", "strategy", "seed", "backend", "run")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _runs(name: str, plugins: list[str] | None, only: list[str] | None) -> tuple[Suite, list[RunSpec]]:
+    from harness.suite import find_suite, load_suite, plan
+
+    suite = load_suite(find_suite(name), plugins or ())
+    return suite, _filter(plan(suite), only or [])
+
+
+def _filter(runs: list[RunSpec], only: list[str]) -> list[RunSpec]:
+    """Values of one key are alternatives; different keys must all hold."""
+    from harness.errors import did_you_mean
+
+    wanted: dict[str, set[str]] = {}
+    for item in only:
+        key, equals, value = item.partition("=")
+        if not equals or key not in _ONLY_KEYS:
+            hint = did_you_mean(key, _ONLY_KEYS)
+            raise UserError(f"--only {item}: write key=value with one of the keys {', '.join(_ONLY_KEYS)}{hint}")
+        known = {_value(run, key) for run in runs}
+        chosen = {v for v in known if v == value or (key == "run" and value and v.startswith(value))}
+        if not chosen:
+            shown = f" (there are: {', '.join(sorted(known))})" if key != "run" else ""
+            raise UserError(f"--only {item}: no run of this suite has {key} {value!r}{did_you_mean(value, known)}{shown}")
+        wanted.setdefault(key, set()).update(chosen)
+    chosen_runs = [run for run in runs if all(_value(run, key) in values for key, values in wanted.items())]
+    if not chosen_runs:
+        raise UserError(f"--only {' --only '.join(only)}: no run has all of these")
+    return chosen_runs
+
+
+def _value(run: RunSpec, key: str) -> str:
+    values = (run.combination.name, run.strategy.label, str(run.seed), run.combination.backend, run.run_id)
+    return dict(zip(_ONLY_KEYS, values, strict=True))[key]
+
+
+def _status_rows(
+    suite: str, runs_dir: Path, only: list[str] | None, plugins: list[str] | None
+) -> tuple[list[RunSpec], list[dict[str, Any]]]:
+    from harness.runs import run_paths, run_status
+
+    runs, rows = _runs(suite, plugins, only)[1], []
+    for spec in runs:
+        found = run_status(run_paths(runs_dir, spec), spec)
+        rows.append({
+            **{key: _value(spec, key) for key in _ONLY_KEYS}, "seed": spec.seed, "state": found.state, "step": found.step,
+            "max_steps": spec.algorithm.max_steps, "accuracy": found.accuracy, "training_seconds": found.seconds,
+            "failure": found.failure,
+        })  # fmt: skip
+    return runs, rows
+
+
+def _say_how_it_ended(result: SuiteResult, suite: str) -> None:
+    done = sum(outcome.done for outcome in result.outcomes)
+    typer.echo(f"{done} of {len(result.outcomes)} runs done", err=True)
+    left = [outcome for outcome in result.outcomes if not outcome.done]
+    for outcome in left:
+        if outcome.status.state == "failed":
+            typer.echo(f"{outcome.spec.title} failed: {outcome.message}", err=True)
+    if result.stopped:
+        typer.echo(f"stopped; 'halfway run {suite}' goes on from the last checkpoints", err=True)
+    elif any(outcome.status.state == "failed" and not outcome.status.mendable for outcome in left):
+        typer.echo(f"when the cause is mended: halfway run {suite} --retry-failed", err=True)
+
+
+def _build_report(suite: Suite, runs: list[RunSpec], runs_dir: Path, output: Path) -> bool:
+    """Build the report of what is finished; says what is left out. False if a ledger could not be read."""
+    import importlib
+
+    from harness.finished import finished_runs, logs_of
+
+    finished = finished_runs(runs, runs_dir)
+    if not finished:
+        raise UserError(
+            f"no run of suite {suite.name!r} in {runs_dir} is finished, so there is nothing to report; start 'halfway run' first"
+        )
+    if len(finished) < len(runs):
+        typer.echo(f"{len(runs) - len(finished)} of {len(runs)} runs are not finished and left out of the report", err=True)
+    unreadable: list[str] = []
+    page = importlib.import_module("reports.build").build_report(
+        logs_of(finished, runs_dir, unreadable),
+        output,
+        title=suite.name,
+        baseline=suite.baseline,
+        target=suite.target.model_dump(mode="json"),
+        description=suite.description,
+        expected=[(spec.combination.name, spec.strategy.label, spec.seed) for spec in runs],
+    )
+    for words in unreadable:
+        typer.echo(f"halfway: left out of the report: {words}", err=True)
+    typer.echo(f"report: {page}")
+    return not unreadable
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Locks that die with their holder: POSIX record locks on a file.
+
+A record lock belongs to one process. It is not inherited by forked children (reward workers would otherwise keep a killed
+run "running"), and the kernel drops it however the process ends. Whether a run is alive is therefore never a matter of
+what somebody wrote down.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import time
+from pathlib import Path
+
+_held: set[str] = set()
+"""Locks of this process, by resolved path: record locks do not exclude their own process."""
+
+
+class FileLock:
+    """An exclusive lock on ``path``; the file stays, and names the last holder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: int | None = None
+
+    def acquire(self, patience: float = 0.0) -> bool:
+        """Take the lock, trying for ``patience`` seconds; False if another process holds it."""
+        deadline = time.monotonic() + patience
+        while not self._try():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def release(self) -> None:
+        """Let another process have the lock."""
+        if self._handle is not None:
+            os.close(self._handle)  # closing drops the lock
+            self._handle = None
+            _held.discard(str(self.path.resolve()))
+
+    def _try(self) -> bool:
+        key = str(self.path.resolve())
+        if key in _held:
+            return False
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        if not _lock(handle, fcntl.LOCK_EX):
+            os.close(handle)
+            return False
+        os.truncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        self._handle = handle
+        _held.add(key)
+        return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock at ``path``."""
+    if str(path.resolve()) in _held:
+        return True
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        # A shared lock, held for microseconds: several readers never see one another.
+        return not _lock(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
+
+
+def holder(path: Path) -> str:
+    """Who took the lock last, in words."""
+    try:
+        return path.read_text(encoding="utf-8").strip() or "another process"
+    except OSError:
+        return "another process"
+
+
+def _lock(handle: int, kind: int) -> bool:
+    try:
+        fcntl.lockf(handle, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            return False
+        raise
+    return True

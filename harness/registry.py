@@ -1,0 +1,182 @@
+"""Names to code, lazily: strategies, backends and task builders are ``"module:attr"`` strings until used.
+
+Strategies come from three places: the built-in table, the entry-point group ``halfway.strategies`` of installed
+packages, and ``--plugin module:attr``. Two parties that claim one name are an error that names both.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import UserError, did_you_mean
+from harness.strategy import NoReplay, Part, Replay, Requirement, Selector, Strategy
+
+ENTRY_POINT_GROUP = "halfway.strategies"
+
+BUILTIN_STRATEGIES: dict[str, str] = {
+    "grpo": "harness.strategies.uniform:GRPO",
+    "dots": "harness.strategies.dots:DOTS",
+    "rr": "harness.strategies.fifo:RR",
+    "dots-rr": "harness.strategies.dots_rr:DOTS_RR",
+    "oracle": "harness.strategies.oracle:ORACLE",
+}
+BACKENDS: dict[str, str] = {"trl": "backends.trl.backend:TrlBackend"}
+TASKS: dict[str, str] = {"spell-backward": "suites.tasks.spell_backward:SpellBackward"}
+
+
+class RegistryError(UserError):
+    """A name that nothing, or more than one thing, answers to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A named pair of selector and replay classes; the value behind a strategy name.
+
+    ``summary`` is one line for ``halfway strategies``; ``source`` names the paper.
+    """
+
+    selector: type[Selector[Any]]
+    replay: type[Replay[Any]] = NoReplay
+    summary: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyEntry:
+    """A strategy that can be built: name, where it came from, and its composition."""
+
+    name: str
+    origin: str
+    composition: Composition
+    fields: Mapping[str, tuple[type[Part[Any]], str]] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        parts = (self.composition.selector, self.composition.replay)
+        return "+".join(f"{p.__module__}.{p.__qualname__}:{p.version}" for p in parts)
+
+    @property
+    def requires(self) -> frozenset[Requirement]:
+        return self.composition.selector.requires | self.composition.replay.requires
+
+    @property
+    def uncharged_oracle(self) -> bool:
+        return self.composition.selector.uncharged_oracle
+
+    def resolve_config(self, config: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+        """All settings with their defaults filled in. Raises RegistryError for unknown keys and bad values."""
+        selector, replay = self._configs(config, where)
+        return {**replay.model_dump(mode="json"), **selector.model_dump(mode="json")}
+
+    def build(self, config: Mapping[str, Any]) -> Strategy:
+        """A fresh strategy object; ``config`` may be partial."""
+        selector, replay = self._configs(config, "")
+        return Strategy(self.name, self.composition.selector(selector), self.composition.replay(replay))
+
+    def _configs(self, config: Mapping[str, Any], where: str) -> tuple[BaseModel, BaseModel]:
+        prefix = f"{where}: " if where else ""
+        for key in config:
+            if key not in self.fields:
+                known = ", ".join(sorted(self.fields)) or "none"
+                raise RegistryError(
+                    f"{prefix}strategy {self.name!r} has no setting {key!r}{did_you_mean(key, self.fields)} (settings: {known})"
+                )
+        made = []
+        for part in (self.composition.selector, self.composition.replay):
+            own = {k: v for k, v in config.items() if self.fields[k][0] is part}
+            try:
+                made.append(part.Config(**own))
+            except ValidationError as error:
+                first = error.errors()[0]
+                at = ".".join(str(x) for x in first["loc"]) or part.__name__
+                raise RegistryError(f"{prefix}strategy {self.name!r}, setting {at!r}: {first['msg']}") from error
+        return made[0], made[1]
+
+
+def load_attr(reference: str) -> Any:
+    """The object behind ``"module:attr"``; RegistryError in words if the module or the attribute is missing."""
+    module, _, attr = reference.partition(":")
+    if not module or not attr:
+        raise RegistryError(f"{reference!r} is not of the form module:attr")
+    try:
+        return getattr(importlib.import_module(module), attr)
+    except ModuleNotFoundError as error:
+        raise RegistryError(f"cannot import {reference!r}: no module named {error.name!r}") from error
+    except AttributeError as error:
+        raise RegistryError(f"cannot import {reference!r}: {error}") from error
+
+
+def strategy_entry(name: str, plugins: Iterable[str] = ()) -> StrategyEntry:
+    """Look a strategy up by name. ``plugins`` are ``module:attr`` references whose names join the table."""
+    table = strategy_references(plugins)
+    if name not in table:
+        raise RegistryError(f"unknown strategy {name!r}{did_you_mean(name, table)} (known: {', '.join(sorted(table))})")
+    origin, reference = table[name]
+    return _entry(name, origin, load_attr(reference))
+
+
+def strategy_references(plugins: Iterable[str] = ()) -> dict[str, tuple[str, str]]:
+    """All known strategy names: name → (origin in words, ``module:attr``). Loads plugins only."""
+    table = {name: ("built in", ref) for name, ref in BUILTIN_STRATEGIES.items()}
+    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        package = point.dist.name if point.dist else "an unnamed package"
+        _claim(table, point.name, f"package {package}", point.value)
+    for reference in plugins:
+        part = load_attr(reference)
+        name = getattr(part, "name", None) or reference.partition(":")[2].lower().replace("_", "-")
+        _claim(table, name, f"--plugin {reference}", reference)
+    return table
+
+
+def _claim(table: dict[str, tuple[str, str]], name: str, origin: str, reference: str) -> None:
+    if name in table and table[name][1] != reference:
+        raise RegistryError(f"strategy name {name!r} is claimed twice: by {table[name][0]} and by {origin}; rename one of them")
+    table[name] = (origin, reference)
+
+
+def _entry(name: str, origin: str, target: Any) -> StrategyEntry:
+    composition = _as_composition(name, origin, target)
+    fields: dict[str, tuple[type[Part[Any]], str]] = {}
+    for part in (composition.selector, composition.replay):
+        for key, info in part.Config.model_fields.items():
+            if key in fields:
+                raise RegistryError(f"strategy {name!r}: both its selector and its replay have a setting {key!r}; rename one")
+            fields[key] = (part, info.description or "")
+    return StrategyEntry(name, origin, composition, fields)
+
+
+def _as_composition(name: str, origin: str, target: Any) -> Composition:
+    from harness.strategies.uniform import Uniform
+
+    if isinstance(target, Composition):
+        return target
+    summary = (getattr(target, "__doc__", None) or "").strip().partition("\n")[0]
+    if isinstance(target, type) and issubclass(target, Selector):
+        return Composition(target, NoReplay, summary)
+    if isinstance(target, type) and issubclass(target, Replay):
+        return Composition(Uniform, target, summary)
+    raise RegistryError(f"strategy {name!r} ({origin}) is {target!r}; it must be a Selector class, a Replay class or a Composition")
+
+
+def load_backend(name: str) -> Any:
+    """A backend instance by name, or by an explicit ``module:attr``."""
+    if ":" in name:
+        return load_attr(name)()
+    if name not in BACKENDS:
+        raise RegistryError(f"unknown backend {name!r}{did_you_mean(name, BACKENDS)} (known: {', '.join(sorted(BACKENDS))})")
+    return load_attr(BACKENDS[name])()
+
+
+def load_task(name: str) -> Any:
+    """A task builder class by name, or by an explicit ``module:attr``."""
+    if ":" in name:
+        return load_attr(name)
+    if name not in TASKS:
+        raise RegistryError(f"unknown task {name!r}{did_you_mean(name, TASKS)} (known: {', '.join(sorted(TASKS))})")
+    return load_attr(TASKS[name])

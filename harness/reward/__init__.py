@@ -1,0 +1,1 @@
+"""The reward service: one implementation for every backend (see :mod:`harness.reward.service`)."""

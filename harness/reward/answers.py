@@ -1,0 +1,44 @@
+"""From a completion to the answer in it: cheap, bounded, in this process; no parsing."""
+
+from __future__ import annotations
+
+#: Longest final answer that is looked at; more than this scores 0 instead of being parsed.
+MAX_ANSWER = 2_000
+#: Where there is no ``\\boxed{}``, the answer is looked for in the last so many characters.
+TAIL = 1_000
+_BOXES = ("\\boxed{", "\\fbox{")
+
+
+def boxed(text: str) -> str | None:
+    """The content of the last ``\\boxed{…}``; None if there is none, if it is not closed, or if it is too long."""
+    start = max(text.rfind(box) + len(box) if box in text else -1 for box in _BOXES)
+    if start < 0:
+        return None
+    depth = 1
+    i = start
+    while i < min(len(text), start + MAX_ANSWER + 1):
+        character = text[i]
+        if character == "\\":
+            i += 2  # an escaped brace opens and closes nothing
+            continue
+        depth += (character == "{") - (character == "}")
+        if depth == 0:
+            return text[start:i].strip()
+        i += 1
+    return None
+
+
+def math_answer(completion: str) -> tuple[str, bool]:
+    """(the answer, whether it was boxed): the last box, or the end of the completion."""
+    inside = boxed(completion)
+    return (inside, True) if inside is not None else (completion[-TAIL:].strip(), False)
+
+
+def tagged_answer(completion: str) -> str:
+    """What stands in the last ``<answer>…</answer>``, or the whole completion; stripped, at most ``MAX_ANSWER`` characters."""
+    start = completion.rfind("<answer>")
+    if start >= 0:
+        start += len("<answer>")
+        end = completion.find("</answer>", start, start + MAX_ANSWER)
+        completion = completion[start : end if end >= 0 else start + MAX_ANSWER]
+    return completion[: MAX_ANSWER + 1].strip() if len(completion) > MAX_ANSWER else completion.strip()

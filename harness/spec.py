@@ -1,0 +1,306 @@
+"""The resolved run spec: every setting of one run, and which of them are its identity.
+
+``run_id`` is a hash of the *identity* fields alone. What is an *execution* field (labels, worker counts, time limits,
+targets, budgets) may change between two commands without making it another run; that is why raising ``max_steps`` or a
+budget extends a run instead of starting it again. Every field is listed in exactly one of :data:`IDENTITY` and
+:data:`EXECUTION`; a test fails until a new one is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from harness.errors import UserError, did_you_mean
+
+IDENTITY_VERSION = 1
+"""Part of the hash. Raising it makes every run a new run: say so in the changelog."""
+
+SLUG = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+
+
+class SpecError(UserError):
+    """A run spec that cannot be used; the message names the file or the setting."""
+
+
+class Settings(BaseModel):
+    """Frozen, unknown keys refused, no silent conversions ("8" is not 8), no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModelSpec(Settings):
+    """The starting policy."""
+
+    name: str = Field(min_length=1, description="hub id, folder, or embedded:NAME for a tiny model built here")
+    revision: str | None = Field(default=None, description="pinned hub revision")
+
+
+class TaskSpec(Settings):
+    """The task builder and its settings: training pool and evaluation sets follow from them."""
+
+    name: str = Field(min_length=1, description="registered task name, or module:attr")
+    config: dict[str, JsonValue] = Field(default_factory=dict, description="settings of the task builder")
+
+
+class CombinationSpec(Settings):
+    """What is trained on what, by which engine."""
+
+    name: str = Field(pattern=SLUG, description="label of the model-task pair in tables")
+    backend: str = Field(min_length=1, description="registered backend name, or module:attr")
+    model: ModelSpec
+    task: TaskSpec
+
+
+class StrategySpec(Settings):
+    """The arm: a strategy with all its settings filled in."""
+
+    label: str = Field(pattern=SLUG, description="name of the arm in tables")
+    name: str = Field(min_length=1, description="registered strategy name")
+    version: str = Field(description="code version of selector and replay")
+    config: dict[str, JsonValue] = Field(default_factory=dict, description="resolved settings")
+    uncharged_oracle: bool = Field(default=False, description="an upper bound whose labels cost nothing")
+    plugin: str | None = Field(default=None, description="module:attr the strategy was loaded from")
+
+
+class AlgorithmSpec(Settings):
+    """GRPO as the backend runs it. The defaults are plain GRPO with one update per batch and no KL term."""
+
+    groups_per_step: int = Field(default=32, ge=1, description="prompt groups trained on per step (B)")
+    group_size: int = Field(default=8, ge=2, description="rollouts per question (G)")
+    updates_per_batch: int = Field(default=1, ge=1, description="optimizer steps per batch")
+    max_steps: int = Field(default=48, ge=1, description="training steps; raising it extends a finished run")
+    learning_rate: float = Field(default=1e-3, gt=0)
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = Field(default=0, ge=0, description="training steps of linear warm-up")
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    clip_epsilon: float = Field(default=0.2, gt=0, lt=1)
+    clip_epsilon_high: float | None = Field(default=None, gt=0, description="upper clip range; null for clip_epsilon")
+    kl_coefficient: float = Field(default=0.0, ge=0, description="weight of the KL term against the starting policy")
+    advantage_normalization: Literal["std", "none"] = Field(default="std", description="std: the repository of DOTS + RR; none: the paper")
+    loss_aggregation: Literal["token-mean", "sequence-mean", "dr-grpo"] = "token-mean"
+    drop_degenerate: bool = Field(default=False, description="leave zero-advantage groups out of the loss, same normalisation")
+    max_refills: int = Field(default=4, ge=0, description="extra generation rounds for groups a strategy does not admit")
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_prompt_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int = Field(default=16, ge=1)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AlgorithmSpec:
+        if self.drop_degenerate and self.kl_coefficient != 0:
+            raise ValueError(
+                "drop_degenerate needs kl_coefficient = 0: with a KL term a group of equal rewards still carries gradient, "
+                "so leaving it out would change the training"
+            )
+        rollouts = self.groups_per_step * self.group_size
+        if rollouts % self.updates_per_batch:
+            raise ValueError(
+                f"updates_per_batch = {self.updates_per_batch} does not divide a batch of {rollouts} rollouts "
+                f"(groups_per_step {self.groups_per_step} x group_size {self.group_size})"
+            )
+        return self
+
+
+class EvaluationSpec(Settings):
+    """How accuracy is measured; always off the clock."""
+
+    every_steps: int = Field(default=4, ge=1)
+    sets: tuple[str, ...] = Field(default=("test",), min_length=1, strict=False, description="evaluation sets of the task")
+    samples_per_question: int = Field(default=1, ge=1)
+    temperature: float | None = Field(default=None, ge=0, description="null: as in training; 0: greedy")
+    top_p: float | None = Field(default=None, gt=0, le=1, description="null: as in training")
+    max_questions: int | None = Field(default=None, ge=1, description="at most so many questions per set; null for all")
+    diagnostic_questions: int = Field(default=64, ge=0, description="training questions rolled out to judge the predictor; 0 for none")
+    diagnostic_every: int = Field(default=2, ge=1, description="evaluations between two such checks")
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> EvaluationSpec:
+        if len(set(self.sets)) != len(self.sets):
+            raise ValueError(f"sets names an evaluation set twice: {', '.join(self.sets)}")
+        return self
+
+
+class ExecutionSpec(Settings):
+    """How a run is executed; never changes which run it is."""
+
+    threads: int = Field(default=1, ge=1, description="CPU threads per run")
+    checkpoint_every_steps: int = Field(default=16, ge=1)
+    micro_batch_rollouts: int | None = Field(default=None, ge=1, description="rollouts per forward pass; null for a whole mini-batch")
+    generation: Literal["decoder", "generate", "vllm-colocate", "vllm-server"] = "decoder"
+    device: str = Field(default="auto", min_length=1, description="auto, cpu, cuda or cuda:N")
+    processes: int = Field(default=1, ge=1, description="processes of one run (data parallel)")
+    attempts: int = Field(default=3, ge=1, description="how often an interrupted run is started by one command")
+    reward_seconds: float = Field(default=5.0, gt=0, description="time limit per answer of the reward")
+    silence_seconds: float = Field(default=600.0, gt=0, description="a worker that records nothing for so long is stopped")
+    keep_rollouts: bool = False
+    trackers: tuple[str, ...] = Field(default=(), strict=False)
+    python: dict[str, str] = Field(default_factory=dict, description="interpreter per backend; default: the one halfway runs in")
+
+
+class TargetSpec(Settings):
+    """The accuracy that counts as reached: exactly one of a share of the baseline's gain, a fixed value, its final value."""
+
+    share_of_gain: float | None = Field(default=None, gt=0, le=1, description="base accuracy + share x median gain of the baseline")
+    accuracy: float | None = Field(default=None, gt=0, le=1, description="a fixed accuracy")
+    final: bool = Field(default=False, description="the baseline's final accuracy (the paper's rule)")
+    crossing: Literal["sustained", "first"] = "sustained"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_rule(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not any(data.get(rule) for rule in ("share_of_gain", "accuracy", "final")):
+            return {"share_of_gain": 0.9, **{k: v for k, v in data.items() if v is not None}}
+        return data
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> TargetSpec:
+        if (self.share_of_gain is not None) + (self.accuracy is not None) + self.final > 1:
+            raise ValueError("give one of share_of_gain, accuracy and final, not several")
+        return self
+
+
+class BudgetSpec(Settings):
+    """Where a run stops early, at its next checkpoint; null for no limit."""
+
+    training_seconds: float | None = Field(default=None, gt=0)
+    generated_tokens: int | None = Field(default=None, ge=1)
+
+    def reached(self, costs: dict[str, Any]) -> bool:
+        """Whether the cost ledgers of a step or evaluation record are at or past a limit."""
+        limits = ((self.training_seconds, "training_seconds"), (self.generated_tokens, "generated_tokens"))
+        return any(limit is not None and costs.get(name, 0) >= limit for limit, name in limits)
+
+
+class RunSpec(Settings):
+    """One run, all settings resolved: the ``spec`` of the ledger's ``run`` record and of ``spec.json``."""
+
+    suite: str = Field(pattern=SLUG)
+    combination: CombinationSpec
+    strategy: StrategySpec
+    algorithm: AlgorithmSpec = AlgorithmSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    seed: int = Field(ge=0, lt=2**31)
+    execution: ExecutionSpec = ExecutionSpec()
+    target: TargetSpec = TargetSpec()
+    budget: BudgetSpec = BudgetSpec()
+
+    @property
+    def run_id(self) -> str:
+        """12 hex digits of the SHA-256 of the canonical JSON of the identity fields."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def title(self) -> str:
+        """Combination, arm and seed: how a person names this run."""
+        return f"{self.combination.name}/{self.strategy.label}/{self.seed}"
+
+    def identity(self) -> dict[str, Any]:
+        """The identity fields by dotted path."""
+        data = self.model_dump(mode="json")
+        chosen: dict[str, Any] = {path: _at(data, path) for path in sorted(IDENTITY)}
+        if self.algorithm.lr_schedule != "constant":
+            # A schedule that ends at max_steps trains differently for another max_steps: it is then no mere budget.
+            chosen["algorithm.max_steps"] = self.algorithm.max_steps
+        return {"version": IDENTITY_VERSION, **chosen}
+
+    def save(self, path: Path) -> None:
+        """Write as JSON: the whole file or nothing."""
+        partial = path.with_name(path.name + ".partial")
+        with open(partial, "w", encoding="utf-8") as file:
+            file.write(self.model_dump_json(indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> RunSpec:
+        """Read ``spec.json``. Raises SpecError in words."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            where, words = explain(error.errors()[0], cls)
+            raise SpecError(
+                f"{path}: {'.'.join(map(str, where)) or 'spec'}: {words}; it was not written by this version of Halfway: "
+                "move the run's folder away and run it again"
+            ) from error
+
+
+def _paths(section: str, *names: str) -> frozenset[str]:
+    return frozenset(f"{section}.{name}" for name in names)
+
+
+IDENTITY: frozenset[str] = (
+    _paths("combination", "backend", "model.name", "model.revision", "task.name", "task.config")
+    | _paths("strategy", "name", "version", "config", "uncharged_oracle", "plugin")
+    | _paths("algorithm", "groups_per_step", "group_size", "updates_per_batch", "learning_rate", "lr_schedule", "warmup_steps")
+    | _paths("algorithm", "adam_beta1", "adam_beta2", "weight_decay", "max_grad_norm", "clip_epsilon", "clip_epsilon_high")
+    | _paths("algorithm", "kl_coefficient", "advantage_normalization", "loss_aggregation", "drop_degenerate", "max_refills")
+    | _paths("algorithm", "temperature", "top_p", "max_prompt_tokens", "max_completion_tokens", "precision")
+    | _paths("evaluation", "every_steps", "sets", "samples_per_question", "temperature", "top_p", "max_questions")
+    | _paths("evaluation", "diagnostic_questions", "diagnostic_every")
+    | {"seed"}
+)
+"""Dotted paths that say which run it is."""
+
+EXECUTION: frozenset[str] = (
+    _paths("execution", "threads", "checkpoint_every_steps", "micro_batch_rollouts", "generation", "device", "processes")
+    | _paths("execution", "attempts", "reward_seconds", "silence_seconds", "keep_rollouts", "trackers", "python")
+    | _paths("target", "share_of_gain", "accuracy", "final", "crossing")
+    | _paths("budget", "training_seconds", "generated_tokens")
+    | {"suite", "combination.name", "strategy.label", "algorithm.max_steps"}
+)
+"""Dotted paths that may change without making it another run."""
+
+
+def _at(data: dict[str, Any], path: str) -> Any:
+    for part in path.split("."):
+        data = data[part]
+    return data
+
+
+def explain(error: Any, model: type[BaseModel] | None = None) -> tuple[tuple[str | int, ...], str]:
+    """One pydantic error (an item of ``ValidationError.errors()``) as (location, words)."""
+    location, kind, context = tuple(error["loc"]), error["type"], error.get("ctx", {})
+    got = repr(error.get("input"))
+    got = f", not {got if len(got) <= 60 else got[:57] + '...'}"
+    if kind == "extra_forbidden":
+        return location, f"unknown key {location[-1]!r}{did_you_mean(str(location[-1]), _known_keys(model, location[:-1]))}"
+    if kind == "missing":
+        return location, f"{location[-1]!r} is missing"
+    if kind == "value_error":
+        return location, str(context.get("error", error["msg"]))
+    if kind == "too_short":
+        return location, "must not be empty"
+    if kind == "literal_error":
+        return location, f"must be {context['expected']}{got}" + did_you_mean(str(error["input"]), context["expected"].split("'")[1::2])
+    nouns = {"int": "an integer", "float": "a number", "bool": "true or false", "string": "a string", "tuple": "a list",
+             "list": "a list", "dict": "a table", "model": "a table"}  # fmt: skip
+    stem, _, tail = kind.partition("_")
+    if stem in nouns and tail in ("type", "attributes_type"):
+        return location, f"must be {nouns[stem]}{got}"
+    words = error["msg"].replace("Input should", "must").replace("String should", "must").removeprefix("Value error, ")
+    return location, words + got
+
+
+def _known_keys(model: type[BaseModel] | None, location: tuple[str | int, ...]) -> list[str]:
+    for part in location:
+        if model is None or part not in model.model_fields:
+            return []
+        annotation = model.model_fields[str(part)].annotation
+        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    return list(model.model_fields) if model is not None else []

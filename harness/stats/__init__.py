@@ -1,0 +1,108 @@
+"""Time to target accuracy, and what may be said about it: the rulebook, implemented once.
+
+The rules, in the order in which a number passes through them:
+
+* a **curve** is the accuracy of one run against every cost ledger (:mod:`harness.stats.curve`);
+* a **target** is resolved once, from the baseline's runs alone, and checked for a plateau
+  (:mod:`harness.stats.target`);
+* the **crossing** is the first evaluation at the target that the next one confirms (``sustained``), or simply the first
+  (``first``). A miss is +infinity, never dropped;
+* a **speed-up** is the ratio of costs of two runs with the same seed, with a bootstrap interval; a pair with a miss is
+  known only between two bounds and enters as such (:mod:`harness.stats.speedup`);
+* **aggregates** across combinations: IQM, probability of improvement, performance profiles, Kaplan–Meier
+  (:mod:`harness.stats.aggregate`);
+* **small-sample** honesty: exact sign test, Holm correction, minimum detectable difference
+  (:mod:`harness.stats.small`).
+
+Pure numpy. Every random draw comes from a generator with a fixed seed, so results are a function of their input.
+"""
+
+from __future__ import annotations
+
+from harness.stats.aggregate import (
+    Band,
+    Profile,
+    kaplan_meier,
+    performance_profile,
+    probability_of_improvement,
+)
+from harness.stats.curve import (
+    COST_LEDGERS,
+    CostModel,
+    Crossing,
+    Curve,
+    Reach,
+    crossing_index,
+    curve_of,
+    reach,
+    reach_rate,
+)
+from harness.stats.small import (
+    evidence,
+    holm,
+    log_deviation,
+    minimum_detectable_difference,
+    minimum_detectable_speed_up,
+    sign_test,
+    student_t_cdf,
+    student_t_quantile,
+)
+from harness.stats.speedup import (
+    BOOTSTRAP_SEED,
+    DRAWS,
+    SpeedUp,
+    interquartile_mean,
+    pair_bounds,
+    paired_speed_up,
+    pooled_speed_up,
+)
+from harness.stats.target import (
+    PLATEAU_SHARE,
+    Plateau,
+    Target,
+    TargetRule,
+    check_plateau,
+    parse_target,
+    resolve_target,
+    target_from_text,
+)
+
+__all__ = [
+    "BOOTSTRAP_SEED",
+    "COST_LEDGERS",
+    "DRAWS",
+    "PLATEAU_SHARE",
+    "Band",
+    "CostModel",
+    "Crossing",
+    "Curve",
+    "Plateau",
+    "Profile",
+    "Reach",
+    "SpeedUp",
+    "Target",
+    "TargetRule",
+    "check_plateau",
+    "crossing_index",
+    "curve_of",
+    "evidence",
+    "holm",
+    "interquartile_mean",
+    "kaplan_meier",
+    "log_deviation",
+    "minimum_detectable_difference",
+    "minimum_detectable_speed_up",
+    "pair_bounds",
+    "paired_speed_up",
+    "parse_target",
+    "performance_profile",
+    "pooled_speed_up",
+    "probability_of_improvement",
+    "reach",
+    "reach_rate",
+    "resolve_target",
+    "sign_test",
+    "student_t_cdf",
+    "student_t_quantile",
+    "target_from_text",
+]

@@ -1,0 +1,156 @@
+"""Accuracy against cost, and where it crosses a target (rulebook rules 1, 4 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from harness.ledger import RunLog
+
+Array = npt.NDArray[np.float64]
+Crossing = Literal["sustained", "first"]
+
+#: Every cost axis that a comparison can be made on. ``token_cost`` is the published cost model below.
+COST_LEDGERS = (
+    "training_seconds",
+    "cpu_seconds",
+    "training_steps",
+    "optimizer_steps",
+    "rollouts",
+    "generated_tokens",
+    "trained_tokens",
+    "forward_tokens",
+    "token_cost",
+)
+
+#: Accuracies are sums of fractions: a target computed from them may miss its own curve by a rounding error.
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """``generated``·tokens generated + ``forward``·forward-only tokens + ``trained``·tokens trained on.
+
+    The defaults are floating-point operations per parameter and token (Kaplan et al. 2020: 2 forward, 4 backward), so
+    the unit of ``token_cost`` is operations per parameter.
+    """
+
+    generated: float = 2.0
+    forward: float = 2.0
+    trained: float = 6.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """The evaluation points of one run.
+
+    accuracy: shape (E,), in order of cost. costs: cumulative cost of each point, shape (E,) per cost ledger.
+    complete: False for a run that is unfinished or failed; what it has reached so far counts, what it has not is open.
+    """
+
+    combination: str
+    strategy: str
+    seed: int
+    accuracy: Array
+    costs: Mapping[str, Array]
+    complete: bool = True
+
+    def __post_init__(self) -> None:
+        for name, cost in self.costs.items():
+            if cost.shape != self.accuracy.shape:
+                raise ValueError(f"costs {name!r} have shape {cost.shape}, the accuracies {self.accuracy.shape}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The outcome of one run on one cost ledger.
+
+    cost: cost of the crossing, +inf for a miss. budget: cost of the last evaluation, where a miss is censored.
+    index: evaluation that crossed, or None.
+    """
+
+    cost: float
+    budget: float
+    index: int | None
+
+    @property
+    def reached(self) -> bool:
+        return self.index is not None
+
+
+def curve_of(log: RunLog, model: CostModel | None = None) -> Curve:
+    """The curve of a run ledger, on every cost ledger of ``COST_LEDGERS``."""
+    model = model or CostModel()
+    points = log.evaluations
+    costs = {
+        name: np.array([getattr(p.costs, name) for p in points], dtype=np.float64)
+        for name in COST_LEDGERS
+        if name != "token_cost"
+    }
+    costs["token_cost"] = (
+        model.generated * costs["generated_tokens"]
+        + model.forward * costs["forward_tokens"]
+        + model.trained * costs["trained_tokens"]
+    )
+    spec = log.spec
+    return Curve(
+        combination=str(spec["combination"]["name"]),
+        strategy=str(spec["strategy"]["label"]),
+        seed=int(spec["seed"]),
+        accuracy=np.array([p.accuracy for p in points], dtype=np.float64),
+        costs=costs,
+        complete=log.complete,
+    )
+
+
+def crossing_index(accuracy: Array, target: float, rule: Crossing = "sustained") -> int | None:
+    """Index of the evaluation that crosses ``target``, or None.
+
+    ``first``: the first evaluation at or above the target (the paper's and AlgoPerf's rule). ``sustained``: the first
+    at or above it whose mean with the next one is too. The last evaluation has no next one, so alone it does not count:
+    otherwise one more evaluation could take a result back.
+    """
+    at = np.asarray(accuracy, dtype=np.float64)
+    level = target - TOLERANCE
+    hit = at >= level
+    if rule == "sustained":
+        hit = hit[:-1] & ((at[:-1] + at[1:]) / 2 >= level)
+    hits = np.flatnonzero(hit)
+    return int(hits[0]) if len(hits) else None
+
+
+def reach(
+    curve: Curve,
+    target: float | None,
+    *,
+    cost: str = "training_seconds",
+    rule: Crossing = "sustained",
+    interpolate: bool = False,
+) -> Reach:
+    """Cost to reach ``target`` on one cost ledger; a miss is +inf, censored at the last evaluation.
+
+    ``target`` None means that no target could be resolved: everything is a miss. ``interpolate`` places the crossing on
+    the straight line from the evaluation before; by default the cost is that of the evaluation itself.
+    """
+    spent = curve.costs[cost]
+    budget = float(spent[-1]) if len(spent) else 0.0
+    index = None if target is None else crossing_index(curve.accuracy, target, rule)
+    if target is None or index is None:
+        return Reach(cost=float("inf"), budget=budget, index=None)
+    at = float(spent[index])
+    if interpolate and index:
+        before, now = float(curve.accuracy[index - 1]), float(curve.accuracy[index])
+        if now > before:
+            share = min(max((target - before) / (now - before), 0.0), 1.0)
+            at = float(spent[index - 1]) + share * (at - float(spent[index - 1]))
+    return Reach(cost=at, budget=budget, index=index)
+
+
+def reach_rate(outcomes: Sequence[Reach]) -> float:
+    """Share of runs that reached the target; 0 for no runs at all."""
+    return sum(o.reached for o in outcomes) / len(outcomes) if outcomes else 0.0

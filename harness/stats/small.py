@@ -1,0 +1,104 @@
+"""What few seeds can and cannot show: exact sign test, Holm, minimum detectable difference.
+
+Student's t for whole degrees of freedom is a finite sum (Abramowitz & Stegun 26.7.3, 26.7.4), so no scipy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.stats.speedup import SpeedUp
+
+
+def sign_test(speed_up: SpeedUp) -> float:
+    """Two-sided exact sign test that pairs fall on either side of 1 equally often.
+
+    Pairs that are open (a miss on both sides) or exactly 1 count against the majority. Its smallest value is 2·2^-n:
+    with three pairs no result can be below 0.25.
+    """
+    n = speed_up.n
+    if n == 0:
+        return 1.0
+    wins = int((speed_up.pairs[:, 0] > 1).sum())
+    losses = int((speed_up.pairs[:, 1] < 1).sum())
+    most = max(wins, losses)
+    tail = sum(math.comb(n, k) for k in range(most, n + 1)) / 2.0**n
+    return float(min(1.0, 2 * tail))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm–Bonferroni adjusted p-values, in the order given."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def minimum_detectable_difference(deviation: float, n: int, *, power: float = 0.8, level: float = 0.95) -> float:
+    """Smallest difference of mean accuracy that two groups of n seeds show with the given power.
+
+    (t_{1−α/2} + t_{power}) · s · √(2/n) with 2n − 2 degrees of freedom; +inf for fewer than two seeds.
+    """
+    if n < 2:
+        return math.inf
+    df = 2 * n - 2
+    return (student_t_quantile(1 - (1 - level) / 2, df) + student_t_quantile(power, df)) * deviation * math.sqrt(2 / n)
+
+
+def minimum_detectable_speed_up(log_deviation: float, n: int, *, power: float = 0.8, level: float = 0.95) -> float:
+    """Smallest speed-up that n pairs show with the given power, for pairs whose log ratios have that deviation."""
+    if n < 2:
+        return math.inf
+    steps = student_t_quantile(1 - (1 - level) / 2, n - 1) + student_t_quantile(power, n - 1)
+    exponent = steps * log_deviation / math.sqrt(n)
+    return math.exp(exponent) if exponent < 700 else math.inf
+
+
+def student_t_cdf(t: float, df: int) -> float:
+    """P(T ≤ t) for whole degrees of freedom ``df`` ≥ 1."""
+    theta = math.atan(t / math.sqrt(df))
+    sine, cosine = math.sin(theta), math.cos(theta)
+    term, total = (1.0, 1.0) if df % 2 == 0 else (cosine, cosine)
+    for k in range(2 if df % 2 == 0 else 3, df, 2):
+        term *= cosine**2 * (k - 1) / k
+        total += term
+    area = sine * total if df % 2 == 0 else 2 / math.pi * (theta + (sine * total if df > 1 else 0.0))
+    return 0.5 + area / 2
+
+
+def student_t_quantile(probability: float, df: int) -> float:
+    """Inverse of :func:`student_t_cdf`, by bisection."""
+    if not 0 < probability < 1:
+        raise ValueError(f"probability is {probability}; it must lie between 0 and 1")
+    low, high = -1.0, 1.0
+    while student_t_cdf(low, df) > probability:
+        low *= 2
+    while student_t_cdf(high, df) < probability:
+        high *= 2
+    for _ in range(200):
+        middle = (low + high) / 2
+        if student_t_cdf(middle, df) < probability:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def log_deviation(speed_up: SpeedUp) -> float | None:
+    """Standard deviation of the pairs' log ratios, or None where fewer than two are known exactly."""
+    exact = speed_up.pairs[np.isclose(speed_up.pairs[:, 0], speed_up.pairs[:, 1], rtol=1e-12, atol=0.0)]
+    exact = exact[(exact[:, 0] > 0) & np.isfinite(exact[:, 0])]
+    return float(np.log(exact[:, 0]).std(ddof=1)) if len(exact) >= 2 else None
+
+
+def evidence(n: int) -> str:
+    """How far n paired seeds carry (rulebook, known noise): five to screen, ten or more to claim."""
+    if n < 5:
+        return "fewer than five seeds: a first look, not a screening"
+    return "enough to screen, not to claim (ten or more seeds)" if n < 10 else "enough seeds to claim"

@@ -1,0 +1,148 @@
+"""Paired speed-ups with bootstrap intervals, misses included (rulebook rules 5, 6 and 7).
+
+The speed-up of a pair is cost(baseline) / cost(strategy) at equal seed. A run that missed the target is known to need
+more than its last evaluation's cost, nothing else, so its pair is known between two bounds:
+
+================  ================  =================================
+baseline          strategy          ratio lies in
+================  ================  =================================
+reached at b      reached at s      [b/s, b/s]
+reached at b      missed, spent S   [0, b/S]
+missed, spent B   reached at s      [B/s, ∞]
+missed            missed            [0, ∞]
+================  ================  =================================
+
+Lower and upper bounds are carried through median, trimmed mean and bootstrap side by side: the interval runs from the
+2.5 % quantile of the lower statistic to the 97.5 % quantile of the upper one. Nothing is imputed, so a miss can widen a
+claim but never make one. The same holds for a run that failed or is unfinished: it missed what it has not reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.stats.curve import Array, Reach
+
+BOOTSTRAP_SEED = 2506_05316
+DRAWS = 10_000
+LEVEL = 0.95
+
+#: Costs of exactly zero (target met before training) give ratios of 0 and ∞ that are facts, not bounds; they are kept
+#: finite in log space so that only open bounds are infinite there.
+_LOG_LIMIT = 700.0
+
+Statistic = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedUp:
+    """Ratio of costs, baseline over strategy: above 1 the strategy is cheaper.
+
+    n: number of pairs. at_least, at_most: bounds of the estimate, equal where no pair that decides it is censored.
+    low, high: 95 % interval, or None where the pairs are too few for one (fewer than 3, or one in some combination).
+    pairs: shape (n, 2), the bounds of each pair, sorted.
+    """
+
+    n: int
+    at_least: float
+    at_most: float
+    low: float | None
+    high: float | None
+    pairs: Array
+
+    @property
+    def exact(self) -> bool:
+        """True where the estimate is a number and not an open range."""
+        return bool(np.isclose(self.at_least, self.at_most, rtol=1e-12, atol=0.0))
+
+    @property
+    def verdict(self) -> str:
+        """``faster`` or ``slower`` where the interval excludes 1, else ``no difference shown (n = …)``."""
+        if self.low is not None and self.low > 1:
+            return "faster"
+        if self.high is not None and self.high < 1:
+            return "slower"
+        return f"no difference shown (n = {self.n})"
+
+    @property
+    def estimate(self) -> float | None:
+        """The speed-up as one number where it is known as one."""
+        return self.at_least if self.exact else None
+
+
+def pair_bounds(baseline: Reach, strategy: Reach) -> tuple[float, float]:
+    """Natural logs of the bounds of one pair's ratio; see the module's table."""
+    if baseline.reached and strategy.reached:
+        ratio = _log(baseline.cost) - _log(strategy.cost) if baseline.cost != strategy.cost else 0.0
+        ratio = min(max(ratio, -_LOG_LIMIT), _LOG_LIMIT)
+        return ratio, ratio
+    low, high = -np.inf, np.inf
+    if baseline.reached and strategy.budget > 0:
+        high = max(_log(baseline.cost) - _log(strategy.budget), -_LOG_LIMIT)
+    elif strategy.reached and baseline.budget > 0:
+        low = min(_log(baseline.budget) - _log(strategy.cost), _LOG_LIMIT)
+    return low, high
+
+
+def _log(cost: float) -> float:
+    return float(np.log(cost)) if cost > 0 else -np.inf
+
+
+def interquartile_mean(values: Array) -> Array:
+    """Mean of the middle half along the last axis (rliable: ``scipy.stats.trim_mean(x, 0.25)``), infinities allowed."""
+    ordered = np.sort(values, axis=-1)
+    cut = int(0.25 * ordered.shape[-1])
+    return np.asarray(ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1))
+
+
+def _median(values: Array) -> Array:
+    return np.asarray(np.median(values, axis=-1))
+
+
+def paired_speed_up(pairs: Sequence[tuple[Reach, Reach]], *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS) -> SpeedUp:
+    """Median ratio of the (baseline, strategy) pairs of one combination, with its interval."""
+    return _estimate([np.array([pair_bounds(*p) for p in pairs]).reshape(-1, 2)], _median, seed, draws)
+
+
+def pooled_speed_up(
+    strata: Sequence[Sequence[tuple[Reach, Reach]]], *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS
+) -> SpeedUp:
+    """Ratio across combinations: interquartile mean of the log ratios of all pairs.
+
+    Seeds are redrawn within each combination (stratified bootstrap). With one combination it is its median ratio.
+    """
+    bounds = [np.array([pair_bounds(*p) for p in pairs]).reshape(-1, 2) for pairs in strata if len(pairs)]
+    return _estimate(bounds, _median if len(bounds) == 1 else interquartile_mean, seed, draws)
+
+
+def _estimate(strata: list[Array], statistic: Statistic, seed: int, draws: int) -> SpeedUp:
+    """``strata``: log bounds per combination, each of shape (n, 2)."""
+    # Sorted, so that the result does not depend on which seed carries which label.
+    strata = sorted((s[np.lexsort((s[:, 1], s[:, 0]))] for s in strata), key=lambda s: s.tolist())
+    n = sum(len(s) for s in strata)
+    if n == 0:
+        return SpeedUp(0, 0.0, float("inf"), None, None, np.empty((0, 2)))
+    together = np.concatenate(strata)
+    point = np.exp([statistic(together[:, 0]), statistic(together[:, 1])])
+    low = high = None
+    if n >= 3 and min(len(s) for s in strata) >= 2:
+        picks = resample([len(s) for s in strata], seed, draws)
+        lower = statistic(np.concatenate([s[p, 0] for s, p in zip(strata, picks, strict=True)], axis=1))
+        upper = lower
+        if not np.array_equal(together[:, 0], together[:, 1]):
+            upper = statistic(np.concatenate([s[p, 1] for s, p in zip(strata, picks, strict=True)], axis=1))
+        tail = (1 - LEVEL) / 2
+        # Order statistics, not interpolation: between a number and an infinity there is nothing.
+        low = float(np.exp(np.quantile(lower, tail, method="lower")))
+        high = float(np.exp(np.quantile(upper, 1 - tail, method="higher")))
+    return SpeedUp(n, float(point[0]), float(point[1]), low, high, np.exp(together))
+
+
+def resample(sizes: Sequence[int], seed: int, draws: int) -> list[npt.NDArray[np.int64]]:
+    """Bootstrap indices for each stratum, shape (draws, size), from one explicit generator."""
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, size, size=(draws, size)) for size in sizes]

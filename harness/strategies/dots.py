@@ -1,0 +1,103 @@
+"""DOTS, difficulty-targeted online data selection (Sun et al., NeurIPS 2025, arXiv 2506.05316, section 3.1)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from harness.predictor.sampling import sample_near_target
+from harness.registry import Composition
+from harness.strategy import Selector, StepContext, StrategyConfig
+from harness.types import FloatArray, IntArray, PromptGroup, Selection
+
+
+class DotsConfig(StrategyConfig):
+    """The paper's settings; ``calibration = "platt+linear"`` is the authors' repository."""
+
+    interval: int = Field(2, ge=1, description="μ: steps between two predictions")
+    references: int = Field(256, ge=2, description="K: reference questions rolled out for each prediction")
+    alpha: float = Field(0.5, ge=0, le=1, description="target difficulty", json_schema_extra={"tune": {"low": 0.3, "high": 0.7}})
+    tau: float = Field(
+        1e-3, gt=0, description="temperature of P(q) ∝ exp(−|d̂ − α|/τ)", json_schema_extra={"tune": {"low": 1e-3, "high": 0.3, "log": True}}
+    )
+    calibration: Literal["platt", "platt+linear"] = Field("platt", description="paper: platt; code: platt+linear")
+    attention_temperature: float = Field(1.0, gt=0, description="divides the attention logits")
+    attention_top_k: int | None = Field(None, ge=1, description="attend to the k most similar references only")
+    predictor: str | None = Field(
+        None, description="folder made by `halfway predictor train`; null: trained on sibling models in the prepare step (embedded models)"
+    )
+    reuse_references: bool = Field(False, description="references with a pass rate near 1/2 join the batch (saves fresh rollouts)")
+
+
+class Dots(Selector[DotsConfig]):
+    """P(q) ∝ exp(−|d̂_q − α|/τ) over the questions that are not references, without replacement within an interval.
+
+    Every ``interval`` steps K random references are rolled out with the current policy (on the clock, in the probe ledger)
+    and d̂ of every other question is attended from their difficulties by the trained predictor.
+    """
+
+    Config = DotsConfig
+    requires = frozenset({"probe", "embed", "predictor"})
+
+    def __init__(self, config: DotsConfig) -> None:
+        super().__init__(config)
+        self._predicted: FloatArray = np.empty(0)
+        self._used: IntArray = np.empty(0, dtype=np.int64)
+        self._since = 0
+        self._probes: list[PromptGroup] = []
+        self._info: dict[str, float | str | bool] = {}
+        self._predictor: Any = None
+
+    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+        self._probes = []
+        due = not len(self._predicted) or ctx.step >= self._since + self.config.interval
+        if due:
+            self._predict_pool(ctx)
+        candidates = np.setdiff1d(np.arange(len(ctx.pool)), self._used)
+        if len(candidates) < num_groups:  # a pool so small that the interval has used it up
+            candidates = np.arange(len(ctx.pool))
+        near = sample_near_target(self._predicted[candidates], num_groups, ctx.rng, self.config.alpha, self.config.tau)
+        chosen = candidates[near]
+        self._used = np.union1d(self._used, chosen)
+        return Selection(chosen, predicted_pass_rates=self._predicted[chosen], info={**self._info, "references_rolled_out": due})
+
+    def reuse(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
+        if not self.config.reuse_references:
+            return []
+        near = sorted((g for g in self._probes if not g.is_degenerate), key=lambda g: abs(1 - g.pass_rate - self.config.alpha))
+        return [g for g in near if g.size == ctx.group_size][:num_groups]
+
+    def predict(self, question_ids: IntArray, ctx: StepContext) -> FloatArray | None:
+        return self._predicted[question_ids] if len(self._predicted) else None
+
+    def _predict_pool(self, ctx: StepContext) -> None:
+        references = ctx.rng.choice(len(ctx.pool), size=min(self.config.references, len(ctx.pool)), replace=False)
+        self._probes = ctx.probe(references)
+        rates = np.array([g.pass_rate for g in self._probes])
+        predictor = self._loaded(ctx)
+        self._predicted = np.asarray(predictor.predict(references, rates), dtype=np.float64)
+        self._used, self._since = np.sort(references), ctx.step
+        self._info = dict(predictor.info)
+
+    def _loaded(self, ctx: StepContext) -> Any:
+        if self._predictor is None:
+            from harness.predictor import AttentionPredictor, AttentionSettings
+
+            settings = AttentionSettings(
+                calibration=self.config.calibration, temperature=self.config.attention_temperature, top_k=self.config.attention_top_k
+            )
+            self._predictor = AttentionPredictor.load(self.config.predictor or ctx.predictor or "", settings)
+            self._predictor.project_queries(ctx.embed(np.arange(len(ctx.pool))))
+        return self._predictor
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"predicted": self._predicted, "used": self._used, "since": self._since, "info": self._info}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._predicted, self._used = np.asarray(state["predicted"]), np.asarray(state["used"])
+        self._since, self._info = int(state["since"]), dict(state["info"])
+
+
+DOTS = Composition(Dots, summary="questions predicted nearest difficulty 1/2", source="arXiv 2506.05316, section 3.1")

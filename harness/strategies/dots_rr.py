@@ -1,0 +1,9 @@
+"""DOTS + RR: both halves of the paper together (arXiv 2506.05316)."""
+
+from __future__ import annotations
+
+from harness.registry import Composition
+from harness.strategies.dots import Dots
+from harness.strategies.fifo import FifoReplay
+
+DOTS_RR = Composition(Dots, FifoReplay, summary="DOTS selection, FIFO rollout replay", source="arXiv 2506.05316")

@@ -1,0 +1,69 @@
+"""RR, rollout replay (Sun et al., NeurIPS 2025, arXiv 2506.05316): part of each batch comes from a FIFO buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.registry import Composition
+from harness.replay import GroupBuffer
+from harness.strategies.uniform import Uniform
+from harness.strategy import Correction, Replay, StepContext, StrategyConfig
+from harness.types import PromptGroup
+
+
+class FifoConfig(StrategyConfig):
+    """Where the paper and the authors' repository differ, the default is the paper's unless it says ``code``."""
+
+    capacity: int = Field(256, ge=1, description="C: prompt groups kept", json_schema_extra={"tune": {"choices": [64, 128, 256, 512]}})
+    fresh_fraction: float = Field(
+        0.5, gt=0, le=1, description="δ: share of the batch rolled out fresh", json_schema_extra={"tune": {"low": 0.25, "high": 0.9}}
+    )
+    admission: Literal["informative", "all"] = Field(
+        "informative", description="paper: only groups with 0 < pass rate < 1 enter; code: all enter"
+    )
+    clip_center: Literal["old", "one"] = Field(
+        "old", description="code: clip π/π_old around 1, times the detached weight π_old/μ; paper (one): clip π/μ around 1"
+    )
+    weight_cap: float | None = Field(None, gt=0, description="upper bound on the importance weight π_old/μ; off by default")
+    replay_after: int = Field(0, ge=0, description="no replay in this many first steps (code: the selection interval)")
+
+
+class FifoReplay(Replay[FifoConfig]):
+    """Each step trains on δB fresh groups and (1−δ)B drawn from the last C groups, if the buffer holds that many.
+
+    Advantages of replayed groups follow from their stored rewards; recomputed and stored advantages are the same numbers
+    because a group is stored whole.
+    """
+
+    Config = FifoConfig
+    requires = frozenset({"behaviour_log_probs"})
+
+    def __init__(self, config: FifoConfig) -> None:
+        super().__init__(config)
+        self._buffer = GroupBuffer(config.capacity)
+
+    @property
+    def correction(self) -> Correction:
+        return Correction(self.config.clip_center, self.config.weight_cap)
+
+    def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
+        wanted = num_groups - round(self.config.fresh_fraction * num_groups)
+        if ctx.step <= self.config.replay_after or len(self._buffer) < wanted:
+            return []
+        return self._buffer.draw(wanted, ctx.rng)
+
+    def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
+        everything = self.config.admission == "all"
+        self._buffer.add([g for g in groups if g.source == "fresh" and (everything or not g.is_degenerate)])
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._buffer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._buffer.load_state_dict(state)
+
+
+RR = Composition(Uniform, FifoReplay, summary="uniform selection, FIFO rollout replay", source="arXiv 2506.05316, section 3.2")

@@ -1,0 +1,48 @@
+"""Uniform selection: plain GRPO."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from harness.registry import Composition
+from harness.strategy import Selector, StepContext, StrategyConfig
+from harness.types import IntArray, Selection
+
+
+def pool_order(seed: int, epoch: int, pool_size: int) -> IntArray:
+    """The order in which an epoch visits the pool: a permutation that depends on the run's seed and the epoch alone.
+
+    The plain trainer that Halfway is compared with is fed in this order, so that GRPO through Halfway and GRPO without
+    it see the same batches.
+    """
+    return np.random.default_rng([seed, 0x706F6F6C, epoch]).permutation(pool_size)
+
+
+class Uniform(Selector[StrategyConfig]):
+    """Every question of the pool once per epoch, in an order shuffled anew each epoch."""
+
+    def __init__(self, config: StrategyConfig) -> None:
+        super().__init__(config)
+        self._drawn = 0
+
+    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+        size = len(ctx.pool)
+        chosen: dict[int, None] = {}
+        while len(chosen) < num_groups:
+            epoch, offset = divmod(self._drawn, size)
+            rest = pool_order(ctx.seed, epoch, size)[offset : offset + num_groups - len(chosen)]
+            self._drawn += len(rest)
+            # A batch that straddles two epochs must not hold one question twice: repeats are passed over.
+            chosen.update(dict.fromkeys(rest.tolist()))
+        return Selection(np.fromiter(chosen, dtype=np.int64))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"drawn": self._drawn}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._drawn = int(state["drawn"])
+
+
+GRPO = Composition(Uniform, summary="uniform selection, no replay: the baseline", source="DeepSeekMath, arXiv 2402.03300")

@@ -1,0 +1,206 @@
+"""The strategy interface: a selector chooses which questions to roll out, a replay chooses what to train on again.
+
+The two compose: GRPO = uniform + none, DOTS = dots + none, RR = uniform + fifo, DOTS + RR = dots + fifo. A backend
+holds one :class:`Strategy` per run and calls it at the seams every GRPO trainer has, in this order each step::
+
+    replayed = strategy.replay(B, ctx)               # groups stored in earlier steps, at most B
+    selection = strategy.select(B - len(replayed), ctx)
+    fresh = ...                                      # rolled out and scored by the engine
+    admitted = [g for g in fresh if strategy.admit(g, ctx)]   # what is refused is refilled, up to a bound
+    strategy.observe(fresh, ctx)                     # every fresh and probe group, once, in order
+
+A new strategy is one file: subclass :class:`Selector` (or :class:`Replay`), write ``select`` (or ``replay``), register
+it (see :mod:`harness.registry`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from harness.types import Costs, FloatArray, IntArray, PromptGroup, QuestionPool, Selection
+
+#: What a strategy may ask of a backend. A backend that cannot give it refuses the run in words.
+Requirement = Literal["probe", "embed", "predictor", "oracle", "behaviour_log_probs"]
+
+State = dict[str, Any]
+"""Nested dicts and lists of JSON scalars and numpy arrays; what :mod:`harness.checkpoint` can save without pickle."""
+
+
+class StrategyConfig(BaseModel):
+    """Settings of a strategy part: frozen, unknown keys refused, every field described.
+
+    A field's tuning range is declared with ``Field(json_schema_extra={"tune": {...}})``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Services(Protocol):
+    """What the backend does for a strategy; every call is metered by the ledger."""
+
+    def probe(self, question_ids: IntArray, rollouts_per_question: int) -> list[PromptGroup]: ...
+    def embed(self, question_ids: IntArray) -> FloatArray: ...
+    def oracle_pass_rates(self, question_ids: IntArray, rollouts_per_question: int) -> FloatArray: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """Everything a strategy may know at one step.
+
+    step: 1 for the first training step. policy_version: training steps completed (``step - 1``). rng: derived from
+    (run seed, strategy, step), so a resumed run draws the same numbers. costs: what has been spent so far.
+    predictor: path of the trained predictor artifact, if the run has one.
+    """
+
+    step: int
+    policy_version: int
+    rng: np.random.Generator
+    seed: int
+    pool: QuestionPool
+    group_size: int
+    costs: Costs
+    services: Services
+    predictor: str | None = None
+
+    def probe(self, question_ids: IntArray, rollouts_per_question: int | None = None) -> list[PromptGroup]:
+        """Roll out questions with the current policy now; real rollouts, on the clock and in the ledger."""
+        return self.services.probe(np.asarray(question_ids), rollouts_per_question or self.group_size)
+
+    def embed(self, question_ids: IntArray) -> FloatArray:
+        """Frozen embeddings of questions, shape (n, width); a one-off cost, in a column of its own."""
+        return self.services.embed(np.asarray(question_ids))
+
+    def oracle_pass_rates(self, question_ids: IntArray, rollouts_per_question: int) -> FloatArray:
+        """True pass rates under the current policy, shape (n,), NOT charged: only for upper bounds, and so marked."""
+        return self.services.oracle_pass_rates(np.asarray(question_ids), rollouts_per_question)
+
+
+ConfigT = TypeVar("ConfigT", bound=StrategyConfig, covariant=True)
+
+
+class Part(Generic[ConfigT]):
+    """What selectors and replays share: a config, what they require, and a state that survives a crash."""
+
+    Config: ClassVar[type[StrategyConfig]] = StrategyConfig
+    requires: ClassVar[frozenset[Requirement]] = frozenset()
+    version: ClassVar[int] = 1
+    """Raise it when behaviour changes: it is part of the run's identity."""
+
+    def __init__(self, config: ConfigT) -> None:
+        self.config = config
+
+    def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
+        """Learn from freshly scored groups; each is shown once, in order, probe groups marked as such."""
+
+    def state_dict(self) -> State:
+        """Everything that must survive a crash, as nested dicts/lists of JSON scalars and numpy arrays."""
+        return {}
+
+    def load_state_dict(self, state: State) -> None:
+        """Take back what ``state_dict`` gave."""
+
+
+class Selector(Part[ConfigT]):
+    """Chooses the questions of a step."""
+
+    uncharged_oracle: ClassVar[bool] = False
+    """True for upper bounds whose labels cost nothing; reports mark them."""
+
+    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+        """Exactly ``num_groups`` different question ids of the pool to roll out now."""
+        raise NotImplementedError(f"{type(self).__name__} must define select()")
+
+    def admit(self, group: PromptGroup, ctx: StepContext) -> bool:
+        """Whether to train on this fresh group; the backend refills what is refused, up to a bound."""
+        return True
+
+    def reuse(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
+        """Probe groups of this step that may stand in for selected questions (fewer fresh rollouts)."""
+        return []
+
+    def predict(self, question_ids: IntArray, ctx: StepContext) -> FloatArray | None:
+        """Predicted pass rates as of the last selection, shape (n,), for diagnostics; None if it predicts nothing."""
+        return None
+
+
+class Replay(Part[ConfigT]):
+    """Chooses stored groups to train on beside the fresh ones; the base class replays nothing."""
+
+    def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
+        """At most ``num_groups`` groups of earlier steps; the rest of the batch is rolled out fresh."""
+        return []
+
+
+NoReplay = Replay
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """How replayed rollouts enter the loss (method.md, RR).
+
+    clip_center: ``old`` clips π/π_old around 1 and multiplies by the detached weight ρ = π_old/μ (the authors'
+    code); ``one`` clips π/μ around 1 (the paper). weight_cap: upper bound on ρ, None for none.
+    """
+
+    clip_center: Literal["old", "one"] = "old"
+    weight_cap: float | None = None
+
+
+class Strategy:
+    """One selector and one replay, as one object per run."""
+
+    def __init__(self, name: str, selector: Selector[Any], replay: Replay[Any]) -> None:
+        self.name, self.selector, self._replay = name, selector, replay
+
+    @property
+    def requires(self) -> frozenset[Requirement]:
+        return self.selector.requires | self._replay.requires
+
+    @property
+    def correction(self) -> Correction:
+        """The off-policy correction of the replay part; irrelevant where nothing is replayed."""
+        return getattr(self._replay, "correction", Correction())
+
+    def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
+        return [g.with_source("replayed") for g in self._replay.replay(num_groups, ctx)]
+
+    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+        return self.selector.select(num_groups, ctx)
+
+    def admit(self, group: PromptGroup, ctx: StepContext) -> bool:
+        return self.selector.admit(group, ctx)
+
+    def reuse(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
+        return self.selector.reuse(num_groups, ctx)
+
+    def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
+        self.selector.observe(groups, ctx)
+        self._replay.observe(groups, ctx)
+
+    def predict(self, question_ids: IntArray, ctx: StepContext) -> FloatArray | None:
+        return self.selector.predict(question_ids, ctx)
+
+    def state_dict(self) -> State:
+        return {"selector": self.selector.state_dict(), "replay": self._replay.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.selector.load_state_dict(state["selector"])
+        self._replay.load_state_dict(state["replay"])
+
+
+def check_selection(selection: Selection, num_groups: int, pool_size: int, name: str) -> None:
+    """Raise ValueError, in words, unless the selection is one a backend can roll out."""
+    ids = np.asarray(selection.question_ids)
+    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"strategy {name!r} selected {ids.dtype} of shape {ids.shape}; question ids are a flat integer array")
+    if len(ids) != num_groups:
+        raise ValueError(f"strategy {name!r} selected {len(ids)} questions where {num_groups} were asked for")
+    if len(ids) and (ids.min() < 0 or ids.max() >= pool_size):
+        raise ValueError(f"strategy {name!r} selected a question outside the pool of {pool_size}")
+    if len(np.unique(ids)) != len(ids):
+        raise ValueError(f"strategy {name!r} selected a question twice in one step")

@@ -1,0 +1,104 @@
+"""What a task builder makes: questions in disjoint splits, how they are scored, and hints for tiny models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from harness.errors import UserError
+from harness.reward.spec import RewardSpec
+from harness.types import Question
+
+#: The splits every task has. ``warm_up`` is a fifth one, only for building the embedded models.
+SPLITS = ("train", "validation", "test", "adapter")
+WARM_UP = "warm_up"
+
+
+class TaskError(UserError):
+    """A task that cannot be built as asked; the message says which setting to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """How an embedded model is made unsure of a task it knows (backends.md, "What the miniature showed").
+
+    Each character of a warm-up target of length L is replaced by a random one of the alphabet of answers with
+    probability ``noise_slope · (L − noise_offset)``, clipped to [0, 0.9]; the model learns for ``steps`` steps of
+    ``batch_size`` questions.
+    """
+
+    steps: int = 600
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    noise_slope: float = 0.04
+    noise_offset: float = 2.0
+
+    def noise(self, length: int) -> float:
+        """Probability that a character of a target with ``length`` characters is corrupted."""
+        return min(0.9, max(0.0, self.noise_slope * (length - self.noise_offset)))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """A built task.
+
+    splits: split name → questions; ids are positions in their split. reward: how completions are scored.
+    alphabet: every character that prompts and answers hold, sorted (for character-level tokenizers).
+    private: question key → metadata that only the scorer may see (a reasoning-gym entry often holds the solution).
+    system_prompt: set where prompts go through the model's chat template; None where they are given to it bare.
+    """
+
+    name: str
+    splits: Mapping[str, tuple[Question, ...]]
+    reward: RewardSpec
+    alphabet: str
+    private: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    system_prompt: str | None = None
+    warm_up: WarmUp = field(default_factory=WarmUp)
+
+    def split(self, name: str) -> tuple[Question, ...]:
+        """The questions of a split; TaskError in words if the task has no such split."""
+        if name not in self.splits:
+            raise TaskError(f"task {self.name!r} has no split {name!r} (it has {', '.join(self.splits)})")
+        return self.splits[name]
+
+    def scoring_metadata(self, question: Question) -> dict[str, Any]:
+        """What a reward function gets beside completion and answer: public and private metadata."""
+        return {**question.metadata, **self.private.get(question.key, {})}
+
+    def split_hash(self, name: str) -> str:
+        """Content hash of one split: its questions in order, and how they are scored."""
+        return _digest([q.key for q in self.split(name)], asdict(self.reward), self.system_prompt)
+
+    @property
+    def content_hash(self) -> str:
+        """Content hash of everything in the task."""
+        hashes = {name: self.split_hash(name) for name in sorted(self.splits)}
+        return _digest(self.name, hashes, self.alphabet, asdict(self.warm_up))
+
+
+class TaskBuilder(Protocol):
+    """Constructed with the task's settings (unknown keys are a TaskError); ``build`` repeats exactly under its seed."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None: ...
+
+    def build(self) -> TaskData:
+        """The task; the same settings give the same questions."""
+        ...
+
+
+def check_disjoint(splits: Mapping[str, tuple[Question, ...]]) -> None:
+    """Raise TaskError if a question is in two splits, or twice in one."""
+    seen: dict[str, str] = {}
+    for name, questions in splits.items():
+        for question in questions:
+            if question.key in seen:
+                raise TaskError(f"the question {question.prompt[:60]!r} is in split {seen[question.key]!r} and again in {name!r}")
+            seen[question.key] = name
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()[:20]

@@ -1,0 +1,234 @@
+"""What flows through a run: questions, selections, rollouts, prompt groups, step records, evaluation points.
+
+Two invariants hold everywhere. A **prompt group is atomic**: nothing splits it, every capacity counts
+groups, its size is never a literal. **Behaviour log-probs travel with the rollout** from the moment of
+sampling and are never overwritten: the *behaviour policy* (at sampling) and the *old policy* (at the
+start of an update) are two names for two things.
+
+Arrays are numpy; no tensor of a backend crosses this interface.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.integer[Any]]
+FloatArray = npt.NDArray[np.floating[Any]]
+
+GroupSource = Literal["fresh", "probe", "replayed"]
+
+#: The phases of a training step, in the order in which they happen. Their sum is the training clock.
+PHASES = ("probe", "select", "rollout", "reward", "log_probs", "replay", "update")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One task of the pool or of an evaluation set.
+
+    ``prompt`` is the text given to the model (a chat template is applied by the backend when ``messages``
+    is set in the task); ``answer`` is the gold answer and never reaches a strategy.
+    """
+
+    id: int
+    prompt: str
+    answer: str
+    task: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Content hash, equal for equal task, prompt and answer; used to prove that splits are disjoint."""
+        text = "\x1f".join((self.task, self.prompt, self.answer))
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+class QuestionPool(Sequence[Question]):
+    """The training pool as a strategy may see it: prompts and metadata, never gold answers.
+
+    Question ids are positions, ``0 … len(pool) - 1``.
+    """
+
+    def __init__(self, questions: Sequence[Question]) -> None:
+        wrong = next((i for i, q in enumerate(questions) if q.id != i), None)
+        if wrong is not None:
+            raise ValueError(f"question ids must be positions in the pool, but question {wrong} has id {questions[wrong].id}")
+        self._questions = tuple(replace(q, answer="") for q in questions)
+
+    def __len__(self) -> int:
+        return len(self._questions)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._questions[index]
+
+    def __iter__(self) -> Iterator[Question]:
+        return iter(self._questions)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The questions to roll out now.
+
+    question_ids: shape (F,), positions in the pool, no repeats.
+    rollouts_per_question: shape (F,), or None for the run's group size.
+    predicted_pass_rates: shape (F,), what the selector expected, or None; compared with what is observed.
+    info: scalars that go into the step record as they are.
+    """
+
+    question_ids: IntArray
+    rollouts_per_question: IntArray | None = None
+    predicted_pass_rates: FloatArray | None = None
+    info: Mapping[str, float | str | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rollout:
+    """One sampled completion.
+
+    prompt_token_ids, completion_token_ids: shapes (P,), (T,), without padding; the end token, if sampled, is
+    part of the completion. behaviour_log_probs: shape (T,), log μ of each sampled token at the sampling
+    temperature over the whole vocabulary, or None where the engine does not give them and nobody needs them.
+    policy_version: training steps completed when it was sampled. reward: scalar, NaN until scored.
+    """
+
+    question_id: int
+    prompt_token_ids: IntArray
+    completion_token_ids: IntArray
+    behaviour_log_probs: FloatArray | None
+    policy_version: int
+    completion: str
+    reward: float = float("nan")
+    truncated: bool = False
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.completion_token_ids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptGroup:
+    """All rollouts of one question from one policy version: the unit of selection, replay and advantage."""
+
+    question_id: int
+    rollouts: tuple[Rollout, ...]
+    source: GroupSource = "fresh"
+
+    def __post_init__(self) -> None:
+        if not self.rollouts:
+            raise ValueError(f"prompt group of question {self.question_id} has no rollouts")
+        if any(r.question_id != self.question_id for r in self.rollouts):
+            raise ValueError(f"prompt group of question {self.question_id} holds a rollout of another question")
+
+    @property
+    def size(self) -> int:
+        return len(self.rollouts)
+
+    @property
+    def rewards(self) -> FloatArray:
+        return np.array([r.reward for r in self.rollouts], dtype=np.float64)
+
+    @property
+    def pass_rate(self) -> float:
+        """Mean reward; with rewards in {0, 1}, the share of correct rollouts."""
+        return float(self.rewards.mean())
+
+    @property
+    def is_degenerate(self) -> bool:
+        """True when all rewards are equal: every advantage is then zero."""
+        rewards = self.rewards
+        return bool((rewards == rewards[0]).all())
+
+    @property
+    def policy_version(self) -> int:
+        return self.rollouts[0].policy_version
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(r.num_tokens for r in self.rollouts)
+
+    def with_source(self, source: GroupSource) -> PromptGroup:
+        return replace(self, source=source)
+
+
+@dataclass(slots=True)
+class Costs:
+    """Every cost ledger of protocol rule 1, cumulative since the start of the run.
+
+    ``oracle_rollouts`` are the ones nobody is charged for (an oracle's labels); they are shown, never hidden.
+    ``cpu_seconds`` is process time over the same intervals as ``training_seconds`` (wall time).
+    """
+
+    training_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    training_steps: int = 0
+    optimizer_steps: int = 0
+    fresh_rollouts: int = 0
+    probe_rollouts: int = 0
+    filtered_rollouts: int = 0
+    replayed_rollouts: int = 0
+    oracle_rollouts: int = 0
+    generated_tokens: int = 0
+    trained_tokens: int = 0
+    forward_tokens: int = 0
+
+    @property
+    def rollouts(self) -> int:
+        """Rollouts generated on the clock: fresh + probe + filtered."""
+        return self.fresh_rollouts + self.probe_rollouts + self.filtered_rollouts
+
+    def to_json(self) -> dict[str, float | int]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Costs:
+        return cls(**{name: data[name] for name in cls.__dataclass_fields__})
+
+
+@dataclass(slots=True)
+class StepRecord:
+    """One training step (one batch of groups, ``updates`` optimizer steps) as the ledger keeps it.
+
+    phases: seconds per phase of ``PHASES``; they sum to ``seconds``. question_ids and pass_rates are those of the
+    fresh groups, in order. importance_ratio holds statistics of π_old/μ over replayed tokens, ``fresh_log_ratio``
+    the largest |log π_old − log μ| over fresh tokens (a self-check; None where it was not measured).
+    """
+
+    step: int
+    question_ids: list[int]
+    pass_rates: list[float]
+    replayed_question_ids: list[int]
+    staleness: list[int]
+    non_degenerate_share: float
+    dropped_groups: int
+    updates: int
+    seconds: float
+    phases: dict[str, float]
+    costs: Costs
+    loss: float
+    mean_reward: float
+    mean_completion_tokens: float
+    importance_ratio: dict[str, float] = field(default_factory=dict)
+    fresh_log_ratio: float | None = None
+    info: dict[str, float | str | bool] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class EvalPoint:
+    """Accuracy after ``step`` training steps with every cost up to there; measured off the clock.
+
+    accuracies: per evaluation set; accuracy: their mean. predictor: diagnostics of the strategy's predictor on
+    questions rolled out off the clock and never shown to it (``pearson``, ``spearman``, ``mae``, ``n``); empty where
+    the strategy predicts nothing.
+    """
+
+    step: int
+    accuracy: float
+    accuracies: dict[str, float]
+    num_questions: int
+    costs: Costs
+    predictor: dict[str, float] = field(default_factory=dict)

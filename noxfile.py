@@ -1,0 +1,78 @@
+"""The one entry point for tasks. ``nox -l`` lists them; each makes its own environment."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = False
+
+CONSTRAINTS = ("-c", "constraints/trl.txt")
+SOURCES = ("harness", "backends", "suites", "reports", "tests", "benchmarks", "noxfile.py")
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Halfway with extras, every dependency at the exact version of the constraints file."""
+    wanted = f".[{','.join(extras)}]" if extras else "."
+    session.install("-e", wanted, *CONSTRAINTS)
+
+
+@nox.session
+def quick(session: nox.Session) -> None:
+    """The main job: GRPO against DOTS + RR on a tiny model, 3 paired seeds, and a report. Arguments go to `halfway run`."""
+    install(session, "trl")
+    session.run("halfway", "run", "quick", "--report", "runs/quick/report", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Every test, in random order; then the core without torch. Arguments go to pytest."""
+    install(session, "trl", "dev")
+    session.run("pytest", *session.posargs)
+    if not session.posargs:
+        session.notify("core")
+
+
+@nox.session
+def core(session: nox.Session) -> None:
+    """The core install has no torch, and its commands work without it."""
+    install(session)
+    session.install("pytest", "pytest-timeout", "hypothesis", *CONSTRAINTS)
+    session.run("python", "-c", "import importlib.util as u; assert u.find_spec('torch') is None, 'the core pulls in torch'")
+    for command in (["--help"], ["list"], ["strategies"], ["plan", "quick"], ["doctor"]):
+        session.run("halfway", *command, silent=True)
+    session.run("pytest", "tests/stats", "tests/reports", "tests/core", "-q")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff and the import contracts."""
+    session.install("ruff", "import-linter", *CONSTRAINTS)
+    session.run("ruff", "check", *SOURCES)
+    session.run("ruff", "format", "--check", *SOURCES)
+    session.run("lint-imports", env={"PYTHONPATH": "."})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict on our packages."""
+    install(session, "trl", "dev")
+    session.run("mypy")
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """The TRL tests on the oldest and the newest supported release ([tool.tox] in pyproject.toml)."""
+    session.install("tox", *CONSTRAINTS)
+    session.run("tox", *session.posargs)
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Ratios measured side by side; see benchmarks/README.md. Arguments name scripts; default all."""
+    install(session, "trl", "dev")
+    scripts = session.posargs or ["overhead", "decoder", "replay", "reward", "predictor", "report"]
+    for name in scripts:
+        session.run("python", f"benchmarks/{name}.py", "--quick")

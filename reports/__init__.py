@@ -1,0 +1,1 @@
+"""The scorekeeper: run records in, one self-contained page with tables and figures out. Knows nothing of training."""

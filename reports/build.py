@@ -1,0 +1,170 @@
+"""``build_report``: run records in, one folder out. The same records give the same bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from harness.errors import UserError
+from harness.ledger import RunLog
+from reports import appendix, rows, sections, selection, verdict
+from reports.analysis import Analysis, analyse
+from reports.parallel import map_processes
+from reports.parts import Drawer, Table
+from reports.published import published_table
+from reports.records import Run, condense
+from reports.tex import results_tex
+
+
+def build_report(
+    logs: Iterable[RunLog | Run],
+    out: Path,
+    *,
+    title: str,
+    baseline: str,
+    target: Mapping[str, Any],
+    description: str = "",
+    expected: Iterable[tuple[str, str, int]] = (),
+    figures: bool = False,
+) -> Path:
+    """Write ``index.html``, ``results.csv`` and ``curves.csv`` (and what else is asked for) into ``out``.
+
+    logs: run ledgers, or runs condensed already; an iterator is read once and each ledger let go. baseline: label of the
+    strategy that all others are compared with. target: as in a suite, ``{"share_of_gain": 0.9, "crossing": "sustained"}``,
+    ``{"accuracy": 0.4}`` or ``{"final": True}``. expected: (combination, label, seed) of runs that should exist, shown as
+    missing where they have no record. figures: also write every figure as SVG, PDF and PNG into ``out/figures``.
+
+    Returns the path of ``index.html``. Raises UserError where there is nothing to report or ``out`` cannot be written.
+    """
+    runs = (log if isinstance(log, Run) else condense(log) for log in logs)
+    analysis = analyse(runs, baseline=baseline, target=target, expected=expected)
+    return write_report(analysis, out, title=title, description=description, figures=figures)
+
+
+def write_report(
+    analysis: Analysis,
+    out: Path,
+    *,
+    title: str,
+    description: str = "",
+    figures: bool = False,
+    extra: Table | None = None,
+) -> Path:
+    """Write the folder of an analysis; every file appears whole or not at all."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out, prefix=".figures.") as name:
+            folder = Path(name) if figures else None
+            html = render(analysis, title=title, description=description, figures=folder, extra=extra)
+            if folder is not None:
+                _move_figures(folder, out / "figures")
+        files = {
+            "results.csv": rows.to_csv(rows.result_rows(analysis)),
+            "curves.csv": rows.curves_csv(analysis),
+            "results.tex": results_tex(analysis),
+            "index.html": html,  # last: what it links to is there when it is
+        }
+        for name, text in files.items():
+            _write_whole(out / name, text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise UserError(
+            f"cannot write the report to {out}: {error.strerror or error}; choose another folder with -o"
+        ) from error
+    return out / "index.html"
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def _move_figures(drawn: Path, folder: Path) -> None:
+    """Replace the figures of an earlier report; files that are not figures of ours stay."""
+    folder.mkdir(exist_ok=True)
+    for path in sorted(drawn.iterdir()):
+        os.chmod(path, 0o644)
+        os.replace(path, folder / path.name)
+
+
+def render(
+    analysis: Analysis, *, title: str, description: str = "", figures: Path | None = None, extra: Table | None = None
+) -> str:
+    """The page as text: no network, no time stamps, everything from the records escaped.
+
+    figures: an existing folder to draw every figure into as SVG, PDF and PNG too.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("reports", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    script = _resource("page.js")
+    jobs = [
+        (replace(analysis, combinations=[c], overall=[]), Drawer(f"c{i}", figures))
+        for i, c in enumerate(analysis.combinations, start=1)
+    ]
+    text = environment.get_template("page.html.j2").render(
+        title=title,
+        description=description,
+        baseline=analysis.baseline,
+        cards=verdict.verdict_cards(analysis),
+        sentences=rows.verdicts(analysis),
+        certainty=verdict.certainty_notes(analysis),
+        overview=verdict.overview_pictures(analysis, Drawer("overview", figures)),
+        combinations=list(map_processes(_combination_content, jobs, least=5)),
+        off_clock=appendix.off_clock_table(analysis),
+        trouble=appendix.trouble(analysis),
+        settings=appendix.settings_table(analysis),
+        environment=appendix.environment_table(analysis),
+        rule=analysis.rule,
+        exported=figures is not None,
+        extra=extra,
+        published=published_table(analysis) if extra is None else None,
+        css=Markup(_resource("page.css")),  # noqa: S704 - ours, not from the records
+        script=Markup(script),  # noqa: S704
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        svg=Markup,
+        infinity=float("inf"),
+    )
+    return str(text).replace(" %", "\u00a0%")  # no line break between a number and its per cent
+
+
+def _combination_content(job: tuple[Analysis, Drawer]) -> dict[str, Any]:
+    """The section of one combination: ``job`` holds an analysis of that combination alone, and where to draw."""
+    analysis, drawer = job
+    combination = analysis.combinations[0]
+    return {
+        "name": combination.name,
+        "notes": sections.target_notes(analysis, combination),
+        "table": sections.time_to_target_table(analysis, combination),
+        "costs": sections.all_costs_table(analysis, combination),
+        "curves": sections.curve_pictures(analysis, combination, drawer),
+        "reached": sections.reach_picture(analysis, combination, drawer),
+        "phases": sections.phase_section(analysis, combination, drawer),
+        "selection": selection.selection_section(analysis, combination, drawer),
+    }
+
+
+def _resource(name: str) -> str:
+    return (resources.files("reports") / "templates" / name).read_text(encoding="utf-8")

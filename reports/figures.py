@@ -1,0 +1,343 @@
+"""The figures of a report. Each takes condensed runs and returns a matplotlib figure; legends are the page's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
+
+from harness.stats import Profile
+from harness.types import PHASES
+from reports import words
+from reports.analysis import Arm, Combination
+from reports.records import PASS_RATE_CLASSES, STRETCHES, Array
+from reports.style import (
+    INK,
+    MARKERS,
+    PASS_RATE_COLOURS,
+    PHASE_COLOURS,
+    colour_of,
+    dash_of,
+    label_margin,
+    new_figure,
+)
+
+WIDTH, HEIGHT = 4.6, 3.0
+
+#: Thin lines beyond this many seeds would be a blot; the median stands for all of them.
+MOST_THIN_LINES = 20
+
+#: Steps in the running mean of the line plots of selection; printed in their captions.
+SMOOTHING = 5
+
+AXIS_LABELS = {
+    "training_seconds": "training seconds",
+    "generated_tokens": "generated tokens",
+    "training_steps": "training steps",
+    "rollouts": "rollouts",
+}
+
+
+def accuracy_curves(combination: Combination, cost: str, order: Sequence[str], *, legend: bool = False) -> Figure:
+    """Accuracy against one cost: seeds thin, their median thick, target dashed, crossings marked."""
+    figure, axes = new_figure(WIDTH, HEIGHT)
+    for arm in reversed(combination.arms):
+        index = order.index(arm.strategy)
+        colour, dash = colour_of(index), dash_of(index)
+        runs = [r for r in arm.runs if len(r.curve.accuracy) > 1]
+        for run in runs[:MOST_THIN_LINES]:
+            axes.plot(run.curve.costs[cost], run.curve.accuracy, color=colour, lw=0.7, alpha=0.4, ls=dash)
+        if runs:
+            whole = [r for r in runs if r.state == "complete"] or runs  # a run cut short would cut the median short
+            grid, middle = median_curve([r.curve.costs[cost] for r in whole], [r.curve.accuracy for r in whole])
+            axes.plot(grid, middle, color=colour, lw=2.0, ls=dash, label=arm.strategy)
+        marks = [
+            (float(run.curve.costs[cost][o.index]), float(run.curve.accuracy[o.index]))
+            for run, o in zip(arm.runs, arm.outcomes.get(cost, []), strict=False)
+            if o.index is not None
+        ]
+        if marks:
+            x, y = zip(*marks, strict=True)
+            axes.plot(
+                x, y, ls="none", marker=MARKERS[index % len(MARKERS)], ms=5, mfc=colour, mec="white", mew=0.6, zorder=5
+            )
+    target = combination.target.accuracy
+    if target is not None:
+        axes.axhline(target, color=INK, lw=0.9, ls=(0, (4, 3)), zorder=1)
+        axes.annotate(
+            f"target {words.percent(target)}", (0.0, target), xycoords=("axes fraction", "data"), xytext=(3, 3),
+            textcoords="offset points", fontsize=8,
+        )  # fmt: skip
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    _cost_axis(axes, cost)
+    axes.set_ylabel("accuracy")
+    if legend:
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], labels[::-1], loc="lower right")
+    return figure
+
+
+def median_curve(costs: Sequence[Array], accuracies: Sequence[Array], points: int = 120) -> tuple[Array, Array]:
+    """Median over runs on a common cost grid, straight lines between evaluations; only for drawing.
+
+    The grid ends where the shortest run ends, so that the same runs stand behind every point.
+    """
+    start, end = max(float(c[0]) for c in costs), min(float(c[-1]) for c in costs)
+    grid = np.linspace(start, max(end, start), points)
+    return grid, np.median([np.interp(grid, c, a) for c, a in zip(costs, accuracies, strict=True)], axis=0)
+
+
+def _cost_axis(axes: Axes, cost: str) -> None:
+    label, divisor = AXIS_LABELS.get(cost, words.COST_NAMES.get(cost, cost)), 1.0
+    if cost.endswith("_seconds") and axes.dataLim.x1 > 3 * 3600:
+        label, divisor = label.replace("seconds", "hours"), 3600.0
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(ScaledLocator(divisor))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x / divisor)))
+    axes.margins(x=0.02)
+
+
+class ScaledLocator(MaxNLocator):
+    """Round ticks in a unit of ``divisor`` axis units."""
+
+    def __init__(self, divisor: float) -> None:
+        super().__init__(6)
+        self._divisor = divisor
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        return np.asarray(super().tick_values(vmin / self._divisor, vmax / self._divisor)) * self._divisor
+
+
+def _short(value: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"
+
+
+def phases(arms: Sequence[Arm], *, legend: bool = False) -> Figure:
+    """Seconds per training step, stacked by phase, one bar per strategy."""
+    labels = [shorten(a.strategy) for a in arms]
+    top = 0.5 if legend else 0.08
+    figure, axes = new_figure(WIDTH, 0.55 + top + 0.34 * len(arms), left=label_margin(labels), top=top)
+    left = np.zeros(len(arms))
+    rows = np.arange(len(arms))
+    for phase, colour in zip(PHASES, PHASE_COLOURS, strict=True):
+        width = np.array([a.phase_seconds_per_step[phase] for a in arms])
+        axes.barh(rows, width, left=left, color=colour, height=0.66, label=phase.replace("_", "-"))
+        left += width
+    axes.set_yticks(range(len(arms)), labels)
+    axes.set_ylim(len(arms) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("seconds per training step")
+    if legend:
+        figure.legend(loc="upper center", ncols=4)
+    return figure
+
+
+def shorten(label: str, longest: int = 22) -> str:
+    """Labels beyond the room beside a bar lose their middle."""
+    half = (longest - 1) // 2
+    return label if len(label) <= longest else f"{label[:half]}…{label[-half:]}"
+
+
+def non_degenerate(arms: Sequence[Arm], order: Sequence[str], *, legend: bool = False) -> Figure:
+    """Share of fresh groups that carry gradient, over training steps: mean over seeds, running mean."""
+    figure, axes = new_figure(WIDTH, HEIGHT - 0.3)
+    for arm in reversed(arms):
+        runs = [r for r in arm.runs if len(r.steps["step"])]
+        runs = [r for r in runs if r.state == "complete"] or runs
+        if not runs:
+            continue
+        length = min(len(r.steps["step"]) for r in runs)
+        share = np.mean([r.steps["non_degenerate_share"][:length] for r in runs], axis=0)
+        index = order.index(arm.strategy)
+        x, y = runs[0].steps["step"][:length], running_mean(share, SMOOTHING)
+        axes.plot(x, y, color=colour_of(index), ls=dash_of(index), lw=1.8, label=arm.strategy)
+    axes.set_ylim(0, 1.03)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.set_xlabel("training step")
+    axes.set_ylabel("non-degenerate groups")
+    if legend:
+        axes.legend(loc="lower right")
+    return figure
+
+
+def running_mean(values: Array, window: int) -> Array:
+    """Mean of the last ``window`` values (fewer at the start), shape as given."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - window, 0)
+    found: Array = (total[ends] - total[starts]) / (ends - starts)
+    return found
+
+
+def predictor(arms: Sequence[Arm], order: Sequence[str], name: str = "pearson", *, legend: bool = False) -> Figure:
+    """Correlation of predicted with observed pass rates on held-out questions, over training steps; seeds as dots."""
+    figure, axes = new_figure(WIDTH, HEIGHT - 0.3)
+    for arm in reversed(arms):
+        index = order.index(arm.strategy)
+        found: dict[float, list[float]] = {}
+        for run in arm.runs:
+            for step, value in zip(run.eval_steps, run.predictor.get(name, ()), strict=False):
+                if math.isfinite(value):
+                    found.setdefault(float(step), []).append(float(value))
+        if not found:
+            continue
+        steps = sorted(found)
+        axes.plot(
+            steps,
+            [float(np.mean(found[s])) for s in steps],
+            color=colour_of(index),
+            lw=1.8,
+            ls=dash_of(index),
+            label=arm.strategy,
+        )
+        dots = [(s, v) for s in steps for v in found[s]]
+        axes.plot(
+            *zip(*dots, strict=True),
+            ls="none",
+            marker=MARKERS[index % len(MARKERS)],
+            ms=3,
+            color=colour_of(index),
+            alpha=0.5,
+        )
+    axes.axhline(0.0, color=INK, lw=0.7)
+    axes.set_xlabel("training step")
+    axes.set_ylabel(f"{name.capitalize()} correlation")
+    if legend:
+        axes.legend(loc="lower right")
+    return figure
+
+
+def pass_rates(arms: Sequence[Arm], *, legend: bool = False) -> Figure:
+    """Pass rates of the fresh groups in each quarter of training, one stacked bar per quarter and strategy."""
+    labels = [shorten(a.strategy) for a in arms]
+    top = 0.4 if legend else 0.08
+    figure, axes = new_figure(WIDTH, 0.55 + top + 0.62 * len(arms), left=label_margin(labels), top=top)
+    rows, ticks, shares = [], [], []
+    for index, arm in enumerate(arms):
+        counts = (
+            np.sum([r.pass_rates for r in arm.runs], axis=0)
+            if arm.runs
+            else np.zeros((STRETCHES, len(PASS_RATE_CLASSES)))
+        )
+        total = counts.sum(axis=1, keepdims=True)
+        shares.append(np.divide(counts, total, out=np.zeros_like(counts), where=total > 0))
+        rows.append(index + (np.arange(STRETCHES) - (STRETCHES - 1) / 2) * 0.2)
+        ticks.append(float(index))
+    height, left = np.concatenate(rows), np.zeros(STRETCHES * len(arms))
+    for k, (name, colour) in enumerate(zip(PASS_RATE_CLASSES, PASS_RATE_COLOURS, strict=True)):
+        width = np.concatenate([s[:, k] for s in shares])
+        axes.barh(height, width, left=left, height=0.17, color=colour, label=name)
+        left = left + width
+    axes.set_yticks(ticks, labels)
+    axes.set_ylim(len(arms) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.set_xlabel("share of fresh groups by pass rate")
+    if legend:
+        figure.legend(loc="upper center", ncols=6, columnspacing=1.0)
+    return figure
+
+
+def forest(combinations: Sequence[Combination], order: Sequence[str]) -> Figure:
+    """Speed-up of every strategy on every combination with its 95 % interval, on a log axis; right of 1 is cheaper."""
+    rows = [(c, a) for c in combinations for a in c.arms if not a.is_baseline and c.main_cost in a.speed_ups]
+    one_strategy = len({a.strategy for _, a in rows}) == 1
+    labels = [
+        shorten(a.strategy if len(combinations) == 1 else c.name if one_strategy else f"{a.strategy} · {c.name}", 28)
+        for c, a in rows
+    ]
+    figure, axes = new_figure(WIDTH, 0.7 + 0.32 * max(len(rows), 1), left=label_margin(labels))
+    points = [1.0]
+    for row, (combination, arm) in enumerate(rows):
+        found = arm.speed_ups[combination.main_cost]
+        colour = colour_of(order.index(arm.strategy))
+        marker = MARKERS[order.index(arm.strategy) % len(MARKERS)]
+        bounds = (
+            (found.low, found.high)
+            if found.low is not None and found.high is not None
+            else (found.at_least, found.at_most)
+        )
+        low, high = (min(max(b, 0.1), 10.0) for b in bounds)
+        axes.plot([low, high], [row, row], color=colour, lw=1.6, solid_capstyle="butt")
+        for bound, arrow in ((bounds[0], "<"), (bounds[1], ">")):
+            if bound == 0 or math.isinf(bound):
+                axes.plot([low if arrow == "<" else high], [row], marker=arrow, color=colour, ms=5)
+        if found.estimate is not None and found.estimate > 0:
+            points.append(min(max(found.estimate, 0.1), 10.0))
+            axes.plot([points[-1]], [row], marker=marker, ms=6, color=colour, mec="white", mew=0.6)
+        points += [low, high]
+    axes.axvline(1.0, color=INK, lw=0.9)
+    axes.set_xscale("log")
+    ticks = _log_ticks(min(points), max(points))
+    axes.set_xlim(ticks[0], ticks[-1])
+    axes.set_xticks(ticks, [f"{t:g}×" for t in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_yticks(range(len(rows)), labels)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("speed-up")
+    return figure
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """At most seven round ratios that enclose low to high, 1 among them."""
+    for steps in (
+        (0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4),
+        (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0),
+        (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0),
+        (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0),
+    ):
+        if steps[0] <= low and high <= steps[-1]:
+            break
+    first = max(i for i, s in enumerate(steps) if s <= min(low, 0.999) or i == 0)
+    last = min(i for i, s in enumerate(steps) if s >= max(high, 1.001) or i == len(steps) - 1)
+    return list(steps[first : last + 1])
+
+
+def profile(found: Profile, labels: Sequence[str], order: Sequence[str], *, legend: bool = False) -> Figure:
+    """Dolan and Moré's performance profile with its band."""
+    figure, axes = new_figure(WIDTH, HEIGHT)
+    for row, label in enumerate(labels):
+        index = order.index(label)
+        colour = colour_of(index)
+        axes.fill_between(found.factors, found.low[row], found.high[row], step="post", color=colour, alpha=0.15, lw=0)
+        axes.step(found.factors, found.shares[row], where="post", color=colour, lw=1.8, ls=dash_of(index), label=label)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlim(found.factors[0], found.factors[-1])
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.set_xlabel("cost within this factor of the cheapest")
+    axes.set_ylabel("share of problems")
+    if legend:
+        axes.legend(loc="lower right")
+    return figure
+
+
+def reached_over_cost(
+    curves: Sequence[tuple[str, Array, Array, float]], cost: str, order: Sequence[str], *, legend: bool = False
+) -> Figure:
+    """Kaplan and Meier's curves of reaching the target: (label, costs, shares, end of the budget) per strategy."""
+    figure, axes = new_figure(WIDTH, HEIGHT - 0.3)
+    for label, events, shares, end in curves:
+        index = order.index(label)
+        x, y = (
+            np.concatenate([[0.0], events, [max(end, *events, 0.0)]]),
+            np.concatenate([[0.0], shares, shares[-1:] if len(shares) else [0.0]]),
+        )
+        axes.step(x, y, where="post", color=colour_of(index), lw=1.8, ls=dash_of(index), label=label)
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    _cost_axis(axes, cost)
+    axes.set_ylabel("runs at target")
+    if legend:
+        axes.legend(loc="lower right")
+    return figure

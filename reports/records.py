@@ -1,0 +1,225 @@
+"""What a report needs of one run, in compact numpy columns: a ledger goes in, its Python objects can then be let go.
+
+A run of 500 steps is about 2 MB of objects and 60 kB here; that is why a report of a thousand runs fits in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.ledger import RunLog, read_ledger
+from harness.stats import Curve, curve_of
+from harness.types import PHASES, StepRecord
+from reports.parallel import map_processes
+
+Array = npt.NDArray[np.float64]
+State = Literal["complete", "unfinished", "failed", "missing"]
+
+#: Training is cut into this many equal stretches of steps for pictures of how selection changes.
+STRETCHES = 4
+
+#: Pass-rate classes of a group: none, up to a quarter, … , all. The first and the last are degenerate.
+PASS_RATE_CLASSES = ("0", "up to ¼", "up to ½", "up to ¾", "below 1", "1")
+
+#: How a statistic of the importance ratio is carried from steps to runs; of all others it is the mean.
+_EXTREMES = {"max": np.max, "min": np.min}
+
+#: Below this, starting processes costs more than it saves.
+FEW_LEDGERS = 48
+
+STEP_COLUMNS = (
+    "step",
+    "seconds",
+    "loss",
+    "mean_reward",
+    "mean_completion_tokens",
+    "non_degenerate_share",
+    "dropped_groups",
+    "updates",
+    "fresh_groups",
+    "replayed_groups",
+    "mean_staleness",
+)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run, condensed.
+
+    predictor: per diagnostic, shape (E,), NaN where it was not measured. steps: columns of shape (T,): ``STEP_COLUMNS``
+    and one ``seconds_<phase>`` per phase. pass_rates: fresh groups per stretch and class, shape (STRETCHES, 6).
+    machine: what must be equal for seconds to be compared.
+    """
+
+    combination: str
+    strategy: str
+    seed: int
+    run_id: str
+    state: State
+    spec: dict[str, Any]
+    curve: Curve
+    eval_steps: Array
+    predictor: dict[str, Array]
+    steps: dict[str, Array]
+    pass_rates: Array
+    staleness_max: int
+    importance_ratio: dict[str, float]
+    fresh_log_ratio: float | None
+    distinct_questions: int
+    selected_questions: int
+    environment: dict[str, Any]
+    machine: str
+    attempts: int
+    warnings: list[str] = field(default_factory=list)
+    failure: str = ""
+    one_off: dict[str, float] = field(default_factory=dict)
+    lost_seconds: float = 0.0
+    oracle_rollouts: int = 0
+
+    @property
+    def last_step(self) -> int:
+        return int(self.steps["step"][-1]) if len(self.steps["step"]) else 0
+
+    @property
+    def phase_seconds(self) -> dict[str, float]:
+        """Seconds per phase over the whole run."""
+        return {p: float(self.steps[f"seconds_{p}"].sum()) for p in PHASES}
+
+    @property
+    def uncharged_oracle(self) -> bool:
+        return bool(self.spec["strategy"].get("uncharged_oracle", False))
+
+
+def condense_ledgers(paths: Sequence[Path]) -> Iterator[Run]:
+    """Read and condense ledgers, in order, on all cores; one ledger's objects at a time per process are in memory.
+
+    Raises LedgerError as ``read_ledger`` does.
+    """
+    return map_processes(_condense_path, paths, least=FEW_LEDGERS, chunk=8)
+
+
+def _condense_path(path: Path) -> Run:
+    return condense(read_ledger(path))
+
+
+def condense(log: RunLog) -> Run:
+    """The compact form of one ledger."""
+    curve = curve_of(log)
+    curve = replace(curve, combination=printable(curve.combination), strategy=printable(curve.strategy))
+    state: State = "complete" if log.complete else "failed" if log.failure is not None else "unfinished"
+    one_off: dict[str, float] = {}
+    for record in log.one_off:
+        one_off[str(record["name"])] = one_off.get(str(record["name"]), 0.0) + float(record["seconds"])
+    questions: set[int] = set()
+    for step in log.steps:
+        questions.update(step.question_ids)
+    last = log.evaluations[-1].costs if log.evaluations else log.steps[-1].costs if log.steps else None
+    if last is not None and log.steps:
+        last = max(last, log.steps[-1].costs, key=lambda c: c.oracle_rollouts)
+    return Run(
+        combination=curve.combination,
+        strategy=curve.strategy,
+        seed=curve.seed,
+        run_id=log.run_id,
+        state=state,
+        spec=log.spec,
+        curve=curve,
+        eval_steps=np.array([p.step for p in log.evaluations], dtype=np.float64),
+        predictor=_predictor(log),
+        steps=_columns(log.steps),
+        pass_rates=_pass_rates(log.steps),
+        staleness_max=max((max(s.staleness) for s in log.steps if s.staleness), default=0),
+        importance_ratio=_importance_ratio(log.steps),
+        fresh_log_ratio=max((s.fresh_log_ratio for s in log.steps if s.fresh_log_ratio is not None), default=None),
+        distinct_questions=len(questions),
+        selected_questions=sum(len(s.question_ids) for s in log.steps),
+        environment=dict(log.environment),
+        machine=machine_of(log),
+        attempts=len(log.attempts),
+        warnings=list(dict.fromkeys(log.warnings)),
+        failure=str((log.failure or {}).get("message", "")) if state == "failed" else "",
+        one_off=one_off,
+        lost_seconds=log.lost_seconds,
+        oracle_rollouts=last.oracle_rollouts if last is not None else 0,
+    )
+
+
+def printable(text: str) -> str:
+    """Text without control characters and half surrogates, which neither a font nor UTF-8 can show."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def machine_of(log: RunLog) -> str:
+    """What must be equal for seconds to be compared: hardware fingerprint of every attempt, device, processes."""
+    prints = sorted({str(a.get("environment", {}).get("fingerprint", "unknown")) for a in log.attempts})
+    execution: Mapping[str, Any] = log.spec.get("execution", {})
+    setting = [execution.get(k) for k in ("device", "threads", "processes")]
+    return json.dumps([prints, setting], separators=(",", ":"))
+
+
+def _columns(steps: list[StepRecord]) -> dict[str, Array]:
+    rows = [
+        (
+            s.step,
+            s.seconds,
+            s.loss,
+            s.mean_reward,
+            s.mean_completion_tokens,
+            s.non_degenerate_share,
+            s.dropped_groups,
+            s.updates,
+            len(s.question_ids),
+            len(s.replayed_question_ids),
+            sum(s.staleness) / len(s.staleness) if s.staleness else np.nan,
+            *(s.phases.get(p, 0.0) for p in PHASES),
+        )
+        for s in steps
+    ]
+    names = (*STEP_COLUMNS, *(f"seconds_{p}" for p in PHASES))
+    table = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
+    return {name: np.ascontiguousarray(table[:, i]) for i, name in enumerate(names)}
+
+
+def _pass_rates(steps: list[StepRecord]) -> Array:
+    counts = np.zeros((STRETCHES, len(PASS_RATE_CLASSES)))
+    if not steps:
+        return counts
+    rates = np.concatenate([np.asarray(s.pass_rates, dtype=np.float64) for s in steps])
+    lengths = np.array([len(s.pass_rates) for s in steps])
+    stretch = np.repeat(np.arange(len(steps)) * STRETCHES // len(steps), lengths)
+    np.add.at(counts, (stretch, pass_rate_class(rates)), 1)
+    return counts
+
+
+def pass_rate_class(rates: Array) -> npt.NDArray[np.int64]:
+    """Index into ``PASS_RATE_CLASSES``, shape as given."""
+    classes = np.ceil(np.clip(rates, 0, 1) * 4).astype(np.int64)
+    classes[rates >= 1] = len(PASS_RATE_CLASSES) - 1
+    return classes
+
+
+def _predictor(log: RunLog) -> dict[str, Array]:
+    names = dict.fromkeys(name for p in log.evaluations for name in p.predictor)
+    missing = float("nan")
+    return {
+        name: np.array(
+            [missing if p.predictor.get(name) is None else p.predictor[name] for p in log.evaluations], dtype=np.float64
+        )
+        for name in names
+    }
+
+
+def _importance_ratio(steps: list[StepRecord]) -> dict[str, float]:
+    names = dict.fromkeys(name for s in steps for name in s.importance_ratio)
+    found = {}
+    for name in names:
+        values = np.array([s.importance_ratio[name] for s in steps if name in s.importance_ratio], dtype=np.float64)
+        found[name] = float(_EXTREMES.get(name, np.mean)(values))
+    return found

@@ -1,0 +1,46 @@
+"""The results as a LaTeX table (booktabs), every label escaped."""
+
+from __future__ import annotations
+
+from reports import words
+from reports.analysis import SECONDS, TOKENS, Analysis
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "×": r"$\times$", "∞": r"$\infty$", "–": "--",
+}  # fmt: skip
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX prints as it stands."""
+    return "".join(_ESCAPES.get(c, c if c.isprintable() else "?") for c in text)
+
+
+def results_tex(analysis: Analysis) -> str:
+    """``results.tex``: one row per combination and strategy, to be \\input into a paper that loads booktabs."""
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{tabular}{llrrrrl}",
+        r"\toprule",
+        r"combination & strategy & reached & median time & median tokens & speed-up [95\,\%] & verdict \\",
+        r"\midrule",
+    ]
+    for index, combination in enumerate(analysis.combinations):
+        if index:
+            lines.append(r"\midrule")
+        for arm in combination.arms:
+            found = arm.speed_ups.get(combination.main_cost)
+            costs = [
+                words.cost_or_bound(*arm.median_cost(c), c) if arm.outcomes.get(c) else words.NO_VALUE
+                for c in (SECONDS, TOKENS)
+            ]
+            if arm.is_baseline or found is None or found.n == 0:
+                told, verdict = words.NO_VALUE, "baseline" if arm.is_baseline else "not compared"
+            else:
+                told, verdict = f"{words.speed_up(found)} {words.interval(found)}", found.verdict
+            if arm.oracle:
+                verdict += " (upper bound)"
+            cells = [combination.name, arm.strategy, f"{arm.reached}/{arm.n}", *costs, told, verdict]
+            lines.append(" & ".join(escape(c) for c in cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

@@ -1,0 +1,172 @@
+"""Numbers and verdicts in words that a person can quote."""
+
+from __future__ import annotations
+
+import math
+
+from harness.stats import SpeedUp
+from reports.analysis import SECONDS, TOKENS, Analysis, Arm, Combination, Overall
+
+NO_VALUE = "–"
+
+#: How each cost ledger is named in text, and in column heads with its unit.
+COST_NAMES = {
+    "training_seconds": "training time",
+    "cpu_seconds": "CPU time",
+    "training_steps": "training steps",
+    "optimizer_steps": "optimizer steps",
+    "rollouts": "rollouts",
+    "generated_tokens": "generated tokens",
+    "trained_tokens": "tokens trained on",
+    "forward_tokens": "forward-only tokens",
+    "token_cost": "operations per parameter",
+}
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    return NO_VALUE if value is None or math.isnan(value) else f"{100 * value:.{digits}f} %"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    return NO_VALUE if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def seconds(value: float) -> str:
+    """``0.85 s``, ``31.2 s``, ``4.1 min``, ``3.2 h``."""
+    if value < 10:
+        return f"{value:.2f} s"
+    if value < 180:
+        return f"{value:.1f} s"
+    return f"{value / 60:.1f} min" if value < 3 * 3600 else f"{value / 3600:.2f} h"
+
+
+def count(value: float) -> str:
+    """``812``, ``14.2 k``, ``3.10 M``."""
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if value >= size:
+            return f"{value / (1e3 if unit == 'k' else size):.3g} {unit}"
+    return f"{value:.0f}"
+
+
+def cost(value: float, ledger: str) -> str:
+    return seconds(value) if ledger.endswith("_seconds") else count(value)
+
+
+def cost_or_bound(median: float, least: float, ledger: str) -> str:
+    """A median cost, or ``> what was spent`` where the median run missed the target."""
+    return cost(median, ledger) if math.isfinite(median) else f"> {cost(least, ledger)}"
+
+
+def factor(value: float) -> str:
+    """A ratio with three figures: ``0.87×``, ``1.31×``, ``12.4×``."""
+    if value == 0 or math.isinf(value):
+        return "0×" if value == 0 else "∞"
+    return f"{value:.2f}×" if value < 10 else f"{value:.3g}×"
+
+
+def speed_up(found: SpeedUp) -> str:
+    """``1.31×``, ``at least 2.4×`` (the baseline missed), ``at most 0.5×``, or ``open`` (both missed)."""
+    if found.exact:
+        return factor(found.at_least)
+    if found.at_least > 0 and math.isinf(found.at_most):
+        return f"at least {factor(found.at_least)}"
+    if found.at_least == 0 and math.isfinite(found.at_most):
+        return f"at most {factor(found.at_most)}"
+    if found.n == 0 or (found.at_least == 0 and math.isinf(found.at_most)):
+        return "open"
+    return f"{factor(found.at_least)} to {factor(found.at_most)}"
+
+
+def interval(found: SpeedUp) -> str:
+    """``[1.12, 1.50]``, or why there is none."""
+    if found.low is None or found.high is None:
+        return "no interval"
+    return f"[{found.low:.2f}, {'∞' if math.isinf(found.high) else f'{found.high:.2f}'}]"
+
+
+def interval_words(found: SpeedUp) -> str:
+    """``95 % interval [1.12, 1.50]`` or ``no interval``."""
+    told = interval(found)
+    return f"95 % interval {told}" if told.startswith("[") else told
+
+
+def saved(found: SpeedUp) -> float | None:
+    """Percent of the baseline's cost saved, 100·(1 − 1/speed-up); negative when it costs more; None if open."""
+    value = found.estimate
+    return None if value is None or value <= 0 or math.isinf(value) else 100 * (1 - 1 / value)
+
+
+def saved_words(found: SpeedUp, ledger: str) -> str:
+    """``24 % less training time`` or ``12 % more``; a bound where only a bound is known."""
+    name = COST_NAMES[ledger]
+    share = saved(found)
+    if share is not None:
+        return f"{abs(share):.0f} % {'less' if share >= 0 else 'more'} {name}"
+    if found.at_least > 1:
+        return f"at least {100 * (1 - 1 / found.at_least):.0f} % less {name}"
+    if 0 < found.at_most < 1:
+        return f"at least {100 * (1 / found.at_most - 1):.0f} % more {name}"
+    return f"{name} not comparable: too few runs reached the target"
+
+
+def headline(found: SpeedUp, ledger: str) -> str:
+    """The verdict as a clause: what may be claimed, the estimate, the interval and n."""
+    numbers = f"{speed_up(found)} {interval(found)}, n = {found.n}"
+    if found.verdict in ("faster", "slower"):
+        return f"{saved_words(found, ledger)}: {numbers}"
+    return f"{found.verdict}: {speed_up(found)} {interval(found)}"
+
+
+def verdict_sentence(combination: Combination, arm: Arm, baseline: str) -> str:
+    """One sentence on one strategy and one combination, to be quoted as it stands."""
+    target = combination.target.accuracy
+    if target is None:
+        return f"{arm.strategy} on {combination.name}: not compared; {combination.target.note}."
+    ledger = combination.main_cost
+    found = arm.speed_ups.get(ledger)
+    goal = f"to reach {percent(target)} accuracy"
+    if found is None or found.n == 0:
+        return f"{arm.strategy} on {combination.name}: not compared, no seed has a run of both it and {baseline}."
+    tail = f"speed-up {speed_up(found)}, {interval_words(found)}, n = {found.n} paired seeds"
+    if found.n == 1:
+        tail = tail.replace("seeds", "seed")
+    if found.verdict in ("faster", "slower"):
+        need = f"{saved_words(found, ledger)} than {baseline} {goal}"
+        text = f"{arm.strategy} needed {need} on {combination.name}: {tail}."
+    else:
+        name = COST_NAMES[ledger]
+        text = f"{arm.strategy} against {baseline} on {combination.name}: {found.verdict} in {name} {goal}; {tail}."
+    return text + (" Upper bound, labels not charged." if arm.oracle else "")
+
+
+def overall_sentence(item: Overall, analysis: Analysis) -> str:
+    """One sentence on one strategy across all combinations."""
+    ledger = SECONDS if SECONDS in item.speed_ups else TOKENS
+    found = item.speed_ups.get(ledger)
+    if found is None:
+        return f"{item.strategy}: not compared across combinations."
+    where = f"across {len(analysis.combinations)} combinations"
+    tail = f"interquartile-mean speed-up {speed_up(found)}, {interval_words(found)}, n = {found.n} pairs"
+    if found.verdict in ("faster", "slower"):
+        text = f"{item.strategy} needed {saved_words(found, ledger)} than {analysis.baseline} {where}: {tail}."
+    else:
+        text = f"{item.strategy} against {analysis.baseline} {where}: {found.verdict} in {COST_NAMES[ledger]}; {tail}."
+    return text + (" Upper bound, labels not charged." if item.oracle else "")
+
+
+def small_sample_note(n: int) -> str:
+    """What an interval of few pairs is worth, said beside it; empty for n above 5."""
+    if n < 3:
+        return f"n = {n} gives no interval, so nothing can be claimed."
+    if n > 5:
+        return ""
+    coverage = 1 - 2 * 0.5**n
+    return (
+        f"With n = {n} the bootstrap interval runs from the smallest to the largest pair; such an interval holds the "
+        f"true median in {100 * coverage:.0f} % of cases, not 95 %."
+    )
+
+
+def state_words(arm: Arm) -> str:
+    """``1 failed, 2 missing``: what keeps an arm from being whole; empty if nothing does."""
+    return ", ".join(f"{k} {state}" for state in ("failed", "unfinished", "missing") if (k := arm.count(state)))

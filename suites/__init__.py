@@ -1,0 +1,1 @@
+"""The courses: suite files and task builders; no training code."""

@@ -1,0 +1,154 @@
+"""Outside curves: the paper's own numbers from the paper's own curves, and every way a CSV file can be wrong."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.stats import target_from_text
+from reports.curves import build_curves_report, read_curves
+from reports.published import published
+from tests.reports.test_build import text_of
+
+PAPER = Path(__file__).resolve().parents[2] / "../shared/data/paper_curves.csv"
+needs_paper = pytest.mark.skipif(not PAPER.exists(), reason="../shared/data/paper_curves.csv is not here")
+
+SAVED = {
+    "Qwen2.5-Math-1.5B+MATH": 32.1,
+    "Qwen2.5-Math-1.5B+DeepScaleR": 46.9,
+    "Qwen2.5-Math-1.5B+ORZ": 29.2,
+    "Qwen2.5-3B+DeepScaleR": 35.1,
+    "Qwen2.5-3B+DeepMath": 64.6,
+    "Qwen2.5-Math-7B+DeepScaleR": 24.9,
+}
+
+SMALL = """combination,method,hours,avg_accuracy
+c,GRPO,1,10
+c,GRPO,2,20
+c,GRPO,3,30
+c,GRPO,4,40
+c,Mine,1,20
+c,Mine,2,41
+c,Mine,3,42
+"""
+
+
+def results(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """results.csv by combination and strategy."""
+    with open(folder / "results.csv", encoding="utf-8", newline="") as file:
+        return {(r["combination"], r["strategy"]): r for r in csv.DictReader(file)}
+
+
+@needs_paper
+def test_the_papers_figures_follow_from_its_curves(tmp_path: Path) -> None:
+    """First crossing of GRPO's final accuracy: 32.1, 46.9, 29.2, 35.1, 64.6, 24.9 % saved, to ±0.2."""
+    build_curves_report(PAPER, tmp_path, "first", "final")
+    found = results(tmp_path)
+    assert {c for c, _ in found} == set(SAVED)
+    for combination, saved in SAVED.items():
+        row = found[combination, "DOTS+RR"]
+        assert float(row["time_saved_percent"]) == pytest.approx(saved, abs=0.2), combination
+        assert row["verdict"] == "no difference shown (n = 1)"
+        assert (row["low"], row["crossing"], row["reach_rate"]) == ("", "first", "1")
+
+
+@needs_paper
+def test_the_stricter_rules_stand_beside_it(tmp_path: Path) -> None:
+    """The page shows the other rules, plateau warnings where they are due, and the published figures of both versions."""
+    text = text_of(build_curves_report(PAPER, tmp_path, "first", "final").read_text(encoding="utf-8"))
+    for words in (
+        "90 % of gain, sustained",
+        "final, sustained",
+        "published v3",
+        "48.0 %",
+        "⚠",
+        "one pair",
+        "Plateau warning",
+    ):
+        assert words in text or words == "one pair", words
+    assert "n = 1 gives no interval, so nothing can be claimed" in text
+
+
+@needs_paper
+def test_published_figures_ship_for_every_combination() -> None:
+    """Both versions; v1 is what the curves give."""
+    for combination, saved in SAVED.items():
+        row = published(combination.lower().replace("+", " / "), "dots-rr")
+        assert row is not None
+        assert row.time_saved_v1 == saved
+    assert published("spell-backward", "dots-rr") is None
+    assert published("Qwen2.5-Math-1.5B+MATH", "rr") is None
+
+
+def test_small_curves_by_hand(tmp_path: Path) -> None:
+    """GRPO ends at 40 % after 4 h; Mine is at 41 % after 2 h: 50 % saved. Accuracies above 1 are per cent."""
+    (tmp_path / "c.csv").write_text(SMALL)
+    build_curves_report(tmp_path / "c.csv", tmp_path / "out", "first", "final")
+    row = results(tmp_path / "out")["c", "Mine"]
+    assert (float(row["target"]), float(row["speedup"]), float(row["time_saved_percent"])) == (0.4, 2.0, 50.0)
+    assert row["median_training_seconds"] == "7200"
+
+
+def test_sustained_final_leaves_the_baseline_unconfirmed(tmp_path: Path) -> None:
+    """GRPO's last evaluation has none after it: the saving is a bound, and the table says ≥."""
+    (tmp_path / "c.csv").write_text(SMALL)
+    page = build_curves_report(tmp_path / "c.csv", tmp_path / "out", "sustained", {"final": True})
+    row = results(tmp_path / "out")["c", "Mine"]
+    assert (row["speedup"], float(row["at_least"]), row["at_most"]) == ("", 2.0, "inf")
+    assert "≥ 50.0 %" in text_of(page.read_text(encoding="utf-8"))
+
+
+def test_rows_in_any_order_and_several_seeds(tmp_path: Path) -> None:
+    """A seed column makes pairs; rows are sorted by hours."""
+    lines = SMALL.splitlines()
+    seeds = [f"{line},{s}" for s in (1, 2, 3) for line in reversed(lines[1:])]
+    (tmp_path / "c.csv").write_text("\n".join([lines[0] + ",seed", *seeds]))
+    build_curves_report(tmp_path / "c.csv", tmp_path / "out", "first", "final")
+    row = results(tmp_path / "out")["c", "Mine"]
+    assert (row["n"], row["speedup"], row["verdict"]) == ("3", "2", "faster")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("combination,method,hour,avg_accuracy\n", "no column 'hours'; did you mean 'hour'"),
+        ("combination,method,hours,avg_accuracy\n", "no row under the header"),
+        ("", "no column 'combination'"),
+        (SMALL + "c,Mine,four,50\n", "line 9: hours is 'four'"),
+        (SMALL + "c,Mine,4,nan\n", "line 9: avg_accuracy is 'nan'"),
+        (SMALL + "c,Mine,4\n", "line 9: avg_accuracy is None"),
+        (SMALL.replace("GRPO", "grop"), "the baseline 'GRPO' has no run"),
+    ],
+)
+def test_bad_files_are_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
+    """File, line, what is wrong."""
+    (tmp_path / "c.csv").write_text(text)
+    with pytest.raises(UserError, match=words):
+        build_curves_report(tmp_path / "c.csv", tmp_path / "out", "first", "final")
+    assert not (tmp_path / "out").exists()
+
+
+def test_unreadable_files_are_refused_in_words(tmp_path: Path) -> None:
+    """Missing, and not text at all."""
+    with pytest.raises(UserError, match="No such file"):
+        read_curves(tmp_path / "none.csv")
+    (tmp_path / "c.csv").write_bytes(b"\xff\xfe\x00\x01" * 50)
+    with pytest.raises(UserError, match="not a CSV file"):
+        read_curves(tmp_path / "c.csv")
+
+
+def test_targets_as_a_command_line_gives_them() -> None:
+    """Three forms, and a suggestion for a fourth."""
+    assert target_from_text("final") == {"final": True}
+    assert target_from_text("share_of_gain=0.75") == {"share_of_gain": 0.75}
+    assert target_from_text("accuracy = 0.4") == {"accuracy": 0.4}
+    for text, words in (
+        ("finale", "did you mean 'final'"),
+        ("accuracy=high", "not a number"),
+        ("share_of_gain=2", "at most 1"),
+    ):
+        with pytest.raises(UserError, match=words):
+            target_from_text(text)

@@ -1,0 +1,74 @@
+"""Finding the final answer is exact, bounded and cheap."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.reward.answers import MAX_ANSWER, TAIL, boxed, math_answer, tagged_answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"so \boxed{12}.", "12"),
+        (r"first \boxed{1}, no: \boxed{ 2 }", "2"),
+        (r"\boxed{\frac{1}{2}} is half", r"\frac{1}{2}"),
+        (r"\boxed{\{1,2\}}", r"\{1,2\}"),
+        (r"\fbox{7}", "7"),
+        (r"\boxed{7} or \fbox{8}", "8"),
+        (r"\boxed{never closed", None),
+        (r"\boxed{" + "1" * (MAX_ANSWER + 1) + "}", None),
+        (r"\boxed{" + "1" * MAX_ANSWER + "}", "1" * MAX_ANSWER),
+        ("no box", None),
+        ("", None),
+        (r"\boxed{ends in a backslash" + "\\", None),
+    ],
+)
+def test_the_last_box_counts(text: str, answer: str | None) -> None:
+    """Braces are matched, escaped ones are text, an unclosed or endless box is none."""
+    assert boxed(text) == answer
+
+
+def test_without_a_box_the_end_is_looked_at() -> None:
+    """Only the last characters of a long completion without a box can hold its answer."""
+    assert math_answer("x" * 5_000 + " it is 4") == (("x" * 5_000 + " it is 4")[-TAIL:], False)
+    assert math_answer(r"\boxed{4}") == ("4", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (" dog ", "dog"),
+        ("think <answer>a</answer> <answer> b </answer> end", "b"),
+        ("<answer>open", "open"),
+        ("x" * (MAX_ANSWER + 5), "x" * (MAX_ANSWER + 1)),
+    ],
+)
+def test_the_last_tag_counts(text: str, answer: str) -> None:
+    """Between the last answer tags, or everything; what is too long stays recognisably too long."""
+    assert tagged_answer(text) == answer
+
+
+@given(st.text(alphabet="\\{}boxed19 ", max_size=60), st.text(alphabet="{}\\x", max_size=20))
+def test_any_text_gives_an_answer_or_none(prefix: str, inside: str) -> None:
+    """No text raises, and what is found has balanced braces (escaped ones aside) and stands in the text."""
+    text = prefix + "\\boxed{" + inside + "}"
+    found = boxed(text)
+    if found is not None:
+        assert found in text
+        plain = found.replace("\\\\", "").replace("\\{", "").replace("\\}", "")
+        assert plain.count("{") == plain.count("}")
+
+
+def test_a_megabyte_costs_milliseconds() -> None:
+    """Long strings are searched once, not walked through character by character."""
+    nasty = ["\\boxed{" * 150_000, "{" * 1_000_000, "\\boxed{" + "{" * 1_000_000, "<answer>" * 125_000]
+    started = time.perf_counter()
+    for text in nasty:
+        math_answer(text)
+        tagged_answer(text)
+    assert time.perf_counter() - started < 1.0

@@ -1,0 +1,162 @@
+"""Aggregates and small-sample tests against hand-worked numbers and scipy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.stats import (
+    evidence,
+    holm,
+    kaplan_meier,
+    log_deviation,
+    minimum_detectable_difference,
+    minimum_detectable_speed_up,
+    paired_speed_up,
+    performance_profile,
+    probability_of_improvement,
+    sign_test,
+    student_t_cdf,
+    student_t_quantile,
+)
+from tests.stats.curves import at, missed
+
+INF = float("inf")
+
+
+@pytest.mark.parametrize(("n", "points"), [(3, 1.5), (5, 1.0), (12, 0.6)])
+def test_the_rulebooks_known_noise(n: int, points: float) -> None:
+    """Seed deviation .5 point: 3 seeds show 1.5 points, 5 show 1.0, 12 show 0.6."""
+    assert minimum_detectable_difference(0.5, n) == pytest.approx(points, abs=0.03)
+
+
+def test_one_seed_detects_nothing() -> None:
+    """With one seed there is no spread to compare with."""
+    assert minimum_detectable_difference(0.5, 1) == INF
+    assert minimum_detectable_speed_up(0.1, 1) == INF
+    assert minimum_detectable_speed_up(0.0, 5) == 1.0
+
+
+def test_student_t_against_tables() -> None:
+    """t(.975; 4) = 2.776, t(.975; 9) = 2.262, t(.8; 1) = 1.376 (printed tables); P(T ≤ 1; 1) = 3/4 exactly."""
+    assert student_t_quantile(0.975, 4) == pytest.approx(2.776, abs=1e-3)
+    assert student_t_quantile(0.975, 9) == pytest.approx(2.262, abs=1e-3)
+    assert student_t_quantile(0.8, 1) == pytest.approx(1.376, abs=1e-3)
+    assert student_t_cdf(1.0, 1) == pytest.approx(0.75)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        student_t_quantile(1.0, 3)
+
+
+def test_student_t_against_scipy() -> None:
+    """Every degree of freedom up to 40, to 1e-9."""
+    stats = pytest.importorskip("scipy.stats", reason="scipy is a development dependency")
+    for df in range(1, 41):
+        for p in (0.001, 0.2, 0.5, 0.8, 0.975):
+            assert student_t_quantile(p, df) == pytest.approx(stats.t.ppf(p, df), rel=1e-9, abs=1e-9)
+
+
+def test_sign_test_by_hand() -> None:
+    """3 of 3 → 2/8; 5 of 6 → 2·7/64; exact ties and open pairs count against the majority."""
+    win, loss, tie, open_ = (at(20), at(10)), (at(10), at(20)), (at(10), at(10)), (missed(9), missed(9))
+    assert sign_test(paired_speed_up([win] * 3)) == 0.25
+    assert sign_test(paired_speed_up([win] * 5 + [loss])) == pytest.approx(14 / 64)
+    assert sign_test(paired_speed_up([win] * 5 + [tie])) == pytest.approx(14 / 64)
+    assert sign_test(paired_speed_up([loss] * 5 + [open_])) == pytest.approx(14 / 64)
+    assert sign_test(paired_speed_up([tie] * 4)) == 1.0
+    assert sign_test(paired_speed_up([])) == 1.0
+
+
+def test_holm_by_hand() -> None:
+    """.01 .04 .03 → .03 .06 .06 (3·.01, 2·.03, then not below that)."""
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+    assert holm([0.7, 0.8]) == pytest.approx([1.0, 1.0])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_only_raises(p: list[float]) -> None:
+    """Adjusted values are never below the raw ones nor above 1, and keep their order."""
+    adjusted = holm(p)
+    assert all(a >= b - 1e-15 and a <= 1 for a, b in zip(adjusted, p, strict=True))
+    assert [adjusted[i] for i in np.argsort(p, kind="stable")] == sorted(adjusted)
+
+
+def test_probability_of_improvement_by_hand() -> None:
+    """Costs 10 20 30 against 5 20 ∞: wins 3 + 1 + 0 of 9, ties ½: (3 + 1.5)/9 = .5."""
+    baseline, strategy = np.array([10.0, 20.0, 30.0]), np.array([5.0, 20.0, INF])
+    found = probability_of_improvement([(baseline, strategy)])
+    assert found.value == pytest.approx(0.5)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= 0.5 <= found.high
+    both = np.array([INF, INF])
+    assert probability_of_improvement([(both, both)]).value == 0.5
+    assert probability_of_improvement([]).value == 0.5
+
+
+def test_probability_of_improvement_is_mann_whitney() -> None:
+    """U / (n·m) for one combination."""
+    stats = pytest.importorskip("scipy.stats", reason="scipy is a development dependency")
+    rng = np.random.default_rng(1)
+    baseline, strategy = rng.integers(1, 9, 12).astype(float), rng.integers(1, 9, 9).astype(float)
+    u = stats.mannwhitneyu(baseline, strategy).statistic
+    assert probability_of_improvement([(baseline, strategy)]).value == pytest.approx(u / (12 * 9))
+
+
+def test_performance_profile_by_hand() -> None:
+    """Problem 1: 10 and 20 (ratios 1, 2); 2: 30 and 10 (3, 1); 3: nobody. At factor 1, 2, 3: 1/3 1/3 2/3 and 1/3 2/3 2/3."""
+    costs = np.array([[10.0, 20.0], [30.0, 10.0], [INF, INF]])
+    found = performance_profile(costs, [0, 0, 0], np.array([1.0, 2.0, 3.0]))
+    assert found.shares == pytest.approx(np.array([[1, 1, 2], [1, 2, 2]]) / 3)
+    assert (found.low <= found.shares).all()
+    assert (found.shares <= found.high).all()
+
+
+def test_profile_band_has_no_width_without_spread() -> None:
+    """Redrawing equal problems changes nothing."""
+    found = performance_profile(np.array([[1.0, 2.0]] * 4), [0, 0, 1, 1], np.array([1.0, 4.0]))
+    assert found.low.tolist() == found.high.tolist() == [[1.0, 1.0], [0.0, 1.0]]
+
+
+def test_kaplan_meier_by_hand() -> None:
+    """Reached at 1 and 3, censored at 2 and 4: 1 − 3/4 = .25, then 1 − 3/4·1/2 = .625."""
+    costs, budgets = np.array([1.0, INF, 3.0, INF]), np.array([9.0, 2.0, 9.0, 4.0])
+    events, share = kaplan_meier(costs, budgets)
+    assert events.tolist() == [1.0, 3.0]
+    assert share == pytest.approx([0.25, 0.625])
+    assert kaplan_meier(np.array([INF]), np.array([5.0]))[0].tolist() == []
+
+
+def test_kaplan_meier_against_scipy() -> None:
+    """scipy.stats.ecdf of right-censored data."""
+    stats = pytest.importorskip("scipy.stats", reason="scipy is a development dependency")
+    rng = np.random.default_rng(4)
+    times = rng.integers(1, 12, 30).astype(float)
+    hit = rng.random(30) < 0.6
+    costs, budgets = np.where(hit, times, INF), np.where(hit, 99.0, times)
+    events, share = kaplan_meier(costs, budgets)
+    theirs = stats.ecdf(stats.CensoredData(uncensored=times[hit], right=times[~hit])).cdf
+    assert share == pytest.approx(theirs.evaluate(events))
+
+
+def test_log_deviation_uses_what_is_known_exactly() -> None:
+    """Ratios e and 1/e: deviation √2; an open pair is left out; fewer than two give none."""
+    found = paired_speed_up([(at(math.e), at(1)), (at(1), at(math.e)), (missed(3), missed(3))])
+    assert log_deviation(found) == pytest.approx(math.sqrt(2))
+    assert log_deviation(paired_speed_up([(at(2), at(1))])) is None
+
+
+def test_minimum_detectable_speed_up_by_hand() -> None:
+    """n = 5, deviation .1: (2.776 + .941)·.1/√5 = .1662 → 1.181."""
+    assert minimum_detectable_speed_up(0.1, 5) == pytest.approx(1.181, abs=1e-3)
+
+
+def test_words_for_the_number_of_seeds() -> None:
+    """Five to screen, ten to claim."""
+    assert "first look" in evidence(3)
+    assert "screen" in evidence(5)
+    assert evidence(10) == "enough seeds to claim"
