@@ -95,13 +95,13 @@ def bare_trainer(spec: RunSpec, prepared: Prepared, output: Path) -> Any:
     return trainer
 
 
-def train_bare(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[float, Any]:
-    """Seconds of ``trainer.train()`` without its first step (warm-up), and the model."""
+def train_bare(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[tuple[float, float], Any]:
+    """(wall, processor) seconds of ``trainer.train()`` without its first step (warm-up), and the model."""
     trainer = bare_trainer(spec, prepared, folder)
     return _timed(trainer), trainer.model
 
 
-def train_halfway(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[float, Any]:
+def train_halfway(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[tuple[float, float], Any]:
     """The same through Halfway: the whole ``train()`` call, not only what its clock counts."""
     from backends.trl.backend import build_trainer
 
@@ -114,20 +114,20 @@ def train_halfway(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[floa
         return _timed(trainer), trainer.model
 
 
-def _timed(trainer: Any) -> float:
+def _timed(trainer: Any) -> tuple[float, float]:
     from transformers import TrainerCallback
 
     class FirstStep(TrainerCallback):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.ends: list[float] = []
+            self.ends: list[tuple[float, float]] = []
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            self.ends.append(time.perf_counter())
+            self.ends.append((time.perf_counter(), time.process_time()))
 
     stamps = FirstStep()
     trainer.add_callback(stamps)
     trainer.train()
-    return stamps.ends[-1] - stamps.ends[0]
+    return stamps.ends[-1][0] - stamps.ends[0][0], stamps.ends[-1][1] - stamps.ends[0][1]
 
 
 def accuracy(model: Any, prepared: Prepared) -> float:
@@ -151,21 +151,24 @@ def main() -> None:
     pairs, steps = (5, 20) if arguments.quick else (9, 48)
     spec = spec_of("grpo", steps)
     prepared = prepare(spec, CACHE, lambda *_: None)
-    ratios = []
+    ratios: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as scratch:
         train_bare(spec_of("grpo", 3), prepared, Path(scratch) / "warm-up")
         for pair in range(pairs):
             order = [("halfway", train_halfway), ("bare", train_bare)]
             done = {name: run(spec, prepared, Path(scratch) / f"{name}{pair}") for name, run in (order if pair % 2 else order[::-1])}
-            ratios.append(done["halfway"][0] / done["bare"][0])
+            (wall, cpu), (bare_wall, bare_cpu) = done["halfway"][0], done["bare"][0]
+            ratios.append((wall / bare_wall, cpu / bare_cpu))
             accuracies = {name: accuracy(model, prepared) for name, (_, model) in done.items()}
             print(
-                f"pair {pair + 1}/{pairs}: halfway {done['halfway'][0]:.2f} s, bare {done['bare'][0]:.2f} s, ratio {ratios[-1]:.3f}; "
-                f"accuracy {accuracies['halfway']!r} and {accuracies['bare']!r}"
+                f"pair {pair + 1}/{pairs}: wall {wall:.2f} / {bare_wall:.2f} s = {ratios[-1][0]:.3f}, "
+                f"processor {cpu:.2f} / {bare_cpu:.2f} s = {ratios[-1][1]:.3f}; accuracy {accuracies['halfway']!r} and {accuracies['bare']!r}"
             )
             if accuracies["halfway"] != accuracies["bare"]:
                 raise SystemExit("the two trainers ended at different accuracies: switched off, Halfway must change nothing")
-    print(f"training time, halfway / bare GRPOTrainer: median {statistics.median(ratios):.3f} (min {min(ratios):.3f}, max {max(ratios):.3f})")
+    for which, column in (("wall", 0), ("processor", 1)):
+        values = [r[column] for r in ratios]
+        print(f"{which} time, halfway / bare GRPOTrainer: median {statistics.median(values):.3f} (min {min(values):.3f}, max {max(values):.3f})")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main() -> None:
     with RewardService(RewardSpec("math-verify")) as service:
         measure("math-verify, literal match", service, [(rf"thus \boxed{{{i}}}", str(i), {}) for i in range(100_000)])
         measure("math-verify, plain numbers", service, [(rf"\boxed{{\frac{{{i}}}{{{i + 1}}}}}", str(i), {}) for i in range(2, 50_000)])
-    for name, items in (("parsed LaTeX", synthetic(50)), ("MATH-500 golds", real())):
+    for name, items in (("parsed LaTeX", synthetic(250)), ("MATH-500 golds", real())):
         if items:
             parsed(f"math-verify, {name}", items, workers)
     with RewardService(RewardSpec("reasoning-gym:spell_backward"), workers=workers) as service:
@@ -76,7 +76,9 @@ def synthetic(questions: int) -> Items:
             (rf"[{-a}, {b})", rf"\left[-{a}, {b}\right)", rf"({-a}, {b}]"),
             (rf"\{{{a}, {b + 100}\}}", rf"{b + 100}, {a}", rf"\{{{a}, {b + 101}\}}"),
         )[i % 5]
-        items += [(rf"so it is \boxed{{{right if k % 2 else wrong}{k // 2 * ' + 0' if i % 5 < 3 else k // 2 * ' '}}}", gold, {}) for k in range(8)]
+        items += [
+            (rf"so it is \boxed{{{right if k % 2 else wrong}{k // 2 * ' + 0' if i % 5 < 3 else k // 2 * ' '}}}", gold, {}) for k in range(8)
+        ]
     return items
 
 

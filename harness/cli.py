@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness import cli_predictor
 from harness.cli_tables import print_table
 from harness.errors import UserError
 
@@ -25,6 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(cli_predictor.app, name="predictor")
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name ('halfway list' shows them) or a path to a .toml file.")]
 RunsDir = Annotated[Path, typer.Option(help="Folder that holds all runs.")]

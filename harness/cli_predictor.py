@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,6 +51,7 @@ Rollouts = Annotated[int, typer.Option(min=1, help="G, rollouts per reference qu
 Seed = Annotated[int, typer.Option(help="Seed of training and of reference draws.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Training epochs of the attention predictor (default 20).")]
 Units = Annotated[int | None, typer.Option(min=1, help="Width of its adapter (default 896; twice the embedding's width below 512).")]
+Standardize = Annotated[bool, typer.Option("--standardize", help="Standardise embeddings for the attention predictor (not in the paper).")]
 Calibration = Annotated[str, typer.Option(help="Of the attention predictor: none, platt (the paper), platt+linear (the authors' code).")]
 
 
@@ -69,6 +71,7 @@ def train(
     epochs: Epochs = None,
     units: Units = None,
     shared: Annotated[bool, typer.Option("--shared", help="One adapter for questions and references.")] = False,
+    standardize: Standardize = False,
     seed: Seed = 0,
     revision: Revision = None,
     device: Device = "auto",
@@ -81,11 +84,11 @@ def train(
     from harness.predictor.table import read_table
 
     rates = _without(read_table(table, question_column, model or ()), exclude_family or ())
-    plan = _plan(rollouts, references, epochs, units, shared, seed)
+    plan = _Plan(rollouts, references, epochs, units, seed, shared, standardize)
     with _bars() as progress:
         made = _make_embedder(embedder, rates, revision, device, dtype, progress)
         embeddings = _embed(made, rates, cache, progress)
-        trained = train_kind(predictor, rates, embeddings, out, _for(plan, made), progress)
+        trained = train_kind(predictor, rates, embeddings, out, plan.with_embedder(made), progress)
     if isinstance(made, TextEmbedder):
         made.save(out)
     unmeasured = int((rates.pass_rates != rates.pass_rates).sum())
@@ -156,6 +159,7 @@ def evaluate(
     least_rollouts: Annotated[int, typer.Option(min=1, help="Columns measured with fewer rollouts are no ground truth.")] = 50,
     epochs: Epochs = None,
     units: Units = None,
+    standardize: Standardize = False,
     calibration: Calibration = "platt",
     seed: Seed = 0,
     revision: Revision = None,
@@ -175,7 +179,7 @@ def evaluate(
     kinds = predictor or ["irt", "attention", "ensemble"]
     rates = read_table(table, question_column, model or ())
     protocol = Protocol(references, rollouts, draws, least_rollouts, seed)
-    plan = _plan(rollouts, references, epochs, units, False, seed)
+    plan = _Plan(rollouts, references, epochs, units, seed, False, standardize)
     with _bars() as progress:
         if artifact is not None:
             fitted = _configured(artifact, calibration, rollouts)
@@ -196,7 +200,7 @@ def evaluate(
 
 
 def _families(
-    rates: PassRateTable, setting: str, made: Embedder, kinds: list[str], plan: dict[str, Any], protocol: Protocol,
+    rates: PassRateTable, setting: str, made: Embedder, kinds: list[str], plan: _Plan, protocol: Protocol,
     calibration: str, cache: Path | None, progress: Progress,
 ) -> list[dict[str, Any]]:  # fmt: skip
     import tempfile
@@ -208,14 +212,14 @@ def _families(
     with tempfile.TemporaryDirectory() as folder:
 
         def train_family(part: PassRateTable, features: FloatArray, family: str) -> dict[str, DifficultyPredictor]:
-            trained = train_kinds(kinds, part, features, Path(folder) / family, _for(plan, made), progress)
+            trained = train_kinds(kinds, part, features, Path(folder) / family, plan.with_embedder(made), progress)
             return {kind: _set(p, calibration, protocol.rollouts) for kind, p in trained.items()}
 
         return list(evaluate_families(rates, embeddings, setting, train_family, protocol, progress))  # type: ignore[arg-type]
 
 
 def _trajectory(
-    rates: PassRateTable, file: Path, made: Embedder, kinds: list[str], plan: dict[str, Any], protocol: Protocol, every: int,
+    rates: PassRateTable, file: Path, made: Embedder, kinds: list[str], plan: _Plan, protocol: Protocol, every: int,
     calibration: str, cache: Path | None, progress: Progress,
 ) -> list[dict[str, Any]]:  # fmt: skip
     import tempfile
@@ -227,12 +231,14 @@ def _trajectory(
     from harness.predictor.questions import PoolFeatures
     from harness.predictor.table import read_trajectory
 
-    texts, measured = read_trajectory(file)
+    texts, measured, repeated = read_trajectory(file)
+    if repeated:
+        typer.echo(f"{repeated} repeated questions of {file} are left out", err=True)
     features = _embed(made, rates, cache, progress)
     pool = PoolFeatures.of(embed_cached(made, texts, cache, lambda done, total: progress("embedding", done, total)), texts)
     trained_kinds = [k for k in kinds if k != "history"] or ["irt"]
     with tempfile.TemporaryDirectory() as folder:
-        trained = train_kinds(trained_kinds, rates, features, Path(folder), _for(plan, made), progress)
+        trained = train_kinds(trained_kinds, rates, features, Path(folder), plan.with_embedder(made), progress)
     predictors: dict[str, DifficultyPredictor] = {k: _set(p, calibration, protocol.rollouts) for k, p in trained.items() if k in kinds}
     if "history" in kinds:
         predictors["history"] = HistoryPredictor(rollouts=protocol.rollouts, half_life=1.0)
@@ -244,16 +250,24 @@ def _trajectory(
     return list(evaluate_trajectory(measured, pool, predictors, protocol, enough, progress))
 
 
-def _plan(rollouts: int, references: int, epochs: int | None, units: int | None, shared: bool, seed: int) -> dict[str, Any]:
-    return {"rollouts": rollouts, "references": references, "epochs": epochs, "units": units, "shared": shared, "seed": seed}
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the options say about training, before the embedder is known."""
 
+    rollouts: int
+    references: int
+    epochs: int | None
+    units: int | None
+    seed: int
+    shared: bool
+    standardize: bool
 
-def _for(plan: dict[str, Any], made: Embedder) -> TrainingPlan:
-    """The plan once the embedder is known; settings of the attention predictor only where torch is there to use them."""
-    from harness.predictor.pipeline import TrainingPlan, attention_settings
+    def with_embedder(self, made: Embedder) -> TrainingPlan:
+        """Settings of the attention predictor only where torch is there to use them."""
+        from harness.predictor.pipeline import TrainingPlan, attention_settings
 
-    chosen = {k: plan[k] for k in ("rollouts", "references", "epochs", "units", "shared")}
-    return TrainingPlan(made.id, plan["seed"], plan["rollouts"], attention_settings(**chosen))
+        chosen = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "seed"}
+        return TrainingPlan(made.id, self.seed, self.rollouts, attention_settings(**chosen))
 
 
 def _without(rates: PassRateTable, families: list[str] | tuple[str, ...]) -> PassRateTable:

@@ -162,8 +162,8 @@ class StepDriver:
             return prediction_quality(np.asarray(predicted), np.array([g.pass_rate for g in groups]))
 
     def snapshot(self) -> Costs:
-        """Every cost so far, for an evaluation point."""
-        return replace(self.costs, training_seconds=self.clock.seconds, cpu_seconds=self.clock.cpu_seconds)
+        """Every cost up to the last finished step, for an evaluation point."""
+        return replace(self.costs)
 
     # -- services for the strategy ---------------------------------------------------------------------------------
 

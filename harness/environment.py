@@ -79,23 +79,29 @@ def cpu_model() -> str:
 
 @cache
 def gpu_names() -> list[str]:
-    """Names of the visible GPUs, without importing torch unless it is imported already."""
+    """Models of the GPUs that this process may use, without importing torch unless it is imported already."""
     torch = sys.modules.get("torch")
     if torch is not None:
         return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return [model for _, model in visible_gpus()]
+
+
+def visible_gpus() -> list[tuple[str, str]]:
+    """(name for ``CUDA_VISIBLE_DEVICES``, model) of the NVIDIA GPUs that this process may use, without importing torch."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
+    command = [tool, "--query-gpu=index,uuid,name", "--format=csv,noheader"]
     try:
-        out = subprocess.run([tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20, check=True)
+        out = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    names = [line.strip() for line in out.stdout.splitlines() if line.strip()]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return names
-    chosen = [int(part) for part in visible.split(",") if part.strip().isdigit()]
-    return [names[i] for i in chosen if i < len(names)]
+    found = [tuple(part.strip() for part in line.split(",", 2)) for line in out.splitlines() if line.count(",") >= 2]
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is None:
+        return [(index, model) for index, _, model in found]
+    wanted = [part.strip() for part in allowed.split(",") if part.strip()]
+    return [(name, model) for name in wanted for index, uuid, model in found if name == index or uuid.startswith(name)]
 
 
 def memory_gib() -> float:

@@ -40,6 +40,7 @@ class BarDisplay:
             TimeRemainingColumn(compact=True),
             console=console,
             transient=True,
+            refresh_per_second=2,  # drawing takes processor time away from the runs that are being timed
             speed_estimate_period=120,
         )
         self._console = console

@@ -14,11 +14,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from harness.environment import core_count, gpu_names
+from harness.environment import core_count, visible_gpus
 from harness.errors import UserError
 from harness.jobs import Follower, Job, WorkerProcess, interpreter
 from harness.ledger import LedgerWriter
@@ -27,7 +27,7 @@ from harness.progress import Display
 from harness.runs import DONE, RunPaths, RunStatus, check_spec, run_paths, run_status, suite_folder
 from harness.spec import RunSpec
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 GRACE_SECONDS = 15.0
 
 
@@ -64,13 +64,6 @@ class SuiteResult:
         return 1
 
 
-@dataclass(slots=True)
-class _Deaths:
-    """Interruptions of one run in this command."""
-
-    steps: list[int] = field(default_factory=list)
-
-
 def run_suite(
     runs: Sequence[RunSpec],
     runs_dir: Path,
@@ -98,7 +91,7 @@ class _Runner:
         self.retry_failed = retry_failed
         self.messages: dict[str, RunStatus] = {}
         self.active: list[Job] = []
-        self.deaths: dict[str, _Deaths] = {}
+        self.deaths: dict[str, list[int]] = {}  # run id -> steps at which its workers were interrupted
         self.preparing: WorkerProcess | None = None
         self.stops = 0
         self._stopped_at = 0.0
@@ -156,30 +149,32 @@ class _Runner:
 
     def _prepare(self, todo: Sequence[RunSpec]) -> list[RunSpec]:
         """Build what runs share, one process per combination; returns the runs that can start."""
-        ready = []
+        ready: set[str] = set()
         for combination in dict.fromkeys(spec.combination.name for spec in todo):
             runs = [spec for spec in todo if spec.combination.name == combination]
             try:
                 words, code = self._prepare_combination(combination, runs)
-            except (UserError, OSError) as error:
-                words, code = str(error), UserError.exit_code
+            except UserError as error:
+                words, code = str(error), error.exit_code
+            except OSError as error:
+                words, code = f"{error.strerror} ({error.filename})", UserError.exit_code
             if self.stops:
                 return []
             if code == 0:
-                ready += runs
+                ready.update(spec.run_id for spec in runs)
                 continue
             for spec in runs:
                 self._failed(spec, f"preparing {combination} failed: {words}", "input" if code == UserError.exit_code else "prepare")
-        return [spec for spec in todo if spec in ready]
+        return [spec for spec in todo if spec.run_id in ready]
 
     def _prepare_combination(self, combination: str, runs: Sequence[RunSpec]) -> tuple[str, int]:
-        arms = {(spec.strategy.label): spec for spec in reversed(runs)}
+        arms = {spec.strategy.label: spec for spec in reversed(runs)}
         folder = suite_folder(self.runs_dir, runs[0].suite) / "prepare"
         folder.mkdir(parents=True, exist_ok=True)
         specs, progress = folder / f"{combination}.json", folder / f"{combination}.progress"
         specs.write_text(json.dumps([spec.model_dump(mode="json") for spec in arms.values()]), encoding="utf-8")
         progress.unlink(missing_ok=True)
-        follower = Follower(progress)
+        follower, silenced = Follower(progress), False
         self.display.preparing(combination, "starting", 0, 0)
         process = self.preparing = WorkerProcess(interpreter(runs[0]), ["--prepare", str(specs)], self.slots[0], progress)
         try:
@@ -187,13 +182,17 @@ class _Runner:
                 for what, done, total in follower.news():
                     self.display.preparing(combination, what, done, total)
                 if follower.silent_seconds() > runs[0].execution.silence_seconds:
+                    silenced = True
                     process.kill()
                 self._press()
                 time.sleep(POLL_SECONDS)
             self.display.prepared(combination)
+            log = specs.with_suffix(".log")
+            if silenced:
+                return f"its process showed no progress for {runs[0].execution.silence_seconds:g} s and was stopped (log: {log})", 1
             if code < 0:
-                return f"its process was killed by signal {-code} (log: {specs.with_suffix('.log')})", 1
-            return process.last_words() or f"its process ended with code {code} (log: {specs.with_suffix('.log')})", code
+                return f"its process was killed by signal {-code} (log: {log})", 1
+            return process.last_words() or f"its process ended with code {code} (log: {log})", code
         finally:
             self.preparing = None
             process.close()
@@ -248,7 +247,7 @@ class _Runner:
 
     def _again(self, job: Job, death: str, advice: str) -> bool:
         """Whether to start an interrupted run again; if not, say why."""
-        steps = self.deaths.setdefault(job.spec.run_id, _Deaths()).steps
+        steps = self.deaths.setdefault(job.spec.run_id, [])
         steps.append(job.step)
         if len(steps) >= 2 and steps[-1] == steps[-2]:
             words = f"{death} twice at step {job.step} ({advice})"
@@ -258,6 +257,7 @@ class _Runner:
         if len(steps) >= job.spec.execution.attempts:
             words = f"{death} at step {job.step}, attempt {len(steps)} of {len(steps)}; start the same command again to go on"
             self.display.note(f"{job.spec.title}: {words}")
+            self.display.ended(job.spec, self._status(job.spec))
             return False
         self.display.note(f"{job.spec.title}: {death} at step {job.step}; starting it again")
         return True
@@ -288,13 +288,13 @@ def _write_failure(paths: RunPaths, words: str) -> None:
 def _slots(runs: Sequence[RunSpec], max_parallel: int | None) -> list[dict[str, str]]:
     """Environment variables per slot: as many as cores (or GPUs) allow, one GPU each where runs use GPUs."""
     execution = runs[0].execution
-    gpus = len(gpu_names()) if execution.device in ("auto", "cuda") else 0
-    if gpus < execution.processes:
+    gpus = [name for name, _ in visible_gpus()] if execution.device in ("auto", "cuda") else []
+    if len(gpus) < execution.processes:
         count = max_parallel or max(1, core_count() // (execution.threads * execution.processes))
         return [{} for _ in range(count)]
-    places = [range(i, i + execution.processes) for i in range(0, gpus - execution.processes + 1, execution.processes)]
-    chosen = [places[i % len(places)] for i in range(max_parallel or len(places))]
-    return [{"CUDA_VISIBLE_DEVICES": ",".join(map(str, place))} for place in chosen]
+    per_run = execution.processes
+    places = [",".join(gpus[i : i + per_run]) for i in range(0, len(gpus) - per_run + 1, per_run)]
+    return [{"CUDA_VISIBLE_DEVICES": places[i % len(places)]} for i in range(max_parallel or len(places))]
 
 
 @contextmanager

@@ -88,21 +88,20 @@ class SimulatedRun:
 
 
 def untrained_predictor(folder: Path) -> str:
-    """An attention predictor with random weights for the simulated embeddings: right shapes, no skill."""
+    """An attention predictor with random weights, the same for queries and references: it compares embeddings, no more."""
     from harness.predictor.artifact import Arrays, save_artifact
     from harness.predictor.attention import LAYERS
 
     rng, units = np.random.default_rng(0), 8
     arrays: Arrays = {}
-    for prefix in ("query", "reference"):
-        for layer in range(LAYERS):
-            arrays[f"{prefix}.layers.{layer}.weight"] = rng.normal(size=(units, units if layer else EMBEDDING_WIDTH)).astype(np.float32)
-            arrays[f"{prefix}.layers.{layer}.bias"] = np.zeros(units, np.float32)
-        for norm, width in (("input_norm", EMBEDDING_WIDTH), ("output_norm", units)):
-            arrays[f"{prefix}.{norm}.weight"], arrays[f"{prefix}.{norm}.bias"] = np.ones(width, np.float32), np.zeros(width, np.float32)
+    for layer in range(LAYERS):
+        arrays[f"query.layers.{layer}.weight"] = rng.normal(size=(units, units if layer else EMBEDDING_WIDTH)).astype(np.float32)
+        arrays[f"query.layers.{layer}.bias"] = np.zeros(units, np.float32)
+    for norm, width in (("input_norm", EMBEDDING_WIDTH), ("output_norm", units)):
+        arrays[f"query.{norm}.weight"], arrays[f"query.{norm}.bias"] = np.ones(width, np.float32), np.zeros(width, np.float32)
     for layer, shape in enumerate([(units, 2), (2, units)]):
         arrays[f"calibration.{layer}.weight"] = rng.normal(size=shape).astype(np.float32)
         arrays[f"calibration.{layer}.bias"] = np.zeros(shape[0], np.float32)
-    description = {"kind": "attention", "embedder": "simulated", "width": EMBEDDING_WIDTH, "units": units, "shared": False}
+    description = {"kind": "attention", "embedder": "simulated", "width": EMBEDDING_WIDTH, "units": units, "shared": True}
     save_artifact(folder, description, arrays)
     return str(folder)

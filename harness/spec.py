@@ -46,6 +46,7 @@ class TaskSpec(Settings):
 
     name: str = Field(min_length=1, description="registered task name, or module:attr")
     config: dict[str, JsonValue] = Field(default_factory=dict, description="settings of the task builder")
+    version: str = Field(default="", description="versions of the builder and of the package its questions come from")
 
 
 class CombinationSpec(Settings):
@@ -245,7 +246,7 @@ def _paths(section: str, *names: str) -> frozenset[str]:
 
 
 IDENTITY: frozenset[str] = (
-    _paths("combination", "backend", "model.name", "model.revision", "task.name", "task.config")
+    _paths("combination", "backend", "model.name", "model.revision", "task.name", "task.config", "task.version")
     | _paths("strategy", "name", "version", "config", "uncharged_oracle", "plugin")
     | _paths("algorithm", "groups_per_step", "group_size", "updates_per_batch", "learning_rate", "lr_schedule", "warmup_steps")
     | _paths("algorithm", "adam_beta1", "adam_beta2", "weight_decay", "max_grad_norm", "clip_epsilon", "clip_epsilon_high")

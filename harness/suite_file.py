@@ -158,7 +158,11 @@ class SuiteReader:
         except UserError as error:
             raise self.error((*at, *_guilty(error, config)), str(error)) from error
         resolved = getattr(builder, "config", None)
-        return TaskSpec(name=name, config=resolved.model_dump(mode="json") if isinstance(resolved, BaseModel) else config)
+        return TaskSpec(
+            name=name,
+            config=resolved.model_dump(mode="json") if isinstance(resolved, BaseModel) else config,
+            version=str(getattr(builder, "version", "")),
+        )
 
     def _strategy(self, index: int, table: _StrategyTable, combinations: Sequence[str]) -> StrategySpec:
         at: KeyPath = ("strategies", index)

@@ -32,9 +32,10 @@ from reports.records import Run
 
 SECONDS = "training_seconds"
 TOKENS = "generated_tokens"
+CPU_SECONDS = "cpu_seconds"
 
 #: Cost ledgers on which speed-ups get an interval; the others are shown as medians.
-COMPARED = (SECONDS, TOKENS, "rollouts", "training_steps")
+COMPARED = (SECONDS, TOKENS, "rollouts", "training_steps", CPU_SECONDS)
 
 #: Phases that are rollouts: what replay can save.
 ROLLOUT_PHASES = ("probe", "rollout")
@@ -60,17 +61,21 @@ class Arm:
 
     @property
     def oracle(self) -> bool:
+        """An upper bound whose labels are not charged."""
         return any(r.uncharged_oracle for r in self.runs)
 
     @property
     def n(self) -> int:
+        """Runs with a record."""
         return len(self.runs)
 
     @property
     def reached(self) -> int:
+        """Runs that reached the target."""
         return sum(o.reached for o in self.outcomes[SECONDS])
 
     def count(self, state: str) -> int:
+        """Runs in one state, ``missing`` included."""
         return len(self.missing) if state == "missing" else sum(r.state == state for r in self.runs)
 
     def median_cost(self, cost: str) -> tuple[float, float]:
@@ -95,6 +100,7 @@ class Arm:
         return float(values.mean()) if len(values) else None
 
     def predictor_mean(self, name: str) -> float | None:
+        """Mean of a predictor diagnostic over all evaluations of all runs; None where nothing was measured."""
         values = [r.predictor[name] for r in self.runs if name in r.predictor]
         together = np.concatenate(values) if values else np.empty(0)
         together = together[np.isfinite(together)]
@@ -104,10 +110,12 @@ class Arm:
     def phase_seconds_per_step(self) -> dict[str, float]:
         """Mean seconds per training step of each phase, over all runs."""
         steps = sum(len(r.steps["step"]) for r in self.runs)
-        return {p: sum(r.phase_seconds[p] for r in self.runs) / steps if steps else 0.0 for p in PHASES}
+        spent = [r.phase_seconds for r in self.runs]
+        return {p: sum(s[p] for s in spent) / steps if steps else 0.0 for p in PHASES}
 
     @property
     def rollout_share(self) -> float | None:
+        """Probe and rollout seconds as a share of training seconds."""
         phases = self.phase_seconds_per_step
         total = sum(phases.values())
         return sum(phases[p] for p in ROLLOUT_PHASES) / total if total > 0 else None
@@ -140,6 +148,7 @@ class Combination:
 
     @property
     def baseline(self) -> Arm | None:
+        """The baseline's arm, if this combination has one."""
         return next((a for a in self.arms if a.is_baseline), None)
 
 
@@ -166,10 +175,12 @@ class Analysis:
 
     @property
     def arms(self) -> list[Arm]:
+        """All arms, by combination, the baseline first."""
         return [a for c in self.combinations for a in c.arms]
 
     @property
     def runs(self) -> list[Run]:
+        """All runs, by combination, strategy and seed."""
         return [r for a in self.arms for r in a.runs]
 
 
@@ -200,13 +211,8 @@ def analyse(
         raise UserError("there is no run to report on; start some with 'halfway run' first")
     labels = {label for arms in table.values() for label in arms}
     if baseline not in labels:
-        raise UserError(
-            f"the baseline {baseline!r} has no run{did_you_mean(baseline, labels)} "
-            f"(strategies: {', '.join(sorted(labels))})"
-        )
-    seeds_of: dict[str, set[int]] = {
-        name: {s for runs_ in arms.values() for s in runs_} for name, arms in table.items()
-    }
+        raise UserError(f"the baseline {baseline!r} has no run{did_you_mean(baseline, labels)} (strategies: {', '.join(sorted(labels))})")
+    seeds_of: dict[str, set[int]] = {name: {s for runs_ in arms.values() for s in runs_} for name, arms in table.items()}
     for combination, _, seed in expected:
         seeds_of[combination].add(seed)
     wanted = set(expected)
@@ -244,9 +250,7 @@ def _combination(
     comparable = len({r.machine for arm in table.values() for r in arm.values() if len(r.curve.accuracy)}) <= 1
     base_curves = [r.curve for r in base_runs]
     target = resolve_target(rule, base_curves)
-    plateau = check_plateau(
-        base_curves, target.accuracy, cost=SECONDS if comparable else TOKENS, assumed_deviation=assumed_deviation
-    )
+    plateau = check_plateau(base_curves, target.accuracy, cost=SECONDS if comparable else TOKENS, assumed_deviation=assumed_deviation)
     arms = []
     for strategy in sorted(table, key=lambda s: (s != baseline, s)):
         runs = [table[strategy][s] for s in sorted(table[strategy])]
@@ -268,12 +272,30 @@ def _combination(
 
 def _compare(arm: Arm, base: Arm, seconds: bool) -> None:
     for cost in COMPARED:
-        if (cost == SECONDS and not seconds) or cost not in arm.outcomes or cost not in base.outcomes:
+        if (cost in (SECONDS, CPU_SECONDS) and not seconds) or cost not in arm.outcomes or cost not in base.outcomes:
             continue
         arm.speed_ups[cost] = paired_speed_up(pairs_of(base, arm, cost))
         if arm.improvement is None:  # on the first, that is, the deciding ledger
             costs = [np.array([o.cost for o in a.outcomes[cost]]) for a in (base, arm)]
             arm.improvement = probability_of_improvement([(costs[0], costs[1])])
+
+
+def busy_shares(combination: Combination) -> tuple[float, float] | None:
+    """Least and greatest share of training time that was processor time, over runs of one thread and no accelerator.
+
+    None where there is no such run. Far below 1, the clock measured what else the machine was doing.
+    """
+    shares = [
+        float(r.curve.costs[CPU_SECONDS][-1] / r.curve.costs[SECONDS][-1])
+        for a in combination.arms
+        for r in a.runs
+        if r.environment.get("threads") == 1
+        and not r.environment.get("gpus")
+        and CPU_SECONDS in r.curve.costs
+        and len(r.curve.accuracy)
+        and r.curve.costs[SECONDS][-1] > 0
+    ]
+    return (min(shares), max(shares)) if shares else None
 
 
 def pairs_of(base: Arm, arm: Arm, cost: str) -> list[tuple[Reach, Reach]]:
@@ -294,9 +316,7 @@ def _overall(combinations: Sequence[Combination], baseline: str) -> list[Overall
     labels = sorted({a.strategy for c in combinations for a in c.arms} - {baseline})
     found = []
     for label in labels:
-        arms = [
-            (c, c.baseline, a) for c in combinations for a in c.arms if a.strategy == label and c.baseline is not None
-        ]
+        arms = [(c, c.baseline, a) for c in combinations for a in c.arms if a.strategy == label and c.baseline is not None]
         speed_ups = {}
         for cost in COMPARED:
             usable = [(b, a) for _, b, a in arms if b is not None and cost in a.speed_ups]
@@ -333,9 +353,7 @@ def break_even_rollout_share(base: Arm, arm: Arm) -> float | None:
     """
     others = [p for p in PHASES if p not in ROLLOUT_PHASES]
     base_rollout, base_other, rollout, other = (
-        float(np.median(seconds_to_target(a, phases) or [0.0]))
-        for a in (base, arm)
-        for phases in (ROLLOUT_PHASES, others)
+        float(np.median(seconds_to_target(a, phases) or [0.0])) for a in (base, arm) for phases in (ROLLOUT_PHASES, others)
     )
     if base_rollout <= 0 or base_other <= 0 or not rollout or not other:
         return None

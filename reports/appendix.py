@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from reports import words
-from reports.analysis import SECONDS, Analysis, Arm, Combination
+from reports.analysis import SECONDS, Analysis, Arm
 from reports.parts import Cell, Table
 
 
@@ -20,16 +20,14 @@ def off_clock_table(analysis: Analysis) -> Table:
             if not any(len(r.steps["step"]) or r.one_off for r in arm.runs):
                 continue
             items = sorted({name for r in arm.runs for name in r.one_off})
-            told = ", ".join(
-                f"{name} {words.seconds(max(r.one_off.get(name, 0.0) for r in arm.runs))}" for name in items
-            )
+            told = ", ".join(f"{name} {words.seconds(max(r.one_off.get(name, 0.0) for r in arm.runs))}" for name in items)
             lost, oracle = sum(r.lost_seconds for r in arm.runs), sum(r.oracle_rollouts for r in arm.runs)
             rows.append(
                 [
                     Cell(combination.name, combination.name),
                     Cell(arm.strategy, arm.strategy, swatch=order.index(arm.strategy) % 8),
                     Cell(told or "none", arm.one_off_seconds),
-                    _pay_back(combination, base, arm),
+                    _pay_back(base, arm),
                     Cell(words.count(oracle) if oracle else "none", float(oracle), "warn" if oracle else ""),
                     Cell(words.seconds(lost) if lost else "none", lost),
                     Cell(
@@ -43,7 +41,7 @@ def off_clock_table(analysis: Analysis) -> Table:
     return Table("Costs that are not on the clock", heads, rows)
 
 
-def _pay_back(combination: Combination, base: Arm | None, arm: Arm) -> Cell:
+def _pay_back(base: Arm | None, arm: Arm) -> Cell:
     """One-off seconds divided by the median seconds saved per run, where a speed-up is shown."""
     extra = arm.one_off_seconds - (base.one_off_seconds if base is not None else 0.0)
     if arm.is_baseline or base is None or extra <= 0:
@@ -63,8 +61,8 @@ def trouble(analysis: Analysis) -> list[tuple[str, str, str]]:
     found = []
     for combination in analysis.combinations:
         for arm in combination.arms:
-            for seed in arm.missing:
-                found.append(("missing", f"{combination.name} / {arm.strategy} / seed {seed}", "no record of this run"))
+            missing = [f"{combination.name} / {arm.strategy} / seed {seed}" for seed in arm.missing]
+            found += [("missing", name, "no finished record of this run") for name in missing]
             for run in arm.runs:
                 name = f"{combination.name} / {arm.strategy} / seed {run.seed}"
                 if run.state == "failed":
@@ -105,9 +103,7 @@ def settings_table(analysis: Analysis) -> Table:
         ("settings", False),
         ("algorithm", False),
     ]
-    return Table(
-        "Settings of each strategy; the algorithm is given for the baseline, elsewhere what differs", heads, rows
-    )
+    return Table("Settings of each strategy; the algorithm is given for the baseline, elsewhere what differs", heads, rows)
 
 
 def _settings(config: dict[str, Any]) -> str:
@@ -131,9 +127,7 @@ def environment_table(analysis: Analysis) -> Table:
             [
                 Cell(str(environment.get("fingerprint", "unknown")), kind="code"),
                 Cell(str(count), float(count)),
-                Cell(
-                    f"{told}, {environment.get('cores', '?')} cores, {environment.get('threads', '?')} thread(s) per run"
-                ),
+                Cell(f"{told}, {environment.get('cores', '?')} cores, {environment.get('threads', '?')} thread(s) per run"),
                 Cell(", ".join(str(g) for g in gpus) or "none"),
                 Cell(f"{environment.get('platform', words.NO_VALUE)}, Python {environment.get('python', '?')}"),
                 Cell(", ".join(f"{k} {v}" for k, v in versions.items()) or words.NO_VALUE),
@@ -148,3 +142,14 @@ def environment_table(analysis: Analysis) -> Table:
         ("versions", False),
     ]
     return Table("Machines and versions", heads, rows)
+
+
+def versions_line(analysis: Analysis) -> str:
+    """``halfway 0.1.0, trl 1.16.0``: the versions to name beside a result; every different one that was used."""
+    found: dict[str, set[str]] = {}
+    for run in analysis.runs:
+        for name in ("halfway", "trl", "verl", "vllm", "torch"):
+            version = run.environment.get("versions", {}).get(name)
+            if version:
+                found.setdefault(name, set()).add(str(version))
+    return ", ".join(f"{name} {' and '.join(sorted(found[name]))}" for name in found)

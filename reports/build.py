@@ -18,11 +18,13 @@ from markupsafe import Markup
 from harness.errors import UserError
 from harness.ledger import RunLog
 from reports import appendix, rows, sections, selection, verdict
+from reports.ablation import ablation_table
 from reports.analysis import Analysis, analyse
 from reports.parallel import map_processes
 from reports.parts import Drawer, Table
 from reports.published import published_table
 from reports.records import Run, condense
+from reports.steps import write_steps
 from reports.tex import results_tex
 
 
@@ -37,7 +39,7 @@ def build_report(
     expected: Iterable[tuple[str, str, int]] = (),
     figures: bool = False,
 ) -> Path:
-    """Write ``index.html``, ``results.csv`` and ``curves.csv`` (and what else is asked for) into ``out``.
+    """Write ``index.html``, ``results.csv``, ``curves.csv``, ``results.tex`` and ``steps.parquet`` into ``out``.
 
     logs: run ledgers, or runs condensed already; an iterator is read once and each ledger let go. baseline: label of the
     strategy that all others are compared with. target: as in a suite, ``{"share_of_gain": 0.9, "crossing": "sustained"}``,
@@ -63,11 +65,16 @@ def write_report(
     """Write the folder of an analysis; every file appears whole or not at all."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out, prefix=".figures.") as name:
-            folder = Path(name) if figures else None
+        with tempfile.TemporaryDirectory(dir=out, prefix=".partial.") as name:
+            folder = Path(name) / "figures" if figures else None
+            if folder is not None:
+                folder.mkdir()
             html = render(analysis, title=title, description=description, figures=folder, extra=extra)
             if folder is not None:
                 _move_figures(folder, out / "figures")
+            if write_steps(analysis.runs, Path(name) / "steps.parquet"):
+                (Path(name) / "steps.parquet").chmod(0o644)
+                (Path(name) / "steps.parquet").replace(out / "steps.parquet")
         files = {
             "results.csv": rows.to_csv(rows.result_rows(analysis)),
             "curves.csv": rows.curves_csv(analysis),
@@ -77,9 +84,7 @@ def write_report(
         for name, text in files.items():
             _write_whole(out / name, text.encode("utf-8", "replace"))
     except OSError as error:
-        raise UserError(
-            f"cannot write the report to {out}: {error.strerror or error}; choose another folder with -o"
-        ) from error
+        raise UserError(f"cannot write the report to {out}: {error.strerror or error}; choose another folder with -o") from error
     return out / "index.html"
 
 
@@ -90,8 +95,8 @@ def _write_whole(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
+        Path(partial).chmod(0o644)
+        Path(partial).replace(path)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
@@ -101,13 +106,11 @@ def _move_figures(drawn: Path, folder: Path) -> None:
     """Replace the figures of an earlier report; files that are not figures of ours stay."""
     folder.mkdir(exist_ok=True)
     for path in sorted(drawn.iterdir()):
-        os.chmod(path, 0o644)
-        os.replace(path, folder / path.name)
+        path.chmod(0o644)
+        path.replace(folder / path.name)
 
 
-def render(
-    analysis: Analysis, *, title: str, description: str = "", figures: Path | None = None, extra: Table | None = None
-) -> str:
+def render(analysis: Analysis, *, title: str, description: str = "", figures: Path | None = None, extra: Table | None = None) -> str:
     """The page as text: no network, no time stamps, everything from the records escaped.
 
     figures: an existing folder to draw every figure into as SVG, PDF and PNG too.
@@ -121,8 +124,7 @@ def render(
     )
     script = _resource("page.js")
     jobs = [
-        (replace(analysis, combinations=[c], overall=[]), Drawer(f"c{i}", figures))
-        for i, c in enumerate(analysis.combinations, start=1)
+        (replace(analysis, combinations=[c], overall=[]), Drawer(f"c{i}", figures)) for i, c in enumerate(analysis.combinations, start=1)
     ]
     text = environment.get_template("page.html.j2").render(
         title=title,
@@ -140,6 +142,9 @@ def render(
         rule=analysis.rule,
         exported=figures is not None,
         extra=extra,
+        ablation=ablation_table(analysis),
+        has_steps=any(len(r.steps["step"]) for r in analysis.runs),
+        versions=appendix.versions_line(analysis),
         published=published_table(analysis) if extra is None else None,
         css=Markup(_resource("page.css")),  # noqa: S704 - ours, not from the records
         script=Markup(script),  # noqa: S704

@@ -72,8 +72,7 @@ def build_curves_report(
 def stricter_table(runs: Sequence[Run], asked: Analysis) -> Table:
     """Time saved under several rules, a warning sign where the target lies on a plateau, and what was published."""
     readings = [
-        (name, analyse(runs, baseline=asked.baseline, target=target, assumed_deviation=KNOWN_DEVIATION))
-        for name, target in STRICTER
+        (name, analyse(runs, baseline=asked.baseline, target=target, assumed_deviation=KNOWN_DEVIATION)) for name, target in STRICTER
     ]
     rows = []
     for index, combination in enumerate(asked.combinations):
@@ -89,8 +88,8 @@ def stricter_table(runs: Sequence[Run], asked: Analysis) -> Table:
                 flagged = other.plateau is not None and other.plateau.flagged
                 row.append(_saved_cell(other.arms[position], flagged))
             paper = published(combination.name, arm.strategy)
-            for value in (paper.time_saved_v1, paper.time_saved_v3) if paper is not None else (None, None):
-                row.append(Cell(words.NO_VALUE if value is None else f"{value:.1f} %", value))
+            printed = (paper.time_saved_v1, paper.time_saved_v3) if paper is not None else (None, None)
+            row += [Cell(words.NO_VALUE if value is None else f"{value:.1f} %", value) for value in printed]
             rows.append(row)
     heads = [("combination", False), ("strategy", False), *((name, True) for name, _ in readings)]
     heads += [("published v1", True), ("published v3", True)]
@@ -135,9 +134,7 @@ def _read_points(csv_file: Path) -> dict[tuple[str, str, int], list[tuple[float,
             columns = reader.fieldnames or []
             missing = next((c for c in COLUMNS if c not in columns), None)
             if missing is not None:
-                raise UserError(
-                    f"{csv_file}: no column {missing!r}{did_you_mean(missing, columns)}; curves need {', '.join(COLUMNS)}"
-                )
+                raise UserError(f"{csv_file}: no column {missing!r}{did_you_mean(missing, columns)}; curves need {', '.join(COLUMNS)}")
             points: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
             for row in reader:
                 key, point = _point(row, f"{csv_file}, line {reader.line_num}")

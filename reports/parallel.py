@@ -14,9 +14,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_processes(
-    function: Callable[[Item], Result], items: Sequence[Item], *, least: int, chunk: int = 1
-) -> Iterator[Result]:
+def map_processes(function: Callable[[Item], Result], items: Sequence[Item], *, least: int, chunk: int = 1) -> Iterator[Result]:
     """``map(function, items)``, in order, on all cores from ``least`` items on.
 
     Workers are forked, because a spawned one would run the caller's main module again; where there is no fork, or this

@@ -59,6 +59,7 @@ class Drawer:
 
 
 def strategy_legend(arms: Sequence[Arm], order: Sequence[str]) -> list[tuple[str, str]]:
+    """Legend entries of strategies: label and CSS classes of colour and dash."""
     return [
         (
             a.strategy,

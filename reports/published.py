@@ -24,9 +24,7 @@ class Published:
 
 @cache
 def _data() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
-        (resources.files("reports") / "data" / "published.json").read_text(encoding="utf-8")
-    )
+    found: dict[str, Any] = json.loads((resources.files("reports") / "data" / "published.json").read_text(encoding="utf-8"))
     return found
 
 

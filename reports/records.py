@@ -5,6 +5,7 @@ A run of 500 steps is about 2 MB of objects and 60 kB here; that is why a report
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -85,6 +86,7 @@ class Run:
 
     @property
     def last_step(self) -> int:
+        """Training steps completed."""
         return int(self.steps["step"][-1]) if len(self.steps["step"]) else 0
 
     @property
@@ -94,6 +96,7 @@ class Run:
 
     @property
     def uncharged_oracle(self) -> bool:
+        """Whether its labels are not charged."""
         return bool(self.spec["strategy"].get("uncharged_oracle", False))
 
 
@@ -106,7 +109,14 @@ def condense_ledgers(paths: Sequence[Path]) -> Iterator[Run]:
 
 
 def _condense_path(path: Path) -> Run:
-    return condense(read_ledger(path))
+    # A ledger is a great many small objects without cycles: looking for cycles among them only costs time.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return condense(read_ledger(path))
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def condense(log: RunLog) -> Run:
@@ -188,14 +198,14 @@ def _columns(steps: list[StepRecord]) -> dict[str, Array]:
 
 
 def _pass_rates(steps: list[StepRecord]) -> Array:
-    counts = np.zeros((STRETCHES, len(PASS_RATE_CLASSES)))
-    if not steps:
-        return counts
-    rates = np.concatenate([np.asarray(s.pass_rates, dtype=np.float64) for s in steps])
+    shape = (STRETCHES, len(PASS_RATE_CLASSES))
+    rates = np.array([rate for s in steps for rate in s.pass_rates], dtype=np.float64)
     lengths = np.array([len(s.pass_rates) for s in steps])
+    if not len(rates):
+        return np.zeros(shape)
     stretch = np.repeat(np.arange(len(steps)) * STRETCHES // len(steps), lengths)
-    np.add.at(counts, (stretch, pass_rate_class(rates)), 1)
-    return counts
+    cells = np.bincount(stretch * shape[1] + pass_rate_class(rates), minlength=shape[0] * shape[1])
+    return cells.reshape(shape).astype(np.float64)
 
 
 def pass_rate_class(rates: Array) -> npt.NDArray[np.int64]:
@@ -209,9 +219,7 @@ def _predictor(log: RunLog) -> dict[str, Array]:
     names = dict.fromkeys(name for p in log.evaluations for name in p.predictor)
     missing = float("nan")
     return {
-        name: np.array(
-            [missing if p.predictor.get(name) is None else p.predictor[name] for p in log.evaluations], dtype=np.float64
-        )
+        name: np.array([missing if p.predictor.get(name) is None else p.predictor[name] for p in log.evaluations], dtype=np.float64)
         for name in names
     }
 

@@ -90,9 +90,7 @@ def curves_csv(analysis: Analysis) -> str:
     for run in runs:
         points = len(run.curve.accuracy)
         label = io.StringIO()
-        csv.writer(label, lineterminator="").writerow(
-            [_cell(v) for v in (run.combination, run.strategy, run.seed, run.run_id, run.state)]
-        )
+        csv.writer(label, lineterminator="").writerow([_cell(v) for v in (run.combination, run.strategy, run.seed, run.run_id, run.state)])
         columns = [[label.getvalue()] * points, [str(int(s)) for s in run.eval_steps], _numbers(run.curve.accuracy)]
         columns += [_numbers(run.curve.costs[c]) if c in run.curve.costs else [""] * points for c in costs]
         columns += [_numbers(run.predictor[k]) if k in run.predictor else [""] * points for k in diagnostics]
@@ -166,7 +164,5 @@ def verdicts(analysis: Analysis) -> Sequence[str]:
     """Every sentence of the verdict, overall first."""
     found = [words.overall_sentence(o, analysis) for o in analysis.overall] if len(analysis.combinations) > 1 else []
     for combination in analysis.combinations:
-        found += [
-            words.verdict_sentence(combination, a, analysis.baseline) for a in combination.arms if not a.is_baseline
-        ]
+        found += [words.verdict_sentence(combination, a, analysis.baseline) for a in combination.arms if not a.is_baseline]
     return found

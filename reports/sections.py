@@ -12,9 +12,12 @@ from harness.stats import (
 )
 from harness.types import PHASES
 from reports import figures, words
-from reports.analysis import SECONDS, TOKENS, Analysis, Arm, Combination, break_even_rollout_share
+from reports.analysis import SECONDS, TOKENS, Analysis, Arm, Combination, break_even_rollout_share, busy_shares
 from reports.parts import Cell, Drawer, Picture, Table, strategy_legend
 from reports.style import PHASE_COLOURS, css_colour
+
+#: Processor time below this share of training time is worth a warning (one thread, no accelerator).
+BUSY_BELOW = 0.9
 
 
 def target_notes(analysis: Analysis, combination: Combination) -> list[str]:
@@ -24,16 +27,10 @@ def target_notes(analysis: Analysis, combination: Combination) -> list[str]:
         where = f"Target {words.percent(target.accuracy)} accuracy: {analysis.rule.words}"
         if target.start is not None and target.final is not None:
             where += f" ({words.percent(target.start)} at the first evaluation, {words.percent(target.final)} at the last, medians)"
-        rule = (
-            "the next evaluation must confirm it"
-            if analysis.rule.crossing == "sustained"
-            else "the first evaluation there counts"
-        )
+        rule = "the next evaluation must confirm it" if analysis.rule.crossing == "sustained" else "the first evaluation there counts"
         notes.append(f"{where}; crossing rule “{analysis.rule.crossing}”: {rule}.")
     if target.note:
-        notes.append(
-            f"No comparison is possible: {target.note}." if target.accuracy is None else f"Careful: {target.note}."
-        )
+        notes.append(f"No comparison is possible: {target.note}." if target.accuracy is None else f"Careful: {target.note}.")
     if target.provisional:
         notes.append("The target is provisional: not all baseline runs are complete.")
     plateau = combination.plateau
@@ -49,45 +46,53 @@ def target_notes(analysis: Analysis, combination: Combination) -> list[str]:
             "Seconds are not compared: the runs come from different machines or settings (see Environment). Tokens, rollouts "
             "and steps stay comparable and decide here."
         )
+    shares = busy_shares(combination)
+    if shares is not None and shares[0] < BUSY_BELOW:
+        notes.append(
+            f"The machine was busy: of the training time, only {words.percent(shares[0], 0)} to {words.percent(shares[1], 0)} was "
+            "processor time, depending on the run, so training seconds also measure what else was running. Compare CPU time (in “All cost "
+            "ledgers”), or run fewer at once."
+        )
     return notes
 
 
 def time_to_target_table(analysis: Analysis, combination: Combination) -> Table:
-    """Reach rate, medians and speed-ups of every strategy."""
-    order, rows = analysis.strategies, []
-    has_tokens = all(TOKENS in a.outcomes for a in combination.arms)
+    """Verdict, reach rate, speed-ups and median costs of every strategy."""
+    has_tokens = all(TOKENS in a.outcomes for a in combination.arms if a.n)
+    ledgers = (SECONDS, TOKENS) if has_tokens else (SECONDS,)
+    short = {SECONDS: "time", TOKENS: "tokens"}
+    heads = [("strategy", False), ("verdict", False), ("reached", True)]
+    heads += [(f"speed-up in {short[c]} [95 %]", True) for c in ledgers]
+    heads += [(f"median {short[c]}", True) for c in ledgers] + [("sign test p (Holm)", True)]
+    rows = []
     for arm in combination.arms:
-        found = arm.speed_ups.get(combination.main_cost)
-        row = [
-            Cell(
-                arm.strategy + (" (baseline)" if arm.is_baseline else ""),
-                arm.strategy,
-                swatch=order.index(arm.strategy) % 8,
-            ),
-            _reach_cell(arm),
-        ]
-        for ledger in (SECONDS, TOKENS) if has_tokens else (SECONDS,):
-            median, least = arm.median_cost(ledger)
-            row.append(Cell(words.cost_or_bound(median, least, ledger) if arm.n else words.NO_VALUE, median))
-        row.append(_speed_up_cell(arm, SECONDS, combination.seconds_comparable))
-        if has_tokens:
-            row.append(_speed_up_cell(arm, TOKENS, comparable=True))
-        if arm.is_baseline or found is None:
-            row += [Cell(words.NO_VALUE, 2.0), Cell("baseline" if arm.is_baseline else "not compared")]
-        else:
-            p = arm.p_values.get(combination.main_cost, 1.0)
-            label = found.verdict + (" · upper bound, labels not charged" if arm.oracle else "")
-            row += [
-                Cell(f"{p:.2g}", p),
-                Cell(label, kind=found.verdict if found.verdict in ("faster", "slower") else "none"),
+        p = arm.p_values.get(combination.main_cost)
+        rows.append(
+            [
+                Cell(arm.strategy, arm.strategy, swatch=analysis.strategies.index(arm.strategy) % 8),
+                _verdict_cell(combination, arm),
+                _reach_cell(arm),
+                *(_speed_up_cell(arm, c, combination.seconds_comparable or c != SECONDS) for c in ledgers),
+                *(_median_cell(arm, c) for c in ledgers),
+                Cell(words.NO_VALUE if p is None else f"{p:.2g}", p),
             ]
-        rows.append(row)
-    heads = [("strategy", False), ("reached", True), ("median time", True)]
-    heads += [("median tokens", True)] if has_tokens else []
-    heads += [("speed-up in time [95 %]", True)]
-    heads += [("speed-up in tokens [95 %]", True)] if has_tokens else []
-    heads += [("sign test p (Holm)", True), ("verdict", False)]
+        )
     return Table(f"Cost to reach the target on {combination.name}", heads, rows)
+
+
+def _verdict_cell(combination: Combination, arm: Arm) -> Cell:
+    found = arm.speed_ups.get(combination.main_cost)
+    if arm.is_baseline or found is None or found.n == 0:
+        return Cell("baseline" if arm.is_baseline else "not compared")
+    label = found.verdict + (", upper bound" if arm.oracle else "")
+    return Cell(label, kind=found.verdict if found.verdict in ("faster", "slower") else "none")
+
+
+def _median_cell(arm: Arm, ledger: str) -> Cell:
+    if not arm.n or not arm.outcomes.get(ledger):
+        return Cell(words.NO_VALUE, None)
+    median, least = arm.median_cost(ledger)
+    return Cell(words.cost_or_bound(median, least, ledger), median)
 
 
 def _reach_cell(arm: Arm) -> Cell:
@@ -107,21 +112,26 @@ def _speed_up_cell(arm: Arm, ledger: str, comparable: bool) -> Cell:
 
 
 def all_costs_table(analysis: Analysis, combination: Combination) -> Table:
-    """Median cost to the target on every cost ledger."""
+    """Median cost to the target on every cost ledger, with the speed-up where one is worked out."""
     ledgers = [c for c in words.COST_NAMES if all(c in a.outcomes and a.outcomes[c] for a in combination.arms if a.n)]
     order = analysis.strategies
     rows = []
     for arm in combination.arms:
         cells = [Cell(arm.strategy, arm.strategy, swatch=order.index(arm.strategy) % 8)]
-        for ledger in ledgers:
-            median, least = arm.median_cost(ledger) if arm.n else (math.inf, 0.0)
-            cells.append(Cell(words.cost_or_bound(median, least, ledger) if arm.n else words.NO_VALUE, median))
+        cells += [_ledger_cell(arm, ledger) for ledger in ledgers]
         rows.append(cells)
     return Table(
-        f"Median cost to the target on every ledger, {combination.name}",
+        f"Median cost to the target on every ledger, and speed-up with its 95 % interval, {combination.name}",
         [("strategy", False), *((words.COST_NAMES[c], True) for c in ledgers)],
         rows,
     )
+
+
+def _ledger_cell(arm: Arm, ledger: str) -> Cell:
+    cell, found = _median_cell(arm, ledger), arm.speed_ups.get(ledger)
+    if found is None or found.n == 0:
+        return cell
+    return Cell(f"{cell.text} · {words.speed_up(found)} {words.interval(found)}", cell.sort)
 
 
 def curve_pictures(analysis: Analysis, combination: Combination, drawer: Drawer) -> list[Picture]:
@@ -182,11 +192,7 @@ def phase_section(analysis: Analysis, combination: Combination, drawer: Drawer) 
     for arm in arms:
         found = arm.phase_seconds_per_step
         share = arm.rollout_share
-        even = (
-            break_even_rollout_share(combination.baseline, arm)
-            if combination.baseline and not arm.is_baseline
-            else None
-        )
+        even = break_even_rollout_share(combination.baseline, arm) if combination.baseline and not arm.is_baseline else None
         rows.append(
             [
                 Cell(arm.strategy, arm.strategy, swatch=order.index(arm.strategy) % 8),
@@ -206,7 +212,5 @@ def phase_section(analysis: Analysis, combination: Combination, drawer: Drawer) 
         "phases", f"Where a training step's time goes on {combination.name}", f"Stacked bars per strategy. {parts}.",
         "Seconds per training step, by phase.", lambda legend: figures.phases(arms, legend=legend),
     )  # fmt: skip
-    picture.legend = [
-        (p.replace("_", "-"), f"fill:{css_colour(c)}") for p, c in zip(PHASES, PHASE_COLOURS, strict=True)
-    ]
+    picture.legend = [(p.replace("_", "-"), f"fill:{css_colour(c)}") for p, c in zip(PHASES, PHASE_COLOURS, strict=True)]
     return picture, table

@@ -65,6 +65,7 @@ _VARIABLES = {INK: "currentColor", GRID: "var(--grid)"} | {c: f"var(--c{i})" for
 
 
 def colour_of(index: int) -> str:
+    """The colour of the strategy at this place, the baseline being first."""
     return PALETTE[index % len(PALETTE)]
 
 
@@ -84,7 +85,7 @@ def new_figure(width: float, height: float, *, left: float = 0.62, top: float = 
     left, top: margins in inches. They are fixed, not fitted to the text: fitting draws everything twice.
     """
     figure = Figure(figsize=(width, height))
-    right, bottom = 0.14, 0.5
+    right, bottom = 0.22, 0.5
     box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
     return figure, figure.add_axes(box)
 
@@ -108,8 +109,8 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.S)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     text = re.sub(r'(\sid="|url\(#|href="#)', rf"\g<1>{name}-", text)
     for colour, variable in _VARIABLES.items():
         text = text.replace(f": {colour}", f": {variable}")

@@ -31,10 +31,7 @@ def results_tex(analysis: Analysis) -> str:
             lines.append(r"\midrule")
         for arm in combination.arms:
             found = arm.speed_ups.get(combination.main_cost)
-            costs = [
-                words.cost_or_bound(*arm.median_cost(c), c) if arm.outcomes.get(c) else words.NO_VALUE
-                for c in (SECONDS, TOKENS)
-            ]
+            costs = [words.cost_or_bound(*arm.median_cost(c), c) if arm.outcomes.get(c) else words.NO_VALUE for c in (SECONDS, TOKENS)]
             if arm.is_baseline or found is None or found.n == 0:
                 told, verdict = words.NO_VALUE, "baseline" if arm.is_baseline else "not compared"
             else:

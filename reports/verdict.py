@@ -80,11 +80,7 @@ def certainty_notes(analysis: Analysis) -> list[str]:
                 f"{combination.name}: accuracy varies between seeds by {100 * deviation:.1f} points (standard deviation), so with "
                 f"n = {base.n} a difference of final accuracy below {points:.1f} points cannot be told from noise (power 0.8)."
             )
-        spreads = [
-            log_deviation(a.speed_ups[combination.main_cost])
-            for a in combination.arms
-            if combination.main_cost in a.speed_ups
-        ]
+        spreads = [log_deviation(a.speed_ups[combination.main_cost]) for a in combination.arms if combination.main_cost in a.speed_ups]
         known = [s for s in spreads if s is not None]
         if known and max(known) > 0:
             smallest = minimum_detectable_speed_up(float(np.median(known)), base.n)
@@ -99,16 +95,9 @@ def certainty_notes(analysis: Analysis) -> list[str]:
 def overview_pictures(analysis: Analysis, drawer: Drawer) -> list[Picture]:
     """Forest plot of all comparisons; with several strategies a performance profile; runs that reached the target by cost."""
     order, pictures = analysis.strategies, []
-    compared = [
-        (c, a)
-        for c in analysis.combinations
-        for a in c.arms
-        if c.main_cost in a.speed_ups and a.speed_ups[c.main_cost].n
-    ]
+    compared = [(c, a) for c in analysis.combinations for a in c.arms if c.main_cost in a.speed_ups and a.speed_ups[c.main_cost].n]
     if compared:
-        told = "; ".join(
-            f"{a.strategy} on {c.name} {words.headline(a.speed_ups[c.main_cost], c.main_cost)}" for c, a in compared
-        )
+        told = "; ".join(f"{a.strategy} on {c.name} {words.headline(a.speed_ups[c.main_cost], c.main_cost)}" for c, a in compared)
         pictures.append(
             drawer.draw(
                 "speed-ups",
@@ -116,8 +105,8 @@ def overview_pictures(analysis: Analysis, drawer: Drawer) -> list[Picture]:
                 told + ".",
                 "Speed-up against the baseline with 95 % intervals (bounds where runs missed the target); right of 1 is cheaper. "
                 "An arrow means that the interval is open on that side.",
-                lambda legend: figures.forest(analysis.combinations, order),
-            )  # fmt: skip
+                lambda _: figures.forest(analysis.combinations, order),
+            )
         )
     profile = _profile(analysis)
     if profile is not None:
@@ -142,11 +131,7 @@ def _profile(analysis: Analysis) -> tuple[list[str], Any] | None:
         if any(label not in arms for label in labels):
             continue
         by_seed = [
-            {
-                r.seed: o.cost
-                for r, o in zip(arms[s].runs, arms[s].outcomes.get(combination.main_cost, []), strict=False)
-            }
-            for s in labels
+            {r.seed: o.cost for r, o in zip(arms[s].runs, arms[s].outcomes.get(combination.main_cost, []), strict=False)} for s in labels
         ]
         for seed in sorted(set.intersection(*(set(b) for b in by_seed))):
             costs.append([b[seed] for b in by_seed])

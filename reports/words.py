@@ -24,10 +24,12 @@ COST_NAMES = {
 
 
 def percent(value: float | None, digits: int = 1) -> str:
+    """``47.2 %`` for .472."""
     return NO_VALUE if value is None or math.isnan(value) else f"{100 * value:.{digits}f} %"
 
 
 def number(value: float | None, digits: int = 2) -> str:
+    """A plain number, or a dash where there is none."""
     return NO_VALUE if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
@@ -49,6 +51,7 @@ def count(value: float) -> str:
 
 
 def cost(value: float, ledger: str) -> str:
+    """A cost in the unit of its ledger."""
     return seconds(value) if ledger.endswith("_seconds") else count(value)
 
 

@@ -17,7 +17,7 @@ import torch
 
 from backends.common.completion import Decode, decode_text
 from backends.common.prompts import encode_prompts
-from harness.task import TaskData
+from harness.task import TaskData, TaskError
 
 #: ``scorer([(completion, answer, metadata), …])`` → rewards, shape (n,); a :class:`harness.reward.service.RewardService`'s ``score``.
 Scorer = Callable[[Sequence[tuple[str, str, Mapping[str, Any]]]], npt.NDArray[np.float64]]
@@ -45,6 +45,9 @@ class Evaluator:
         self._sampling = {"temperature": temperature, "top_p": top_p}
         self._max_new_tokens, self._seed = max_new_tokens, seed
         self._sets = {name: task.split(name)[:max_questions] for name in sets}
+        empty = next((name for name, questions in self._sets.items() if not questions), None)
+        if empty is not None:
+            raise TaskError(f"task {task.name!r}: the evaluation set {empty!r} has no questions; set its size above 0")
         self._prompts = {name: encode_prompts(tokenizer, task, questions) for name, questions in self._sets.items()}
         self._gold = {name: [(q.answer, task.scoring_metadata(q)) for q in questions] for name, questions in self._sets.items()}
 

@@ -22,6 +22,9 @@ class TrlBackend:
 
     name = "trl"
 
+    def __init__(self) -> None:
+        self._prepared: tuple[str, Prepared] | None = None
+
     def status(self) -> BackendStatus:
         versions = installed_versions()
         reason = unsupported_reason(versions)
@@ -31,7 +34,9 @@ class TrlBackend:
         self._require_supported()
         from backends.common.prepare import prepare
 
-        return prepare(spec, cache, progress).one_off
+        prepared = prepare(spec, cache, progress)
+        self._prepared = (spec.run_id, prepared)
+        return prepared.one_off
 
     def train(self, spec: RunSpec, run_dir: Path, cache: Path, ledger: LedgerWriter, resume_from: Path | None) -> None:
         self._require_supported()
@@ -40,7 +45,8 @@ class TrlBackend:
 
             launch(spec, run_dir, cache, resume_from)
             return
-        train_on_this_rank(spec, run_dir, cache, ledger, resume_from)
+        known = self._prepared[1] if self._prepared is not None and self._prepared[0] == spec.run_id else None
+        train_on_this_rank(spec, run_dir, cache, ledger, resume_from, known)
 
     def _require_supported(self) -> None:
         reason = unsupported_reason(installed_versions())
@@ -48,14 +54,16 @@ class TrlBackend:
             raise UserError(f"the TRL backend cannot run here: {reason}")
 
 
-def train_on_this_rank(spec: RunSpec, run_dir: Path, cache: Path, ledger: LedgerWriter | None, resume_from: Path | None) -> None:
-    """Train one run in this process; ``ledger`` is None on ranks other than 0."""
+def train_on_this_rank(
+    spec: RunSpec, run_dir: Path, cache: Path, ledger: LedgerWriter | None, resume_from: Path | None, prepared: Prepared | None = None
+) -> None:
+    """Train one run in this process; ``ledger`` is None on ranks other than 0, ``prepared`` saves preparing it again."""
     import torch
 
     from backends.common.prepare import prepare
 
     torch.set_num_threads(spec.execution.threads)
-    prepared = prepare(spec, cache, lambda *_: None)
+    prepared = prepared or prepare(spec, cache, lambda *_: None)
     trainer = build_trainer(spec, prepared, run_dir / "checkpoints", ledger)
     with trainer.session.scoring():
         if resume_from is not None:

@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+from harness.budget import BudgetReached, RunLedger
 from harness.errors import RunFailed, UserError
+from harness.orphans import die_with_parent
 from harness.spec import RunSpec
 
 _FAILURE = "rank-failure.json"
+_BUDGET = "budget-reached"
 
 
 def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) -> None:
@@ -25,10 +29,14 @@ def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) 
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={spec.execution.processes}"),
         *("-m", "backends.trl.launch", str(run_dir), str(cache), str(resume_from or "")),
     ]
-    code = subprocess.run(command, check=False, env={**os.environ, "OMP_NUM_THREADS": str(spec.execution.threads)}).returncode
+    environment = {**os.environ, "OMP_NUM_THREADS": str(spec.execution.threads)}
+    # A killed worker must not leave ranks that go on writing: each process dies with the one that started it.
+    code = subprocess.run(command, check=False, env=environment, preexec_fn=partial(die_with_parent, os.getpid())).returncode  # noqa: PLW1509
     if failure.exists():
         report = json.loads(failure.read_text(encoding="utf-8"))
         failure.unlink()
+        if report["kind"] == _BUDGET:
+            raise BudgetReached
         if report["kind"] is None:
             raise UserError(report["message"])
         raise RunFailed(report["kind"], report["message"])
@@ -38,19 +46,20 @@ def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) 
 
 def main() -> int:
     """One rank."""
+    die_with_parent(os.getppid())
     from backends.trl.backend import train_on_this_rank
-    from harness.ledger import LEDGER_NAME, LedgerWriter
+    from harness.ledger import LEDGER_NAME
 
     run_dir, cache, resume_from = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     spec = RunSpec.load(run_dir / "spec.json")
-    ledger = LedgerWriter(run_dir / LEDGER_NAME) if os.environ["RANK"] == "0" else None
+    ledger = RunLedger(run_dir / LEDGER_NAME, spec.budget, spec.algorithm.max_steps) if os.environ["RANK"] == "0" else None
     try:
         train_on_this_rank(spec, run_dir, cache, ledger, Path(resume_from) if resume_from else None)
-    except UserError as error:
+    except (UserError, BudgetReached) as error:
         if ledger is not None:
-            report = {"kind": getattr(error, "kind", None), "message": str(error)}
-            (run_dir / _FAILURE).write_text(json.dumps(report), encoding="utf-8")
-        return error.exit_code
+            kind = _BUDGET if isinstance(error, BudgetReached) else getattr(error, "kind", None)
+            (run_dir / _FAILURE).write_text(json.dumps({"kind": kind, "message": str(error)}), encoding="utf-8")
+        return 1
     return 0
 
 

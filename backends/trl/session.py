@@ -50,8 +50,10 @@ class Session:
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
-        """Close the reward's worker processes at the end."""
+        """The reward's worker processes: started off the clock, ended at the end."""
         try:
+            if self.engine.scorer is not None:
+                self.engine.scorer.start()
             yield
         finally:
             if self.engine.scorer is not None:
@@ -141,7 +143,7 @@ class Session:
         checkpoints = Path(self.trainer.args.output_dir)
         folder = checkpoints / f"checkpoint-{global_step}"
         step = global_step // self.updates
-        checkpoint.save_state(folder, {"driver": self.driver.state_dict(), "run_id": self.spec.run_id})
+        checkpoint.save_state(folder, {"driver": self.driver.state_dict(), "run_id": self.spec.run_id, "task": self.engine.task.content_hash})
         checkpoint.seal(folder, step)
         checkpoint.prune(checkpoints)
         self.ledger.write("checkpoint", step=step)
@@ -153,6 +155,11 @@ class Session:
             if state["run_id"] != self.spec.run_id:
                 raise checkpoint.CheckpointError(
                     f"{folder} belongs to run {state['run_id']}, not {self.spec.run_id}; move the run's folder away and run it again"
+                )
+            if state["task"] != self.engine.task.content_hash:
+                raise checkpoint.CheckpointError(
+                    f"the questions of task {self.spec.combination.task.name!r} have changed since {folder} was written; "
+                    "install the packages it was written with, or move the run's folder away and run it again"
                 )
             self.driver.load_state_dict(state["driver"])
             self._evaluated = self.driver.step // self.spec.evaluation.every_steps + 1

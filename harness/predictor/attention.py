@@ -139,7 +139,7 @@ class AttentionPredictor:
         result = np.empty((count, self.units), dtype=self._dtype) if out is None else out
         for start in range(0, count, _PROJECTION_ROWS):
             rows = slice(start, min(start + _PROJECTION_ROWS, count))
-            block = np.asarray(embeddings[rows], dtype=self._dtype)
+            block = self._inputs(embeddings[rows])
             if not np.isfinite(block).all():
                 raise UserError(f"the embeddings of questions {start} to {rows.stop - 1} hold NaN or infinite values")
             result[rows] = adapt(self._arrays, "query", block)
@@ -168,7 +168,7 @@ class AttentionPredictor:
             raise RuntimeError("call project_queries(embeddings) once before predict()")
         references = check_references(reference_ids, reference_pass_rates, len(self._queries))
         self.info = reference_info(references)
-        keys = adapt(self._arrays, self._reference_prefix, np.asarray(self._embeddings[references.ids], dtype=self._dtype))
+        keys = adapt(self._arrays, self._reference_prefix, self._inputs(self._embeddings[references.ids]))
         slope, shift = platt_coefficients(self._arrays, references.difficulties) if self.settings.calibration != "none" else (1.0, 0.0)
         linear = None
         if self.settings.calibration == "platt+linear":
@@ -179,6 +179,13 @@ class AttentionPredictor:
         if linear is not None:
             difficulty = np.clip(linear[0] + linear[1] * difficulty, 0.0, 1.0)
         return 1.0 - difficulty
+
+    def _inputs(self, embeddings: FloatArray) -> FloatArray:
+        """Embeddings as the adapters take them: standardised per dimension where training did so."""
+        block = np.asarray(embeddings, dtype=self._dtype)
+        if "input_mean" in self._arrays:
+            block = (block - self._arrays["input_mean"]) / self._arrays["input_scale"]
+        return block
 
     @property
     def _dtype(self) -> np.dtype[Any]:

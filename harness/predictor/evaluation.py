@@ -188,7 +188,12 @@ def summarise(records: Sequence[dict[str, Any]], by: Sequence[str]) -> list[dict
     for key, draws in groups.items():
         row: dict[str, Any] = {**dict(zip(by, key, strict=True)), "draws": len(draws)}
         for metric in ("pearson", "spearman", "mae", "top_b_precision", "random_precision", "best_precision"):
-            values = np.array([np.nanmean([r[metric] for r in rs]) for rs in draws.values()])
+            values = np.array([_mean_known([r[metric] for r in rs]) for rs in draws.values()])
             row[metric], row[f"{metric}_sd"] = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
         rows.append(row)
     return rows
+
+
+def _mean_known(values: Sequence[float]) -> float:
+    known = [v for v in values if v == v]
+    return float(np.mean(known)) if known else float("nan")

@@ -83,7 +83,7 @@ def _draw_correlation(axes: Any, records: Sequence[dict[str, Any]]) -> None:
         axes.errorbar(x, y, yerr=sd, label=name, marker="o", markersize=3, capsize=2, linestyle="-" if over == "epoch" else "none")
     axes.set(xlabel=over, ylabel="Pearson correlation")
     if over == "target":
-        axes.set_xticks(range(len(places)), [str(p).split("__")[0] for p in places], rotation=90, fontsize=6)
+        axes.set_xticks(range(len(places)), [str(p).replace("__", " ") for p in places], rotation=90, fontsize=6)
     axes.legend(fontsize=7)
 
 
@@ -106,5 +106,5 @@ def _draw_precision(axes: Any, records: Sequence[dict[str, Any]]) -> None:
     names = [*(s["predictor"] for s in summaries), "random", "best"]
     values = [*(s["top_b_precision"] for s in summaries), summaries[0]["random_precision"], summaries[0]["best_precision"]]
     axes.bar(range(len(names)), values)
-    axes.set_xticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
     axes.set(ylabel="share with pass rate in [.125, .875]", title="the B questions predicted nearest ½", ylim=(0, 1))

@@ -2,8 +2,9 @@
 
     p_q | history ~ Beta(n₀·π_q + Σ_g w_g k_g,  n₀·(1 − π_q) + Σ_g w_g (n_g − k_g)),   w_g = 2^(−staleness_g / half_life)
 
-π_q is the prior predictor's pass rate (without one: the mean of the references), n₀ its weight in rollouts, k_g of n_g the
-successes of a past group, staleness the policy versions since it was sampled. Free of charge: the groups were trained on
+π_q is the prior predictor's pass rate (without one: the mean of the references), n₀ its weight in rollouts (unless fixed, the
+one under which the references' outcomes were likeliest, given what was known before them), k_g of n_g the successes of a past
+group, staleness the policy versions since it was sampled. Free of charge: the groups were trained on
 anyway. References count as groups of the current version.
 """
 
@@ -16,23 +17,27 @@ import numpy as np
 from harness.errors import UserError
 from harness.predictor.base import DifficultyPredictor
 from harness.predictor.questions import PoolFeatures
-from harness.predictor.references import Info, check_references, reference_info
+from harness.predictor.references import Info, References, check_references, reference_info
 from harness.types import FloatArray, IntArray
+
+_PRIOR_WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_RATE_MARGIN = 0.01
 
 
 class HistoryPredictor:
     """See the module docstring.
 
-    prior: any other predictor, or None. prior_rollouts: n₀ > 0. half_life: staleness, in policy versions, at which a group counts half.
+    prior: any other predictor, or None. prior_rollouts: n₀ > 0, or None to choose it at every prediction.
+    half_life: staleness, in policy versions, at which a group counts half.
     rollouts: group size behind the references' pass rates.
     """
 
     kind = "history"
 
     def __init__(
-        self, prior: DifficultyPredictor | None = None, prior_rollouts: float = 4.0, half_life: float = 10.0, rollouts: int = 8
+        self, prior: DifficultyPredictor | None = None, prior_rollouts: float | None = None, half_life: float = 10.0, rollouts: int = 8
     ) -> None:
-        if not (prior_rollouts > 0 and half_life > 0):
+        if not ((prior_rollouts is None or prior_rollouts > 0) and half_life > 0):
             raise UserError(f"prior_rollouts and half_life must be positive, not {prior_rollouts} and {half_life}")
         self.prior = prior
         self.prior_rollouts, self.half_life, self.rollouts = prior_rollouts, half_life, rollouts
@@ -69,12 +74,24 @@ class HistoryPredictor:
         else:
             prior = self.prior.predict(references.ids, references.pass_rates)
             self.info = dict(self.prior.info)
+        weight = self.prior_rollouts or self._likeliest_weight(references, prior)
         own, trials = successes.copy(), self._trials.copy()
         own[references.ids] += references.pass_rates * self.rollouts
         trials[references.ids] += self.rollouts
-        posterior = (self.prior_rollouts * prior + own) / (self.prior_rollouts + trials)
+        posterior = (weight * prior + own) / (weight + trials)
+        self.info["history_prior_rollouts"] = weight
         self.info["history_questions"] = float((self._trials > 0.5).sum())
         return posterior if query_ids is None else posterior[query_ids]
+
+    def _likeliest_weight(self, references: References, prior: FloatArray) -> float:
+        """n₀ from a grid, by the binomial likelihood of the references' outcomes under the posterior without them."""
+        at, rates = references.ids, references.pass_rates
+        scores = []
+        for weight in _PRIOR_WEIGHTS:
+            expected = (weight * prior[at] + self._history()[at]) / (weight + self._trials[at])
+            expected = np.clip(expected, _RATE_MARGIN, 1 - _RATE_MARGIN)
+            scores.append(float((rates * np.log(expected) + (1 - rates) * np.log1p(-expected)).sum()))
+        return _PRIOR_WEIGHTS[int(np.argmax(scores))]
 
     def advance(self, policy_version: int) -> None:
         """Age the history to ``policy_version`` (``observe`` does it too)."""

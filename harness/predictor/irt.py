@@ -29,6 +29,7 @@ from harness.types import FloatArray, IntArray
 
 _PRIOR_SD_OFFSET, _PRIOR_SD_SLOPE, _PRIOR_SD_ABILITY = 2.0, 0.5, 1.0
 _IMPUTATIONS = 8
+_ADDITIVE_ROUNDS = 30
 
 
 class IrtPredictor:
@@ -147,8 +148,10 @@ def item_parameters(pass_rates: FloatArray, rollouts: FloatArray, dimensions: in
     smoothed = (np.where(missing, 0.5, pass_rates) * rollouts + 0.5) / (rollouts + 1)
     logits = np.where(missing, np.nan, np.log(smoothed) - np.log1p(-smoothed))
     kept = min(dimensions, logits.shape[1] - 1)
-    column = np.nanmean(logits, axis=0)
-    row = np.nanmean(logits - column, axis=1, keepdims=True)
+    column, row = np.zeros(logits.shape[1]), np.zeros((len(logits), 1))
+    for _ in range(_ADDITIVE_ROUNDS if missing.any() else 1):  # the best fit of row + column to what is measured
+        column = np.nanmean(logits - row, axis=0)
+        row = np.nanmean(logits - column, axis=1, keepdims=True)
     logits = np.where(missing, column + row, logits)
     for _ in range(_IMPUTATIONS if missing.any() else 1):
         column, row = logits.mean(axis=0), logits.mean(axis=1, keepdims=True)

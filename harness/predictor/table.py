@@ -130,21 +130,24 @@ def _model_columns(frame: pd.DataFrame, names: Sequence[str], question: str) -> 
     return [c for c in numeric if frame[c].dropna().between(0, 1).all() and frame[c].notna().any()]
 
 
-def read_trajectory(path: Path, question_column: str | None = None) -> tuple[tuple[str, ...], FloatArray]:
-    """Questions and their measured pass rates along one training run, shape (N, epochs), NaN after a question's last epoch.
+def read_trajectory(path: Path, question_column: str | None = None) -> tuple[tuple[str, ...], FloatArray, int]:
+    """Questions, their measured pass rates along one training run, and how many repeated questions were left out.
 
-    The file has a question column and one column whose cells are lists of pass rates, one per epoch.
+    The file has a question column and one column whose cells are lists of pass rates, one per epoch. Rates have shape
+    (N, epochs), NaN after a question's last epoch. Of a question that occurs twice (real training logs have some) the first
+    row counts.
     """
     frame = _read_frame(path)
-    names = [str(c) for c in frame.columns]
-    texts = _questions(frame, _question_column(frame, path, question_column), path)
-    column = next((c for c in names if isinstance(frame[c].iloc[0], list | np.ndarray)), None)
+    question = _question_column(frame, path, question_column)
+    unique = frame.drop_duplicates(question)
+    texts = _questions(unique, question, path)
+    column = next((str(c) for c in unique.columns if isinstance(unique[c].iloc[0], list | np.ndarray)), None)
     if column is None:
         raise UserError(f"{path} has no column of lists (one pass rate per epoch)")
-    cells = [np.asarray(cell, dtype=np.float64) for cell in frame[column]]
+    cells = [np.asarray(cell, dtype=np.float64) for cell in unique[column]]
     rates = np.full((len(cells), max(len(c) for c in cells)), np.nan)
     for row, cell in enumerate(cells):
         rates[row, : len(cell)] = cell
     if ((rates < 0) | (rates > 1)).any():
         raise UserError(f"{path}: column {column!r} holds pass rates outside [0, 1]")
-    return texts, rates
+    return texts, rates, len(frame) - len(unique)

@@ -159,10 +159,14 @@ def _svd_basis(rows: _Rows, components: int, rng: np.random.Generator, progress:
     iterations = 3
     for i in range(iterations):
         left, _ = np.linalg.qr(rows.times(sketch))
+        found = transposed.times(left)
         sketch = np.zeros_like(sketch)
-        sketch[buckets] = transposed.times(left)
+        sketch[buckets] = found
         if progress is not None:
             progress(i + 1, iterations)
-    # sketch = Xᵀ·left, so its left singular vectors are the right ones of X restricted to the found subspace
-    vectors, _, _ = np.linalg.svd(sketch, full_matrices=False)
-    return np.ascontiguousarray(vectors[:, :components])
+    # found = Xᵀ·left on the buckets in use: its left singular vectors are the right ones of X restricted to the subspace
+    eigenvalues, vectors = np.linalg.eigh(found.T.astype(np.float64) @ found)
+    leading = np.argsort(eigenvalues)[::-1][:components]
+    basis = np.zeros((BUCKETS, components), dtype=np.float32)
+    basis[buckets] = found @ (vectors[:, leading] / np.sqrt(np.maximum(eigenvalues[leading], 1e-12)))
+    return basis

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from harness.errors import UserError
-from harness.predictor.artifact import save_artifact
+from harness.predictor.artifact import Arrays, save_artifact
 from harness.predictor.attention import LAYERS, AttentionPredictor
 from harness.predictor.numerics import LOGIT_MARGIN
 from harness.types import FloatArray
@@ -37,6 +37,8 @@ class TrainingSettings:
     units: None takes 896 for embeddings at least 512 wide, else twice the width (64 → 128). epochs: None takes 20, or as
     many as make 400 optimizer steps where the table is small. rollouts: draw reference (and target) outcomes binomially
     at this number of rollouts; None uses the rates as they are (right where they already are few-rollout outcomes).
+    standardize: bring every embedding dimension to mean 0 and variance 1 over the training questions first; not in the paper, and
+    worth it for a language model's raw hidden states (docs/predictor.md).
     """
 
     units: int | None = None
@@ -50,6 +52,7 @@ class TrainingSettings:
     weight_decay: float = 0.0
     warmup_share: float = 0.1
     rollouts: int | None = None
+    standardize: bool = False
 
 
 class Adapter(nn.Module):
@@ -113,6 +116,10 @@ def train_predictor(
     """
     settings = settings or TrainingSettings()
     features, rates = _check_table(embeddings, pass_rates)
+    scaling: Arrays = {}
+    if settings.standardize:
+        scaling = {"input_mean": features.mean(axis=0), "input_scale": features.std(axis=0) + 1e-6}
+        features = (features - scaling["input_mean"]) / scaling["input_scale"]
     units = settings.units or (896 if features.shape[1] >= 512 else 2 * features.shape[1])
     started = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
@@ -139,7 +146,7 @@ def train_predictor(
         },
     }
     state = {k: v.numpy() for k, v in network.state_dict().items() if not (settings.shared and k.startswith("reference."))}
-    save_artifact(out, facts, state)
+    save_artifact(out, facts, {**state, **scaling})
     return facts
 
 

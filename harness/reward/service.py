@@ -1,8 +1,8 @@
 """The reward as a service: cheap decisions here, everything else in worker processes under a time limit.
 
-What decides, in this order: a literal match with the gold answer, the cache, equality of plain numbers, a worker. An answer that cannot be parsed,
-takes too long or kills its worker scores 0; a *user's* reward function that raises, or hangs on more than a few answers,
-ends the run, because every reward after it would be wrong in silence.
+What decides, in this order: a literal match with the gold answer, the cache, equality of plain numbers, a worker. An answer
+that cannot be parsed, takes too long or kills its worker scores 0; a *user's* reward function that raises, or hangs on more
+than a few answers, ends the run, because every reward after it would be wrong in silence.
 """
 
 from __future__ import annotations

@@ -37,9 +37,7 @@ class Profile:
     high: Array
 
 
-def probability_of_improvement(
-    strata: Sequence[tuple[Array, Array]], *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS
-) -> Band:
+def probability_of_improvement(strata: Sequence[tuple[Array, Array]], *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS) -> Band:
     """Probability that a run of the strategy costs less than a run of the baseline (Agarwal et al. 2021, rliable).
 
     ``strata``: per combination (baseline costs, strategy costs), +inf for misses; ties, two misses included, count
@@ -70,9 +68,7 @@ def _mean_of(wins: Array, rows: Picks, columns: Picks) -> Array:
     return np.asarray(((counts(rows, wins.shape[0]) @ wins) * counts(columns, wins.shape[1])).sum(axis=1), np.float64)
 
 
-def performance_profile(
-    costs: Array, strata: Sequence[int], factors: Array, *, seed: int = BOOTSTRAP_SEED, draws: int = 1000
-) -> Profile:
+def performance_profile(costs: Array, strata: Sequence[int], factors: Array, *, seed: int = BOOTSTRAP_SEED, draws: int = 1000) -> Profile:
     """Dolan & Moré (2002): for each strategy the share of problems solved within a factor of the best.
 
     costs: shape (P, S), +inf for misses; a problem is one seed of one combination. strata: combination of each problem,

@@ -80,6 +80,7 @@ class Reach:
 
     @property
     def reached(self) -> bool:
+        """Whether the target was reached."""
         return self.index is not None
 
 
@@ -87,15 +88,9 @@ def curve_of(log: RunLog, model: CostModel | None = None) -> Curve:
     """The curve of a run ledger, on every cost ledger of ``COST_LEDGERS``."""
     model = model or CostModel()
     points = log.evaluations
-    costs = {
-        name: np.array([getattr(p.costs, name) for p in points], dtype=np.float64)
-        for name in COST_LEDGERS
-        if name != "token_cost"
-    }
+    costs = {name: np.array([getattr(p.costs, name) for p in points], dtype=np.float64) for name in COST_LEDGERS if name != "token_cost"}
     costs["token_cost"] = (
-        model.generated * costs["generated_tokens"]
-        + model.forward * costs["forward_tokens"]
-        + model.trained * costs["trained_tokens"]
+        model.generated * costs["generated_tokens"] + model.forward * costs["forward_tokens"] + model.trained * costs["trained_tokens"]
     )
     spec = log.spec
     return Curve(

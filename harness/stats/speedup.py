@@ -108,9 +108,7 @@ def paired_speed_up(pairs: Sequence[tuple[Reach, Reach]], *, seed: int = BOOTSTR
     return _estimate([np.array([pair_bounds(*p) for p in pairs]).reshape(-1, 2)], _median, seed, draws)
 
 
-def pooled_speed_up(
-    strata: Sequence[Sequence[tuple[Reach, Reach]]], *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS
-) -> SpeedUp:
+def pooled_speed_up(strata: Sequence[Sequence[tuple[Reach, Reach]]], *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS) -> SpeedUp:
     """Ratio across combinations: interquartile mean of the log ratios of all pairs.
 
     Seeds are redrawn within each combination (stratified bootstrap). With one combination it is its median ratio.

@@ -27,6 +27,7 @@ class TargetRule:
 
     @property
     def words(self) -> str:
+        """The rule as a reader sees it."""
         if self.kind == "accuracy":
             return "a fixed accuracy"
         if self.kind == "final":
@@ -38,7 +39,7 @@ class TargetRule:
 class Target:
     """A target accuracy, or None with the reason in ``note``.
 
-    start, final: the baseline's median accuracy at its first evaluation (before training) and its last. provisional: True while the baseline
+    start, final: the baseline's median accuracy at its first evaluation and its last. provisional: True while the baseline
     has unfinished runs, so that the target may still move.
     """
 

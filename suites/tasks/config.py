@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -27,6 +28,15 @@ class SplitSizes(BaseModel):
         """Split name → size, in the order in which questions are drawn."""
         names = ("test", "validation", "train", "adapter", "warm_up")
         return {name: int(getattr(self, name)) for name in names}
+
+
+def data_version(builder: int) -> str:
+    """What besides the settings decides which questions come out: the builder's version and reasoning-gym's."""
+    try:
+        found = importlib.metadata.version("reasoning-gym")
+    except importlib.metadata.PackageNotFoundError:
+        found = "missing"
+    return f"{builder}+reasoning-gym-{found}"
 
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)

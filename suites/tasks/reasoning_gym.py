@@ -17,7 +17,7 @@ from harness.errors import did_you_mean
 from harness.reward.spec import REASONING_GYM, RewardSpec
 from harness.task import WARM_UP, TaskData, TaskError, WarmUp, check_disjoint
 from harness.types import Question
-from suites.tasks.config import SplitSizes, parse_config
+from suites.tasks.config import SplitSizes, data_version, parse_config
 
 NAME = "reasoning-gym"
 #: A family is exhausted when this many draws in a row gave no new question.
@@ -51,6 +51,8 @@ class ReasoningGymConfig(SplitSizes):
 
 class ReasoningGym:
     """Builder of ``reasoning-gym``; the same settings give the same questions."""
+
+    version = data_version(1)
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = parse_config(ReasoningGymConfig, config, NAME)

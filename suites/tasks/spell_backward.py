@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from harness.reward.spec import RewardSpec
 from harness.task import TaskData, TaskError, check_disjoint
 from harness.types import Question
-from suites.tasks.config import SplitSizes, parse_config
+from suites.tasks.config import SplitSizes, data_version, parse_config
 
 NAME = "spell-backward"
 
@@ -35,6 +35,8 @@ class SpellBackwardConfig(SplitSizes):
 
 class SpellBackward:
     """Builder of ``spell-backward``; every word is in one split only."""
+
+    version = data_version(1)
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = parse_config(SpellBackwardConfig, config, NAME)

@@ -71,27 +71,26 @@ def test_a_misspelt_key_stops_every_command(place: ToyPlace) -> None:
 
 
 PLUGIN = '''
-import numpy as np
 from harness.strategy import Selector
 from harness.types import Selection
 
-class FirstOnes(Selector):
-    """Always the first questions of the pool."""
+class Lottery(Selector):
+    """Questions drawn anew each step."""
 
     def select(self, num_groups, ctx):
-        return Selection(np.arange(num_groups))
+        return Selection(ctx.rng.choice(len(ctx.pool), size=num_groups, replace=False))
 '''
 
 
 def test_a_strategy_from_the_users_folder(place: ToyPlace) -> None:
     """A file beside the suite is a strategy: listed, planned and run, in the worker too."""
     (place.folder / "mine.py").write_text(PLUGIN)
-    place.write(SUITE + '\n[[strategies]]\nname = "firstones"\nplugin = "mine:FirstOnes"\n')
-    listed = place.halfway("strategies", "--plugin", "mine:FirstOnes", "--json")
-    row = next(row for row in json.loads(listed.stdout) if row["name"] == "firstones")
-    assert row["origin"] == "--plugin mine:FirstOnes"
-    assert row["summary"] == "Always the first questions of the pool."
-    done = place.halfway("run", "toy.toml", "--only", "strategy=firstones")
+    place.write(SUITE + '\n[[strategies]]\nname = "lottery"\nplugin = "mine:Lottery"\n')
+    listed = place.halfway("strategies", "--plugin", "mine:Lottery", "--json")
+    row = next(row for row in json.loads(listed.stdout) if row["name"] == "lottery")
+    assert row["origin"] == "--plugin mine:Lottery"
+    assert row["summary"] == "Questions drawn anew each step."
+    done = place.halfway("run", "toy.toml", "--only", "strategy=lottery")
     assert done.returncode == 0, done.stderr
 
 
@@ -177,17 +176,17 @@ def test_running_does_not_load_an_engine(place: ToyPlace) -> None:
     assert "loaded: []" in done.stderr
 
 
-BROKEN_PLUGIN = PLUGIN.replace("np.arange(num_groups)", "np.zeros(num_groups, dtype=int)")
+BROKEN_PLUGIN = PLUGIN.replace("replace=False", "replace=True")
 
 
 def test_check(place: ToyPlace) -> None:
     """The contract suite passes on a sound strategy and fails, in words and by its exit code, on a broken one."""
     (place.folder / "mine.py").write_text(PLUGIN)
     (place.folder / "broken.py").write_text(BROKEN_PLUGIN)
-    good = place.halfway("check", "firstones", "--plugin", "mine:FirstOnes", "--json")
+    good = place.halfway("check", "lottery", "--plugin", "mine:Lottery", "--json")
     assert good.returncode == 0, good.stdout
     assert all(row["passed"] for row in json.loads(good.stdout))
-    bad = place.halfway("check", "firstones", "--plugin", "broken:FirstOnes")
+    bad = place.halfway("check", "lottery", "--plugin", "broken:Lottery")
     assert bad.returncode == 1
     assert "FAIL  legal selections: " in bad.stdout
     assert "selected a question twice" in bad.stdout

@@ -239,6 +239,17 @@ def test_bfloat16_stays_close_to_the_module() -> None:
     assert float(np.concatenate(gaps).mean()) < 0.03
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("fused", [True, False])
+def test_an_accelerator_gives_the_same_log_probs(fused: bool) -> None:
+    """On CUDA in float32, with a generator on the CPU: what is sampled there has the log-probs of a pass on the CPU, to 1e-4."""
+    model = make_model("llama")
+    groups = Decoder(make_model("llama").cuda(), [EOS], PAD, fused=fused).generate(PROMPTS, 8, max_new_tokens=30, generator=generator())
+    for prompt, group in zip(PROMPTS, groups, strict=True):
+        for c in group:
+            np.testing.assert_allclose(c.log_probs, full_log_probs(model, prompt, c.token_ids.tolist(), 1.0), atol=1e-4)
+
+
 def test_every_end_token_ends_a_completion() -> None:
     """With two end tokens, whichever comes first is the last token; only without any is a completion truncated."""
     groups = Decoder(make_model("llama"), [EOS, 7], PAD).generate(PROMPTS, 32, max_new_tokens=10, generator=generator())

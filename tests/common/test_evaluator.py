@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,13 @@ def test_an_unknown_set_is_refused_in_words(loaded: LoadedModel) -> None:
     """When it is built, not at the first evaluation."""
     with pytest.raises(TaskError, match="no split 'tests'"):
         Evaluator(TASK, loaded.tokenizer, exact, sets=["tests"], max_new_tokens=8, seed=1)
+
+
+def test_an_empty_set_is_refused_in_words(loaded: LoadedModel) -> None:
+    """There is no accuracy of nothing."""
+    task = replace(TASK, splits={**TASK.splits, "validation": ()})
+    with pytest.raises(TaskError, match="'validation' has no questions"):
+        Evaluator(task, loaded.tokenizer, exact, sets=["test", "validation"], max_new_tokens=8, seed=1)
 
 
 def test_prompts_go_bare_or_through_the_template(loaded: LoadedModel) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_task import small_task
@@ -19,10 +20,13 @@ from small_task import small_task
 from backends.common import tiny_models
 from backends.common.cached_folder import cached_folder
 from backends.common.char_tokenizer import build_tokenizer
+from backends.common.decoder import Decoder
+from backends.common.evaluator import Evaluator
 from backends.common.model_loading import load_model, resolve_model
 from backends.common.tiny_models import Architecture, build_siblings, build_tiny_model, model_metadata
 from harness.errors import UserError
 from harness.task import WARM_UP
+from suites.tasks.spell_backward import SpellBackward
 
 NAMES = ("embedded:llama-32x1", "embedded:qwen2-32x1")
 
@@ -136,6 +140,33 @@ def test_warm_up_lowers_the_loss(tmp_path: Path) -> None:
     """Sixty steps on clean targets bring the loss well below that of guessing letters."""
     folder = build_tiny_model("embedded:llama-64x2", small_task(steps=60, batch_size=32, noise_slope=0.0), 0, tmp_path)
     assert model_metadata(folder)["loss"] < 2.4  # ln 27 is 3.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["embedded:llama-64x2", "embedded:qwen2-64x2"])
+def test_the_default_models_know_the_task_but_are_unsure(name: str, tmp_path: Path) -> None:
+    """Calibration (validation questions, 8 rollouts): mean pass rate .05 to .2, 30 to 75 % of groups informative, greedy ≥ .8 right."""
+    task = SpellBackward({}).build()
+    loaded = load_model(str(build_tiny_model(name, task, 0, tmp_path)))
+    decoder = Decoder(loaded.model, loaded.eos_ids, loaded.pad_id)
+
+    def pass_rates(samples: int, temperature: float) -> Any:
+        evaluator = Evaluator(
+            task,
+            loaded.tokenizer,
+            lambda items: np.array([float(c == gold) for c, gold, _ in items]),
+            sets=["validation"],
+            samples_per_question=samples,
+            temperature=temperature,
+            max_new_tokens=16,
+            seed=0,
+        )
+        return evaluator.pass_rates(decoder.generate, "validation")
+
+    rates = pass_rates(8, 1.0)
+    assert 0.05 <= rates.mean() <= 0.2
+    assert 0.3 <= ((rates > 0) & (rates < 1)).mean() <= 0.75
+    assert pass_rates(1, 0.0).mean() >= 0.8
 
 
 def test_siblings_are_four_other_models(tmp_path: Path) -> None:

@@ -315,6 +315,21 @@ def test_training_is_deterministic_and_leaves_the_global_generator_alone(table: 
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_standardised_embeddings_make_units_irrelevant(table: tuple[Any, Any], tmp_path: Path) -> None:
+    """With ``standardize`` an embedding measured in other units (each dimension scaled and shifted) gives the same predictions."""
+    training = pytest.importorskip("harness.predictor.training", exc_type=ImportError)
+    settings = training.TrainingSettings(units=16, epochs=2, standardize=True)
+    ids, rates = np.arange(20), np.linspace(0, 1, 20)
+    scale, shift = np.linspace(0.5, 30, 8).astype(np.float32), np.linspace(-5, 5, 8).astype(np.float32)
+    found = []
+    for name, features in (("plain", table[0]), ("scaled", table[0] * scale + shift)):
+        training.train_predictor(features, table[1], embedder="toy", out=tmp_path / name, seed=1, settings=settings)
+        predictor = AttentionPredictor.load(tmp_path / name)
+        predictor.project_queries(features)
+        found.append(predictor.predict(ids, rates))
+    np.testing.assert_allclose(found[0], found[1], atol=2e-3)
+
+
 def test_facts_are_the_artifacts_description(trained: tuple[Path, dict[str, Any]]) -> None:
     """predictor.json holds widths, embedder, settings and seconds, and equals the returned facts."""
     out, facts = trained

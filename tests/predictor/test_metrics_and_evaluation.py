@@ -56,10 +56,10 @@ def test_calibration_curve_by_hand() -> None:
 
 @pytest.fixture(scope="module")
 def table() -> tuple[PassRateTable, Any]:
-    """200 questions, three families of two models each; easiness is a function of a 4-wide embedding."""
+    """200 questions, three families of two models each; easiness is a function of a 4-wide embedding plus what text cannot tell."""
     rng = np.random.default_rng(0)
     embeddings = rng.standard_normal((200, 4)).astype(np.float32)
-    easiness = embeddings @ np.array([1.0, -0.5, 0.5, 0.2])
+    easiness = embeddings @ np.array([1.0, -0.5, 0.5, 0.2]) + 0.8 * rng.standard_normal(200)
     ability = np.array([-1, 0, 0.5, 1, -0.5, 0.2])
     rates = rng.binomial(50, 1 / (1 + np.exp(-(easiness[:, None] + ability)))) / 50
     models = tuple(f"{family}{variant}__k50" for family in "ABC" for variant in ("", "-Instruct"))
@@ -164,13 +164,13 @@ DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 
 @pytest.mark.skipif(not (DATA / "math12500_pass_rates.parquet").is_file(), reason="the real pass-rate table is not beside the repository")
 def test_real_models_other_models_predict_a_new_family_well(tmp_path: Path) -> None:
-    """Real data, setting (a): 22 columns of other families and 256 references at G = 8 give Pearson > .83 on both Qwen2.5-7B rates."""
+    """Real data, setting (a): 22 columns of other families and 256 references at G = 8 give Pearson > .83 for Qwen2.5-Math-1.5B."""
     full = read_table(DATA / "math12500_pass_rates.parquet")
-    rows = np.random.default_rng(0).permutation(len(full.questions))[:2500]
+    rows = np.random.default_rng(0).permutation(len(full.questions))[:900]
     part = full.rows(np.sort(rows))
     others = [m for m in range(len(part.models)) if part.family(m) != "Qwen2.5-Math-1.5B"]
     train = part.columns(others)
-    embeddings = np.zeros((2500, 2), dtype=np.float32) + np.arange(2500)[:, None] / 2500  # every question is known: no features needed
+    embeddings = np.zeros((900, 2), dtype=np.float32) + np.arange(900)[:, None] / 900  # every question is known: no features needed
     keys = [question_key(q) for q in train.questions]
     fit_irt(embeddings, train.pass_rates, keys, embedder="none", out=tmp_path, seed=0, rollouts=train.rollouts)
     target = part.columns([part.models.index("Qwen2.5-Math-1.5B__k50_t1.0")])

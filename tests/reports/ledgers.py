@@ -32,9 +32,7 @@ ENVIRONMENT: dict[str, Any] = {
 }
 
 
-def spec(
-    combination: str, label: str, seed: int, *, oracle: bool = False, algorithm: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def spec(combination: str, label: str, seed: int, *, oracle: bool = False, algorithm: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A resolved run spec as the runner writes it, as far as a report reads it."""
     return {
         "suite": "mini",
@@ -79,6 +77,7 @@ def write_run(
     one_off: Mapping[str, float] | None = None,
     every: int = EVERY,
     groups: int = GROUPS,
+    busy: float = 1.0,
 ) -> Path:
     """Write one run and return its ledger.
 
@@ -104,13 +103,12 @@ def write_run(
         writer.write("attempt", number=attempt + 1, environment=dict(environment or ENVIRONMENT), resumed_from=first)
         for step in range(first + (attempt > 0), second + 1):
             costs = _costs(step, pace, groups, replayed, oracle)
+            costs.cpu_seconds *= busy
             if step:
                 writer.write("step", _step(step, costs, pace, rng, replayed, correlation, oracle, groups))
             if step % every == 0:
                 index = step // every
-                value = (
-                    accuracies[index] if accuracies is not None else ceiling * (1 - math.exp(-step / constant)) + 0.08
-                )
+                value = accuracies[index] if accuracies is not None else ceiling * (1 - math.exp(-step / constant)) + 0.08
                 writer.write("evaluation", _evaluation(step, float(value), costs, rng, correlation))
     for message in warnings:
         writer.write("warning", message=message)
@@ -178,9 +176,7 @@ def _step(
     )  # fmt: skip
 
 
-def _evaluation(
-    step: int, accuracy: float, costs: Costs, rng: np.random.Generator, correlation: float | None
-) -> EvalPoint:
+def _evaluation(step: int, accuracy: float, costs: Costs, rng: np.random.Generator, correlation: float | None) -> EvalPoint:
     diagnostics = {}
     if correlation is not None and step:
         near = float(np.clip(correlation + rng.normal(0, 0.03), -1, 1))

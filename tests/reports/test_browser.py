@@ -35,11 +35,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Labels, messages, settings and titles that try to run."""
     folder = tmp_path_factory.mktemp("hostile")
-    paths = [
-        write_run(folder, label, s, combination=HOSTILE, warnings=[HOSTILE])
-        for label in ("grpo", HOSTILE)
-        for s in (1, 2, 3)
-    ]
+    paths = [write_run(folder, label, s, combination=HOSTILE, warnings=[HOSTILE]) for label in ("grpo", HOSTILE) for s in (1, 2, 3)]
     paths.append(write_run(folder, HOSTILE, 4, combination=HOSTILE, state="failed", failure=HOSTILE, steps=8))
     logs = read(paths)
     for log in logs:
@@ -57,9 +53,7 @@ def test_page_is_quiet_and_fits(browser: Browser, page: Path, width: int, dark: 
     browser.complaints.clear()
     browser.open(page, width=width, dark=dark)
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    figures = browser.evaluate(
-        "Array.from(document.querySelectorAll('figure svg')).map(s => s.getBoundingClientRect().height)"
-    )
+    figures = browser.evaluate("Array.from(document.querySelectorAll('figure svg')).map(s => s.getBoundingClientRect().height)")
     assert len(figures) >= 8
     assert min(figures) > 80
     assert browser.complaints == []
@@ -84,12 +78,12 @@ def test_tables_sort_by_keyboard(browser: Browser, page: Path) -> None:
     """Focus a column's button, press Enter: ascending; press Space: descending; the head says so to screen readers."""
     browser.open(page)
     column = "document.querySelector('#c1 table.sortable')"
-    values = f"Array.from({column}.tBodies[0].rows).map(r => Number(r.cells[2].dataset.sort))"
-    browser.evaluate(f"{column}.tHead.rows[0].cells[2].querySelector('button').focus()")
+    values = f"Array.from({column}.tBodies[0].rows).map(r => Number(r.cells[5].dataset.sort))"
+    browser.evaluate(f"{column}.tHead.rows[0].cells[5].querySelector('button').focus()")
     browser.press("Enter")
     ascending = browser.evaluate(values)
     assert ascending == sorted(ascending)
-    assert browser.evaluate(f"{column}.tHead.rows[0].cells[2].getAttribute('aria-sort')") == "ascending"
+    assert browser.evaluate(f"{column}.tHead.rows[0].cells[5].getAttribute('aria-sort')") == "ascending"
     browser.press(" ")
     assert browser.evaluate(values) == sorted(ascending, reverse=True)
 

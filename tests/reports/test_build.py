@@ -18,7 +18,7 @@ def text_of(html: str) -> str:
     """The page's text without markup."""
     import html as entities
 
-    plain = re.sub(r"<(style|script|svg).*?</\1>", " ", html, flags=re.S)
+    plain = re.sub(r"<(style|script|svg).*?</\1>", " ", html, flags=re.DOTALL)
     return re.sub(r"\s+", " ", entities.unescape(re.sub(r"<[^>]+>", " ", plain)).replace("\u00a0", " "))
 
 
@@ -33,7 +33,7 @@ def test_same_ledgers_same_bytes(tmp_path: Path) -> None:
     build_report(logs, tmp_path / "a", title="T", baseline="grpo", target=TARGET, figures=True)
     build_report(reversed(logs), tmp_path / "b", title="T", baseline="grpo", target=TARGET, figures=True)
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
-    assert {p.suffix for p in files} == {".html", ".csv", ".tex", ".svg", ".png", ".pdf"}
+    assert {p.suffix for p in files} == {".html", ".csv", ".tex", ".svg", ".png", ".pdf", ".parquet"}
     assert files == sorted(p.relative_to(tmp_path / "b") for p in (tmp_path / "b").rglob("*") if p.is_file())
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
@@ -61,7 +61,7 @@ def test_nothing_that_went_wrong_is_hidden(tmp_path: Path) -> None:
     for words in (
         "the loss is NaN at step 12",
         "spell-backward / rr / seed 2 : stopped or still running after step 24",
-        "spell-backward / grpo / seed 4 : no record of this run",
+        "spell-backward / grpo / seed 4 : no finished record of this run",
         "the importance ratio reached 6.3",
         "upper bound, labels not charged",
         "2 of 3 (1 failed)",
@@ -75,9 +75,7 @@ def test_nothing_that_went_wrong_is_hidden(tmp_path: Path) -> None:
 def test_only_baseline_runs_so_far(tmp_path: Path) -> None:
     """A suite that has just begun has a page too."""
     paths = [write_run(tmp_path, "grpo", 1, steps=4, state="unfinished")]
-    text = text_of(
-        build_report(read(paths), tmp_path / "o", title="T", baseline="grpo", target=TARGET).read_text(encoding="utf-8")
-    )
+    text = text_of(build_report(read(paths), tmp_path / "o", title="T", baseline="grpo", target=TARGET).read_text(encoding="utf-8"))
     assert "nothing to compare yet" in text
     assert "provisional" in text
 
@@ -85,9 +83,7 @@ def test_only_baseline_runs_so_far(tmp_path: Path) -> None:
 def test_a_run_that_has_recorded_nothing_yet(tmp_path: Path) -> None:
     """A ledger with its first lines only, for the baseline and for a strategy."""
     paths = [write_run(tmp_path, label, 1, steps=-1, state="unfinished") for label in ("grpo", "dots")]
-    text = text_of(
-        build_report(read(paths), tmp_path / "o", title="T", baseline="grpo", target=TARGET).read_text(encoding="utf-8")
-    )
+    text = text_of(build_report(read(paths), tmp_path / "o", title="T", baseline="grpo", target=TARGET).read_text(encoding="utf-8"))
     assert "no baseline run has an evaluation yet" in text
     assert "dots" in text
 
@@ -97,12 +93,20 @@ def test_seconds_across_machines_are_refused_in_words(tmp_path: Path) -> None:
     paths = [write_run(tmp_path, "grpo", s) for s in (1, 2, 3)]
     other = {**ENVIRONMENT, "fingerprint": "other"}
     paths += [write_run(tmp_path, "rr", s, environment=other, replayed=4) for s in (1, 2, 3)]
-    text = text_of(
-        build_report(read(paths), tmp_path / "o", title="T", baseline="grpo", target=TARGET).read_text(encoding="utf-8")
-    )
+    text = text_of(build_report(read(paths), tmp_path / "o", title="T", baseline="grpo", target=TARGET).read_text(encoding="utf-8"))
     assert "Seconds are not compared" in text
     assert "rr needed 50 % less generated tokens than grpo" in text
     assert "refused" in text
+
+
+def test_a_busy_machine_is_noticed(tmp_path: Path) -> None:
+    """One run got less than half a core (38 % processor time): its seconds measure the neighbours, and the page says so."""
+    paths = [write_run(tmp_path, "grpo", s) for s in (1, 2, 3)]
+    quiet = text_of(build_report(read(paths), tmp_path / "o", title="T", baseline="grpo", target=TARGET).read_text(encoding="utf-8"))
+    assert "The machine was busy" not in quiet
+    paths.append(write_run(tmp_path, "rr", 1, busy=0.4))
+    text = text_of(build_report(read(paths), tmp_path / "o", title="T", baseline="grpo", target=TARGET).read_text(encoding="utf-8"))
+    assert "only 38 % to 95 % was processor time" in text
 
 
 def test_a_plateau_is_flagged(tmp_path: Path) -> None:
@@ -110,9 +114,7 @@ def test_a_plateau_is_flagged(tmp_path: Path) -> None:
     flat = [0.1, 0.4, 0.40, 0.41, 0.40, 0.41, 0.40]
     paths = [write_run(tmp_path, "grpo", s, steps=24, accuracies=[a + 0.02 * s for a in flat]) for s in (1, 2, 3)]
     paths += [write_run(tmp_path, "rr", s, steps=24, accuracies=flat) for s in (1, 2, 3)]
-    text = text_of(
-        build_report(read(paths), tmp_path / "o", title="T", baseline="grpo", target={"final": True}).read_text("utf-8")
-    )
+    text = text_of(build_report(read(paths), tmp_path / "o", title="T", baseline="grpo", target={"final": True}).read_text("utf-8"))
     assert "Plateau warning" in text
 
 
@@ -130,7 +132,7 @@ def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UserError, match="No space left on device"):
         build_report(logs, out, title="New", baseline="grpo", target=TARGET)
     assert index.read_bytes() == before
-    assert sorted(p.name for p in out.iterdir()) == ["curves.csv", "index.html", "results.csv", "results.tex"]
+    assert sorted(p.name for p in out.iterdir()) == ["curves.csv", "index.html", "results.csv", "results.tex", "steps.parquet"]
 
 
 def test_a_file_in_the_way_is_a_user_error(tmp_path: Path) -> None:
@@ -154,11 +156,20 @@ def test_odd_characters_do_not_break_anything(tmp_path: Path) -> None:
     assert r"\$x\_1\$" in (tmp_path / "o" / "results.tex").read_text(encoding="utf-8")
 
 
+def test_steps_are_a_table(tmp_path: Path) -> None:
+    """steps.parquet: every step of every run, with seconds per phase that add up to the step's."""
+    import pandas as pd
+
+    build_report(read(small(tmp_path)), tmp_path / "o", title="T", baseline="grpo", target=TARGET)
+    table = pd.read_parquet(tmp_path / "o" / "steps.parquet")
+    assert len(table) == 4 * 16
+    assert table.groupby(["strategy", "seed"], observed=True).step.max().eq(16).all()
+    assert table.filter(like="seconds_").sum(axis=1).sub(table.seconds).abs().max() < 1e-9
+
+
 def test_page_asks_for_nothing(tmp_path: Path) -> None:
     """Self-contained: no address but XML namespaces, and a policy that forbids everything else."""
-    html = build_report(read(small(tmp_path)), tmp_path / "o", title="T", baseline="grpo", target=TARGET).read_text(
-        "utf-8"
-    )
+    html = build_report(read(small(tmp_path)), tmp_path / "o", title="T", baseline="grpo", target=TARGET).read_text("utf-8")
     assert set(re.findall(r"https?://[^\s\"'<]+", html)) <= {
         "http://www.w3.org/1999/xlink",
         "http://www.w3.org/2000/svg",

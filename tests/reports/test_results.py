@@ -61,9 +61,7 @@ def test_a_comparison_worked_out_by_hand(tmp_path: Path) -> None:
 
 def test_equal_arms_show_no_difference(tmp_path: Path) -> None:
     """The same ledgers under another label: exactly 1, and words that say so."""
-    paths = [
-        write_run(tmp_path, label, seed, steps=24, accuracies=SLOW) for label in ("grpo", "twin") for seed in (1, 2, 3)
-    ]
+    paths = [write_run(tmp_path, label, seed, steps=24, accuracies=SLOW) for label in ("grpo", "twin") for seed in (1, 2, 3)]
     twin = rows_of(paths)["twin"]
     assert (twin["speedup"], twin["low"], twin["high"]) == (1.0, 1.0, 1.0)
     assert twin["verdict"] == "no difference shown (n = 3)"
@@ -106,9 +104,7 @@ def test_seconds_of_different_machines_are_refused_tokens_stay(tmp_path: Path) -
     """One run on another machine: no speed-up in seconds, the verdict is on tokens (4×)."""
     paths = three_seeds(tmp_path)[:-1]
     elsewhere = {**ENVIRONMENT, "fingerprint": "another", "cpu": "Other CPU"}
-    paths.append(
-        write_run(tmp_path / "x", "rr", 3, steps=24, pace=0.4, accuracies=FAST, replayed=4, environment=elsewhere)
-    )
+    paths.append(write_run(tmp_path / "x", "rr", 3, steps=24, pace=0.4, accuracies=FAST, replayed=4, environment=elsewhere))
     rr = rows_of(paths)["rr"]
     assert (rr["seconds_comparable"], rr["compared_on"]) == (False, "generated_tokens")
     assert (rr["speedup_training_seconds"], rr["speedup"]) == (None, pytest.approx(4.0))

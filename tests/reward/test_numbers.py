@@ -58,12 +58,20 @@ def test_only_values_of_one_kind_are_compared() -> None:
 
 
 def test_never_otherwise_than_the_parser() -> None:
-    """On 150 random pairs that are decided here, math-verify gives the same score."""
+    """On 60 random pairs that are decided here, math-verify gives the same score."""
     scorer, rng = build_scorer("math-verify"), random.Random(4)
 
     def number() -> str:
         a, b = rng.randint(-12, 12), rng.randint(1, 6)
-        forms = [str(a), f"+{abs(a)}", f"{a}/{b}", rf"\frac{{{a}}}{{{b}}}", rf"-\dfrac{{{abs(a)}}}{{{b}}}", rf"\frac{abs(a) % 10}{b}", f"0{abs(a)}"]
+        forms = [
+            str(a),
+            f"+{abs(a)}",
+            f"{a}/{b}",
+            rf"\frac{{{a}}}{{{b}}}",
+            rf"-\dfrac{{{abs(a)}}}{{{b}}}",
+            rf"\frac{abs(a) % 10}{b}",
+            f"0{abs(a)}",
+        ]
         return rng.choice(forms)
 
     def answer() -> str:
@@ -73,9 +81,11 @@ def test_never_otherwise_than_the_parser() -> None:
         return left + rng.choice([",", ", "]).join(number() for _ in range(2)) + right
 
     decided = 0
-    while decided < 150:
+    while decided < 60:
         gold = answer()
-        given = answer() if rng.random() < 0.4 else gold.replace("dfrac", "frac").replace(" ", "").replace(r"\left", "").replace(r"\right", "")
+        given = (
+            answer() if rng.random() < 0.4 else gold.replace("dfrac", "frac").replace(" ", "").replace(r"\left", "").replace(r"\right", "")
+        )
         ours = compare(given, gold)
         if ours is not None:
             decided += 1
@@ -84,7 +94,16 @@ def test_never_otherwise_than_the_parser() -> None:
 
 def test_long_strings_cost_nothing() -> None:
     """No pattern here backtracks: the nastiest strings that reach it take microseconds."""
-    nasty = ["1" * 2_000, "(" * 2_000, "(" + "1," * 999, "1 " * 1_000, r"\frac{" * 300, "1/" * 1_000, "~" * 2_000 + "x", "(" + r"\," * 190 + ")"]
+    nasty = [
+        "1" * 2_000,
+        "(" * 2_000,
+        "(" + "1," * 999,
+        "1 " * 1_000,
+        r"\frac{" * 300,
+        "1/" * 1_000,
+        "~" * 2_000 + "x",
+        "(" + r"\," * 190 + ")",
+    ]
     started = time.perf_counter()
     for text in nasty:
         exact_value(text)

@@ -79,9 +79,18 @@ def test_a_missing_backend_is_one_sentence(place: ToyPlace) -> None:
     assert place.run(only="grpo/1")[0].exit_code == 0
 
 
-@pytest.mark.parametrize(("fault", "words"), [("bug", "unexpected ZeroDivisionError: a bug in the engine"), ("kill", "killed by signal 9")])
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("bug", "unexpected ZeroDivisionError: a bug in the engine"),
+        ("kill", "killed by signal 9"),
+        ("hang", "showed no progress for 1 s and was stopped"),
+    ],
+)
 def test_preparation_that_fails(place: ToyPlace, fault: str, words: str) -> None:
     """If what runs share cannot be built, none of them is started, and each says why."""
+    if fault == "hang":
+        place.write(SUITE.replace("[execution]", "[execution]\nsilence_seconds = 1.0"))
     result, text = place.run(TOY_FAULT=f"{fault}@prepare")
     assert result.exit_code == 1
     assert text.count("failed: preparing bandit failed: ") == 2

@@ -141,9 +141,7 @@ def test_seed_labels_do_not_matter(given_: list[tuple[Reach, Reach]], random: ob
 def test_bounds_are_in_order_and_never_nan(given_: list[tuple[Reach, Reach]]) -> None:
     """low ≤ at_least ≤ at_most ≤ high, whatever is missing."""
     found = paired_speed_up(given_, draws=200)
-    values = (
-        [found.at_least, found.at_most] if found.low is None else [found.low, found.at_least, found.at_most, found.high]
-    )
+    values = [found.at_least, found.at_most] if found.low is None else [found.low, found.at_least, found.at_most, found.high]
     assert all(v is not None and not math.isnan(v) for v in values)
     assert values == sorted(values)  # type: ignore[type-var]
 

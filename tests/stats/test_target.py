@@ -88,9 +88,7 @@ def test_never_better_than_the_first_evaluation_at_the_target(
 
 
 @given(accuracies, accuracies, targets, rules)
-def test_later_points_take_nothing_back(
-    accuracy: list[float], more: list[float], target: float, rule: Crossing
-) -> None:
+def test_later_points_take_nothing_back(accuracy: list[float], more: list[float], target: float, rule: Crossing) -> None:
     """A crossing, once there, does not move when the run goes on."""
     before = reach(curve(accuracy), target, rule=rule)
     after = reach(curve(accuracy + more), target, rule=rule)

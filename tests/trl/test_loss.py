@@ -111,7 +111,7 @@ def loss_and_gradient(trainer: Any, inputs: dict[str, Any]) -> tuple[float, torc
     trainer.model.zero_grad()
     loss = trainer.compute_loss(trainer.model, inputs)
     loss.backward()
-    return float(loss), torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
+    return float(loss.detach()), torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
 
 
 @pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo", "bnpo"])
