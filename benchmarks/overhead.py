@@ -109,7 +109,7 @@ def train_halfway(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[tupl
     ledger = LedgerWriter(folder / "ledger.jsonl")
     ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
     trainer = build_trainer(spec, prepared, folder / "checkpoints", ledger)
-    trainer.session.evaluate = lambda step: None  # type: ignore[method-assign]
+    trainer.session.evaluate = lambda _: None  # type: ignore[method-assign]
     with trainer.session.scoring():
         return _timed(trainer), trainer.model
 
@@ -162,13 +162,15 @@ def main() -> None:
             accuracies = {name: accuracy(model, prepared) for name, (_, model) in done.items()}
             print(
                 f"pair {pair + 1}/{pairs}: wall {wall:.2f} / {bare_wall:.2f} s = {ratios[-1][0]:.3f}, "
-                f"processor {cpu:.2f} / {bare_cpu:.2f} s = {ratios[-1][1]:.3f}; accuracy {accuracies['halfway']!r} and {accuracies['bare']!r}"
+                f"processor {cpu:.2f} / {bare_cpu:.2f} s = {ratios[-1][1]:.3f}; "
+                f"accuracy {accuracies['halfway']!r} and {accuracies['bare']!r}"
             )
             if accuracies["halfway"] != accuracies["bare"]:
                 raise SystemExit("the two trainers ended at different accuracies: switched off, Halfway must change nothing")
     for which, column in (("wall", 0), ("processor", 1)):
         values = [r[column] for r in ratios]
-        print(f"{which} time, halfway / bare GRPOTrainer: median {statistics.median(values):.3f} (min {min(values):.3f}, max {max(values):.3f})")
+        spread = f"(min {min(values):.3f}, max {max(values):.3f})"
+        print(f"{which} time, halfway / bare GRPOTrainer: median {statistics.median(values):.3f} {spread}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """State of a run beside the engine's own checkpoint: JSON and numpy arrays, complete or not there at all.
 
-A checkpoint folder ``checkpoints/step-N`` (or ``checkpoint-N``, an engine's own) counts only once its manifest exists. The manifest is written last, after
-everything else was synced, and lists every file with its size: a crash between any two files leaves a folder that is
-ignored and removed, never half a state.
+A checkpoint folder ``checkpoints/step-N`` (or ``checkpoint-N``, an engine's own) counts only once its manifest exists. The
+manifest is written last, after everything else was synced, and lists every file with its size: a crash between any two
+files leaves a folder that is ignored and removed, never half a state.
 """
 
 from __future__ import annotations

@@ -27,9 +27,7 @@ RolloutPhase = Literal["rollout", "probe"]
 class RolloutEngine(Protocol):
     """What a backend does for the driver."""
 
-    def rollout(
-        self, question_ids: IntArray, rollouts_per_question: int, phase: RolloutPhase, stream: Sequence[int]
-    ) -> list[PromptGroup]:
+    def rollout(self, question_ids: IntArray, rollouts_per_question: int, phase: RolloutPhase, stream: Sequence[int]) -> list[PromptGroup]:
         """Sample and score whole groups with the current policy, in the order of ``question_ids``.
 
         ``stream`` seeds the sampling; it is different for every call of a run. Times itself on the run's clock, as

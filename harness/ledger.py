@@ -17,13 +17,14 @@ complete       step
 =============  ==================================================================================================
 
 An ``attempt`` that resumed from step k takes back every step and evaluation after k that earlier attempts wrote; the
-seconds of those lines are *lost seconds* (reported, charged to nobody). A torn last line is cut when the ledger is opened for writing; a bad
-line elsewhere is an error that names file and line; a newer schema is refused in words.
+seconds of those lines are *lost seconds* (reported, charged to nobody). A torn last line is cut when the ledger is opened
+for writing; a bad line elsewhere is an error that names file and line; a newer schema is refused in words.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import zlib
@@ -74,9 +75,8 @@ class LedgerWriter:
         data = _seal(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
         start = self._file.seek(0, os.SEEK_END)
         try:
-            written = self._file.write(data)
-            if written != len(data):
-                raise OSError(28, os.strerror(28))
+            if self._file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301
             os.fsync(self._file.fileno())
         except OSError as error:
             self._file.truncate(start)

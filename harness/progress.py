@@ -88,7 +88,7 @@ class LineDisplay:
     def prepared(self, combination: str) -> None:
         """Say nothing: the first run is about to start."""
 
-    def started(self, run: RunSpec, step: int) -> None:  # noqa: ARG002 - the attempt record says where it goes on
+    def started(self, run: RunSpec, step: int) -> None:
         """Say so."""
         self.note(f"{run.title}: started")
 

@@ -27,7 +27,10 @@ BUILTIN_STRATEGIES: dict[str, str] = {
     "oracle": "harness.strategies.oracle:ORACLE",
 }
 BACKENDS: dict[str, str] = {"trl": "backends.trl.backend:TrlBackend"}
-TASKS: dict[str, str] = {"spell-backward": "suites.tasks.spell_backward:SpellBackward", "reasoning-gym": "suites.tasks.reasoning_gym:ReasoningGym"}
+TASKS: dict[str, str] = {
+    "spell-backward": "suites.tasks.spell_backward:SpellBackward",
+    "reasoning-gym": "suites.tasks.reasoning_gym:ReasoningGym",
+}
 
 
 class RegistryError(UserError):

@@ -34,9 +34,7 @@ class SimulatedEngine:
         self.rollouts_generated = 0
         self.calls: list[tuple[RolloutPhase, list[int], int]] = []
 
-    def rollout(
-        self, question_ids: IntArray, rollouts_per_question: int, phase: RolloutPhase, stream: Sequence[int]
-    ) -> list[PromptGroup]:
+    def rollout(self, question_ids: IntArray, rollouts_per_question: int, phase: RolloutPhase, stream: Sequence[int]) -> list[PromptGroup]:
         rng = np.random.default_rng(list(stream))
         self.calls.append((phase, [int(i) for i in question_ids], rollouts_per_question))
         self.rollouts_generated += len(question_ids) * rollouts_per_question
@@ -62,7 +60,13 @@ class SimulatedRun:
     """A strategy driven step by step against a :class:`SimulatedEngine`."""
 
     def __init__(
-        self, strategy: Strategy, pool_size: int = 256, seed: int = 1, groups_per_step: int = 16, group_size: int = 4, predictor: str | None = None
+        self,
+        strategy: Strategy,
+        pool_size: int = 256,
+        seed: int = 1,
+        groups_per_step: int = 16,
+        group_size: int = 4,
+        predictor: str | None = None,
     ) -> None:
         self.clock = Clock()
         self.pool = simulated_pool(pool_size)

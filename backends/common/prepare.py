@@ -82,7 +82,11 @@ def prepare(spec: RunSpec, cache: Path, progress: Progress) -> Prepared:
 
 def _add_embeddings(prepared: Prepared, spec: RunSpec, cache: Path, progress: Progress) -> None:
     pool = prepared.task.split("train")
-    identity = {"model": model_identity(prepared.model, spec.combination.model.revision), "pool": prepared.task.split_hash("train"), "layer": _layer(spec)}
+    identity = {
+        "model": model_identity(prepared.model, spec.combination.model.revision),
+        "pool": prepared.task.split_hash("train"),
+        "layer": _layer(spec),
+    }
 
     def build(folder: Path) -> None:
         started = time.perf_counter()
@@ -176,8 +180,9 @@ def _pass_rates(model_path: str, spec: RunSpec, task: TaskData, questions: Seque
         for completion in group
     ]
     with RewardService(task.reward, workers=1) as scorer:
-        rewards = np.asarray(scorer.score(answers), dtype=np.float64)
-    return rewards.reshape(len(questions), -1).mean(axis=1)
+        rewards: FloatArray = np.asarray(scorer.score(answers), dtype=np.float64)
+    rates: FloatArray = rewards.reshape(len(questions), -1).mean(axis=1)
+    return rates
 
 
 def _save_facts(folder: Path, name: str, started: float, detail: dict[str, Any]) -> None:

@@ -102,7 +102,9 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     # float32 weights, lower precision by the trainer's autocast.
     loaded = load_model(prepared.model, revision=spec.combination.model.revision)
     tokenizer = loaded.tokenizer
-    scorer = RewardService(task.reward, workers=max(1, spec.execution.threads), seconds=spec.execution.reward_seconds) if rank == 0 else None
+    scorer = (
+        RewardService(task.reward, workers=max(1, spec.execution.threads), seconds=spec.execution.reward_seconds) if rank == 0 else None
+    )
     clock = Clock(None if use_cpu else torch.cuda.synchronize)
     engine = TrlEngine(spec, task, tokenizer, scorer, clock, prepared.embeddings)
     plugins = [spec.strategy.plugin] if spec.strategy.plugin else []
@@ -146,4 +148,3 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     trainer.remove_callback(PrinterCallback)
     session.attach(trainer)
     return trainer
-

@@ -19,7 +19,8 @@ def rows_per_update(spec: RunSpec, world: int) -> int:
     algorithm = spec.algorithm
     if algorithm.groups_per_step % world:
         raise UserError(
-            f"groups_per_step = {algorithm.groups_per_step} cannot be spread over {world} processes in whole groups; use a multiple of {world}"
+            f"groups_per_step = {algorithm.groups_per_step} cannot be spread over {world} processes in whole groups; "
+            f"use a multiple of {world}"
         )
     local = algorithm.groups_per_step // world * algorithm.group_size
     if local % algorithm.updates_per_batch:

@@ -55,9 +55,7 @@ class TrlEngine:
 
     # -- harness.driver.RolloutEngine -------------------------------------------------------------------------------
 
-    def rollout(
-        self, question_ids: IntArray, rollouts_per_question: int, phase: RolloutPhase, stream: Sequence[int]
-    ) -> list[PromptGroup]:
+    def rollout(self, question_ids: IntArray, rollouts_per_question: int, phase: RolloutPhase, stream: Sequence[int]) -> list[PromptGroup]:
         ids = [int(i) for i in question_ids]
         algorithm = self.spec.algorithm
         with self.clock.phase(phase):
@@ -72,9 +70,7 @@ class TrlEngine:
             texts = self._texts(completions)
         with self.clock.phase("reward" if phase == "rollout" else phase):
             rewards = self._rewards(ids, texts)
-            return [
-                self._group(i, done, text, reward) for i, done, text, reward in zip(ids, completions, texts, rewards, strict=True)
-            ]
+            return [self._group(i, done, text, reward) for i, done, text, reward in zip(ids, completions, texts, rewards, strict=True)]
 
     def embed(self, question_ids: IntArray) -> FloatArray:
         if self._embeddings is None:
@@ -219,9 +215,7 @@ class TrlEngine:
     def _rewards(self, ids: list[int], texts: list[list[str]]) -> list[list[float]]:
         assert self.scorer is not None, "only rank 0 scores"
         metadata = [self.task.scoring_metadata(self.questions[i]) for i in ids]
-        answers = [
-            (text, self.questions[i].answer, meta) for i, group, meta in zip(ids, texts, metadata, strict=True) for text in group
-        ]
+        answers = [(text, self.questions[i].answer, meta) for i, group, meta in zip(ids, texts, metadata, strict=True) for text in group]
         scores = iter(self.scorer.score(answers))
         return [[float(next(scores)) for _ in group] for group in texts]
 

@@ -31,7 +31,7 @@ def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) 
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(spec.execution.threads)}
     # A killed worker must not leave ranks that go on writing: each process dies with the one that started it.
-    code = subprocess.run(command, check=False, env=environment, preexec_fn=partial(die_with_parent, os.getpid())).returncode  # noqa: PLW1509
+    code = subprocess.run(command, check=False, env=environment, preexec_fn=partial(die_with_parent, os.getpid())).returncode
     if failure.exists():
         report = json.loads(failure.read_text(encoding="utf-8"))
         failure.unlink()
@@ -41,7 +41,9 @@ def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) 
             raise UserError(report["message"])
         raise RunFailed(report["kind"], report["message"])
     if code:
-        raise RunFailed("ranks-died", f"the {spec.execution.processes} processes of this run ended with code {code}; see the attempt's log.txt")
+        raise RunFailed(
+            "ranks-died", f"the {spec.execution.processes} processes of this run ended with code {code}; see the attempt's log.txt"
+        )
 
 
 def main() -> int:

@@ -118,7 +118,8 @@ class Session:
             if self.driver is None:
                 self.engine.follow()
                 return
-            assert self.evaluator is not None and self.ledger is not None
+            assert self.evaluator is not None
+            assert self.ledger is not None
             try:
                 accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
             except FloatingPointError as error:
@@ -143,7 +144,9 @@ class Session:
         checkpoints = Path(self.trainer.args.output_dir)
         folder = checkpoints / f"checkpoint-{global_step}"
         step = global_step // self.updates
-        checkpoint.save_state(folder, {"driver": self.driver.state_dict(), "run_id": self.spec.run_id, "task": self.engine.task.content_hash})
+        checkpoint.save_state(
+            folder, {"driver": self.driver.state_dict(), "run_id": self.spec.run_id, "task": self.engine.task.content_hash}
+        )
         checkpoint.seal(folder, step)
         checkpoint.prune(checkpoints)
         self.ledger.write("checkpoint", step=step)

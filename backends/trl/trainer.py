@@ -26,21 +26,19 @@ if TYPE_CHECKING:
     from backends.trl.session import Session
 
 
-def stored_rewards(completions: list[Any], halfway_reward: list[float], **_: Any) -> list[float]:
+def stored_rewards(halfway_reward: list[float], **_: Any) -> list[float]:
     """TRL's reward function: the session has scored every rollout with the shared reward already."""
     return halfway_reward
 
 
-def play_back(prompts: list[Any], trainer: HalfwayGRPOTrainer) -> dict[str, Any]:
+def play_back(_prompts: list[Any], trainer: HalfwayGRPOTrainer) -> dict[str, Any]:
     """TRL's ``rollout_func``: hand over what the session rolled out, in the order of the rows."""
     rollouts = trainer.playback
     has_log_probs = all(r.behaviour_log_probs is not None for r in rollouts)
     return {
         "prompt_ids": [r.prompt_token_ids.tolist() for r in rollouts],
         "completion_ids": [r.completion_token_ids.tolist() for r in rollouts],
-        "logprobs": [r.behaviour_log_probs.tolist() for r in rollouts if r.behaviour_log_probs is not None]
-        if has_log_probs
-        else None,
+        "logprobs": [r.behaviour_log_probs.tolist() for r in rollouts if r.behaviour_log_probs is not None] if has_log_probs else None,
     }
 
 
@@ -52,6 +50,7 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.playback: list[Rollout] = []
         self.reset_books()
         self._running_inputs: dict[str, Any] | None = None
+        self._buffered_inputs: Any = None  # TRL's own; declared here for its type
         super().__init__(reward_funcs=stored_rewards, rollout_func=play_back, **kwargs)
 
     # -- generation ----------------------------------------------------------------------------------------------
@@ -100,9 +99,7 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         finally:
             self._running_inputs = None
 
-    def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: Any, attention_mask: Any, *args: Any, **kwargs: Any
-    ) -> Any:
+    def _get_per_token_logps_and_entropies(self, model: Any, input_ids: Any, attention_mask: Any, *args: Any, **kwargs: Any) -> Any:
         if self._running_inputs is None:  # a pass without gradient: old or behaviour log-probs
             with self.session.clock.phase("log_probs"):
                 self.forward_tokens += int(attention_mask.sum())

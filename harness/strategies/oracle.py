@@ -11,6 +11,8 @@ from harness.types import Selection
 
 
 class OracleConfig(StrategyConfig):
+    """How many candidates are labelled, and how well."""
+
     alpha: float = Field(0.5, ge=0, le=1, description="target pass rate")
     candidate_factor: int = Field(4, ge=1, description="candidates per selected question, drawn uniformly")
     rollouts: int = Field(16, ge=1, description="uncharged rollouts per candidate behind its true pass rate")

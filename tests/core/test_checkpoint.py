@@ -24,7 +24,9 @@ from harness.checkpoint import (
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(max_size=20)
 ARRAYS = st.lists(st.floats(allow_nan=False, width=32), max_size=5).map(lambda x: np.array(x, dtype=np.float32))
-TREES = st.recursive(SCALARS | ARRAYS, lambda t: st.lists(t, max_size=3) | st.dictionaries(st.text(max_size=5), t, max_size=3), max_leaves=8)
+TREES = st.recursive(
+    SCALARS | ARRAYS, lambda t: st.lists(t, max_size=3) | st.dictionaries(st.text(max_size=5), t, max_size=3), max_leaves=8
+)
 
 
 def same(a: Any, b: Any) -> bool:

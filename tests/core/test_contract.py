@@ -27,7 +27,7 @@ class GlobalRandom(Selector[StrategyConfig]):
     """Draws from numpy's global state."""
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
-        return Selection(np.random.permutation(len(ctx.pool))[:num_groups])  # noqa: NPY002
+        return Selection(np.random.permutation(len(ctx.pool))[:num_groups])
 
 
 class Forgetful(Uniform):
@@ -127,5 +127,10 @@ def test_resolved_configs_show_every_setting() -> None:
     """paper and code variants are explicit settings, visible with their defaults."""
     config = strategy_entry("dots-rr").resolve_config({"references": 16})
     assert config["references"] == 16
-    assert (config["calibration"], config["admission"], config["clip_center"], config["weight_cap"]) == ("platt", "informative", "old", None)
+    assert (config["calibration"], config["admission"], config["clip_center"], config["weight_cap"]) == (
+        "platt",
+        "informative",
+        "old",
+        None,
+    )
     assert (config["alpha"], config["tau"], config["interval"], config["fresh_fraction"]) == (0.5, 1e-3, 2, 0.5)

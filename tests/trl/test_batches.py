@@ -60,9 +60,7 @@ def test_selected_ids_are_the_prompts_generated(tmp_path: Path, cache: Path, rec
         assert prompts == {pool[i].prompt for i in step.question_ids}
 
 
-def test_replayed_groups_keep_their_behaviour_log_probs(
-    tmp_path: Path, cache: Path, recorded: Callable[[], list[dict[str, Any]]]
-) -> None:
+def test_replayed_groups_keep_their_behaviour_log_probs(tmp_path: Path, cache: Path, recorded: Callable[[], list[dict[str, Any]]]) -> None:
     """A replayed rollout reaches the loss with the log-probs and the advantage of the step that sampled it."""
     log = train(make_spec("rr", {"capacity": 16}, {"max_steps": 6}), tmp_path, cache)
     stored: dict[Any, Any] = {}

@@ -28,10 +28,10 @@ def numbers(log: RunLog) -> Any:
 def test_grpo_is_bit_identical_to_a_bare_trainer(updates: int, tmp_path: Path, cache: Path) -> None:
     """Switched off, Halfway is not there: the weights after training equal those of TRL's own GRPOTrainer bit for bit."""
     import torch
-    from benchmarks.overhead import bare_trainer
 
     from backends.common.prepare import prepare
     from backends.trl.backend import build_trainer
+    from benchmarks.overhead import bare_trainer
 
     spec = make_spec("grpo", algorithm={"updates_per_batch": updates}, evaluation={"every_steps": 100})
     prepared = prepare(spec, cache, lambda *_: None)
@@ -103,7 +103,17 @@ def test_two_processes_keep_groups_whole(tmp_path: Path, cache: Path) -> None:
     """Two gloo ranks: every group is on one rank, together they are the batch, and both ranks end with the same weights."""
     spec = make_spec("dots-rr", {"references": 8, "capacity": 16}, {"updates_per_batch": 2, "drop_degenerate": True}, processes=2)
     start(spec, tmp_path).close()
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tests.trl.two_ranks", str(tmp_path), str(cache)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "tests.trl.two_ranks",
+        str(tmp_path),
+        str(cache),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr[-3000:]
     ranks = [json.loads((tmp_path / f"rank{r}.json").read_text()) for r in range(2)]
