@@ -44,3 +44,8 @@ class Decode(Protocol):
 def decode_text(tokenizer: Any, token_ids: Sequence[int] | npt.NDArray[np.int32]) -> str:
     """The text of a completion without special tokens, as the reward sees it."""
     return str(tokenizer.decode([int(t) for t in token_ids], skip_special_tokens=True))
+
+
+def decode_texts(tokenizer: Any, rows: Sequence[npt.NDArray[np.int32]]) -> list[str]:
+    """:func:`decode_text` of many completions in one call of the tokenizer."""
+    return list(map(str, tokenizer.batch_decode([row.tolist() for row in rows], skip_special_tokens=True)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from backends.common.completion import Completion, decode_text
+from backends.common.completion import Completion, decode_texts
 from backends.common.prompts import encode_prompts
 from harness.clock import Clock
 from harness.driver import RolloutPhase
@@ -200,17 +200,11 @@ class TrlEngine:
 
     def _texts(self, completions: list[list[Completion]]) -> list[list[str]]:
         # Small models repeat themselves: each distinct completion is decoded once.
-        known: dict[bytes, str] = {}
-        texts = []
-        for group in completions:
-            row = []
-            for completion in group:
-                key = completion.token_ids.tobytes()
-                if key not in known:
-                    known[key] = decode_text(self.tokenizer, completion.token_ids)
-                row.append(known[key])
-            texts.append(row)
-        return texts
+        keys = [[c.token_ids.tobytes() for c in group] for group in completions]
+        distinct = {key: c.token_ids for row, group in zip(keys, completions, strict=True) for key, c in zip(row, group, strict=True)}
+        decoded = decode_texts(self.tokenizer, list(distinct.values()))
+        known = dict(zip(distinct, decoded, strict=True))
+        return [[known[key] for key in row] for row in keys]
 
     def _rewards(self, ids: list[int], texts: list[list[str]]) -> list[list[float]]:
         assert self.scorer is not None, "only rank 0 scores"
@@ -221,12 +215,13 @@ class TrlEngine:
 
     def _group(self, question_id: int, done: list[Completion], texts: list[str], rewards: list[float]) -> PromptGroup:
         prompt = np.asarray(self.token_ids[question_id], dtype=np.int64)
+        scored = not any(np.isnan(c.log_probs[:1]).any() for c in done)  # TRL's generation without replay gives none
         rollouts = tuple(
             Rollout(
                 question_id=question_id,
                 prompt_token_ids=prompt,
                 completion_token_ids=c.token_ids,
-                behaviour_log_probs=None if np.isnan(c.log_probs).all() else c.log_probs,
+                behaviour_log_probs=c.log_probs if scored else None,
                 policy_version=self.policy_version,
                 completion=text,
                 reward=reward,

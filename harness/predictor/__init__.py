@@ -20,6 +20,9 @@ Use at every selection::
     selected = sample_near_target(p[candidates], B, ctx.rng)    # positions in ``candidates``, α = 0.5, τ = 1e-3
     predictor.info                                              # scalars for Selection.info, fallbacks named
 
+Other predictors behind the same protocol (:class:`harness.predictor.base.DifficultyPredictor`): ``irt``, ``history``, ``ensemble``;
+``load_predictor(folder)`` loads any saved one. ``harness.predictor.diverse.k_center`` gives a fixed diverse reference set.
+
 All references solved or all failed: every prediction is the same and ``info["predictor_fallback"]`` says so (selection near
 the target is then uniform). NaN or repeated references, more references than questions, an artifact of another embedder or
 width: ``UserError``.

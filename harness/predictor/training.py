@@ -37,8 +37,8 @@ class TrainingSettings:
     units: None takes 896 for embeddings at least 512 wide, else twice the width (64 → 128). epochs: None takes 20, or as
     many as make 400 optimizer steps where the table is small. rollouts: draw reference (and target) outcomes binomially
     at this number of rollouts; None uses the rates as they are (right where they already are few-rollout outcomes).
-    standardize: bring every embedding dimension to mean 0 and variance 1 over the training questions first; not in the paper, and
-    worth it for a language model's raw hidden states (docs/predictor.md).
+    standardize: bring every embedding dimension to mean 0 and variance 1 over the training questions first; not in the paper;
+    steadies predictions on a language model's raw hidden states (docs/predictor.md).
     """
 
     units: int | None = None

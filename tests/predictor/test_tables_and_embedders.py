@@ -223,6 +223,27 @@ def test_language_model_embedding_is_the_mean_of_the_last_hidden_states(tiny_mod
         embedder.embed([""])
 
 
+def test_a_local_model_folder_is_an_embedder_and_its_contents_are_its_revision(tiny_model: tuple[Any, Any], tmp_path: Path) -> None:
+    """hf:FOLDER loads model and tokenizer, comes back from an artifact's id, and has another id when a file changes."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from harness.predictor.artifact import save_artifact
+
+    folder, artifact = tmp_path / "model", tmp_path / "predictor"
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "sum": 1, "total": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tiny_model[0].save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder)
+    made = make_embedder(f"hf:{folder}", TEXTS, device="cpu")
+    save_artifact(artifact, {"kind": "irt", "embedder": made.id}, {"x": np.zeros(1)})
+    np.testing.assert_array_equal(embedder_of(artifact, device="cpu").embed(TEXTS[:3]), made.embed(TEXTS[:3]))
+    assert make_embedder(f"hf:{folder}", TEXTS, device="cpu", dtype="bfloat16").id == made.id + "+bfloat16"
+    (folder / "README").write_text("changed")
+    with pytest.raises(UserError, match="but this machine has"):
+        embedder_of(artifact, device="cpu")
+
+
 def test_smollm2_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its packages the embedder answers with the pip command."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
