@@ -85,7 +85,9 @@ def run(
         display.close()
     _say_how_it_ended(result, suite)
     if report is not None and any(outcome.done for outcome in result.outcomes):
-        _build_report(loaded, runs, runs_dir, report)
+        from harness.cli_report import report_runs
+
+        report_runs(loaded, runs, runs_dir, report)
     raise typer.Exit(result.exit_code)
 
 
@@ -129,17 +131,34 @@ def status(suite: SuiteName, runs_dir: RunsDir = Path("runs"), only: Only = None
 
 @app.command("report")
 def report_suite(
-    suite: SuiteName,
+    suite: Annotated[str | None, typer.Argument(help="A suite's name or file; not needed with --curves.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for index.html and the CSV files.")] = Path(
         "report"
     ),
     runs_dir: RunsDir = Path("runs"),
     only: Only = None,
     plugin: Plugins = None,
+    figures: Annotated[bool, typer.Option("--figures", help="Also write every figure as SVG, PDF and PNG.")] = False,
+    curves: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Report outside curves: columns combination, method, hours, avg_accuracy.")
+    ] = None,
+    crossing: Annotated[str | None, typer.Option(help="With --curves: sustained or first.")] = None,
+    target: Annotated[str | None, typer.Option(help="With --curves: final, share_of_gain=0.9 or accuracy=0.5.")] = None,
 ) -> None:
-    """Build the HTML page and the CSV files from the runs that are done."""
+    """Build the HTML page and the CSV files from the runs that are done, or from outside curves."""
+    from harness.cli_report import report_curves, report_runs
+
+    if curves is not None:
+        if suite is not None or only:
+            raise UserError("--curves needs no suite: give one or the other")
+        report_curves(curves, output, crossing or "sustained", target or "share_of_gain=0.9", figures)
+        return
+    if suite is None:
+        raise UserError("name a suite ('halfway list' shows them), or a file of outside curves with --curves")
+    if crossing or target:
+        raise UserError("--crossing and --target go with --curves; a suite's own rule is in its table [target]")
     loaded, runs = _runs(suite, plugin, only)
-    if not _build_report(loaded, runs, runs_dir, output):
+    if not report_runs(loaded, runs, runs_dir, output, figures=figures):
         raise typer.Exit(1)
 
 
@@ -268,35 +287,6 @@ def _say_how_it_ended(result: SuiteResult, suite: str) -> None:
         typer.echo(f"stopped; 'halfway run {suite}' goes on from the last checkpoints", err=True)
     elif any(outcome.status.state == "failed" and not outcome.status.mendable for outcome in left):
         typer.echo(f"when the cause is mended: halfway run {suite} --retry-failed", err=True)
-
-
-def _build_report(suite: Suite, runs: list[RunSpec], runs_dir: Path, output: Path) -> bool:
-    """Build the report of what is finished; says what is left out. False if a ledger could not be read."""
-    import importlib
-
-    from harness.finished import finished_runs, logs_of
-
-    finished = finished_runs(runs, runs_dir)
-    if not finished:
-        raise UserError(
-            f"no run of suite {suite.name!r} in {runs_dir} is finished, so there is nothing to report; start 'halfway run' first"
-        )
-    if len(finished) < len(runs):
-        typer.echo(f"{len(runs) - len(finished)} of {len(runs)} runs are not finished and left out of the report", err=True)
-    unreadable: list[str] = []
-    page = importlib.import_module("reports.build").build_report(
-        logs_of(finished, runs_dir, unreadable),
-        output,
-        title=suite.name,
-        baseline=suite.baseline,
-        target=suite.target.model_dump(mode="json"),
-        description=suite.description,
-        expected=[(spec.combination.name, spec.strategy.label, spec.seed) for spec in runs],
-    )
-    for words in unreadable:
-        typer.echo(f"halfway: left out of the report: {words}", err=True)
-    typer.echo(f"report: {page}")
-    return not unreadable
 
 
 if __name__ == "__main__":

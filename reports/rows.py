@@ -135,7 +135,11 @@ def summary_table(
     Keys: combination, strategy, runs, reached, target, time_to_target (words), final_accuracy, non_degenerate_share,
     predictor_pearson, rollout_share, speedup (words), interval (words), verdict. Raises UserError as the report does.
     """
-    analysis = analyse((condense(log) for log in logs), baseline=baseline, target=target, expected=expected)
+    return summary_rows(analyse((condense(log) for log in logs), baseline=baseline, target=target, expected=expected))
+
+
+def summary_rows(analysis: Analysis) -> list[Row]:
+    """The rows of :func:`summary_table` of an analysis that is made already."""
     return [_summary_row(c, a) for c in analysis.combinations for a in c.arms]
 
 
