@@ -29,6 +29,7 @@ PROMPTS, ROLLOUTS, MAX_NEW_TOKENS = 32, 8, 16
 def main() -> None:
     """Measure with one and two threads and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="as it is: this benchmark is quick")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--model", default="embedded:llama-64x2")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])

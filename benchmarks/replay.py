@@ -76,6 +76,8 @@ def main() -> None:
         found = [shares(steps, Path(scratch) / str(run)) for run in range(runs)]
     for name in found[0]:
         print(f"{name:16} {100 * statistics.median(f[name] for f in found):.2f} % of a step")
+    added = [f["draw"] + f["store"] for f in found]
+    print(f"{'added by replay':16} {100 * statistics.median(added):.2f} % (collate and pad cost the same for fresh rows)")
     totals = [sum(f.values()) for f in found]
     print(f"{'together':16} {100 * statistics.median(totals):.2f} % of a step (median of {runs} runs; max {100 * max(totals):.2f} %)")
 

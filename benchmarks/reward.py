@@ -25,6 +25,7 @@ GOLD = Path(__file__).resolve().parents[2] / "shared" / "data" / "math500.jsonl"
 def main() -> None:
     """Measure every path and print a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="as it is: this benchmark is quick")
     parser.add_argument("--workers", type=int, default=2)
     workers = parser.parse_args().workers
     text: Items = [(f"word{i}", f"word{i if i % 3 else 0}", {}) for i in range(100_000)]

@@ -139,6 +139,8 @@ def verdict_sentence(combination: Combination, arm: Arm, baseline: str) -> str:
     else:
         name = COST_NAMES[ledger]
         text = f"{arm.strategy} against {baseline} on {combination.name}: {found.verdict} in {name} {goal}; {tail}."
+    if arm.reached < arm.n:
+        text += f" It reached the target in {arm.reached} of {arm.n} runs."
     return text + (" Upper bound, labels not charged." if arm.oracle else "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +29,10 @@ class DotsConfig(StrategyConfig):
     predictor: str | None = Field(
         None, description="folder made by `halfway predictor train`; null: trained on sibling models in the prepare step (embedded models)"
     )
+    reference_set: Literal["random", "diverse"] = Field(
+        "random", description="random: drawn anew for each prediction (paper); diverse: one fixed k-center set on the embeddings"
+    )
+    history: bool = Field(False, description="past pass rates of the run's own groups refine the prediction, discounted by staleness")
     reuse_references: bool = Field(False, description="references with a pass rate near 1/2 join the batch (saves fresh rollouts)")
 
 
@@ -46,6 +51,8 @@ class Dots(Selector[DotsConfig]):
         self._predicted: FloatArray = np.empty(0)
         self._used: IntArray = np.empty(0, dtype=np.int64)
         self._since = 0
+        self._diverse: IntArray = np.empty(0, dtype=np.int64)
+        self._history: dict[str, Any] = {}
         self._probes: list[PromptGroup] = []
         self._info: dict[str, float | str | bool] = {}
         self._predictor: Any = None
@@ -73,7 +80,7 @@ class Dots(Selector[DotsConfig]):
         return self._predicted[question_ids] if len(self._predicted) else None
 
     def _predict_pool(self, ctx: StepContext) -> None:
-        references = ctx.rng.choice(len(ctx.pool), size=min(self.config.references, len(ctx.pool)), replace=False)
+        references = self._references(ctx)
         self._probes = ctx.probe(references)
         rates = np.array([g.pass_rate for g in self._probes])
         predictor = self._loaded(ctx)
@@ -81,23 +88,61 @@ class Dots(Selector[DotsConfig]):
         self._used, self._since = np.sort(references), ctx.step
         self._info = dict(predictor.info)
 
+    def _references(self, ctx: StepContext) -> IntArray:
+        size = min(self.config.references, len(ctx.pool))
+        if self.config.reference_set == "random":
+            return ctx.rng.choice(len(ctx.pool), size=size, replace=False)
+        if not len(self._diverse):
+            from harness.predictor.diverse import k_center
+
+            self._diverse = k_center(ctx.embed(np.arange(len(ctx.pool))), size, ctx.rng)
+        return self._diverse
+
     def _loaded(self, ctx: StepContext) -> Any:
         if self._predictor is None:
-            from harness.predictor import AttentionPredictor, AttentionSettings
+            from harness.predictor.questions import PoolFeatures
 
-            settings = AttentionSettings(
-                calibration=self.config.calibration, temperature=self.config.attention_temperature, top_k=self.config.attention_top_k
-            )
-            self._predictor = AttentionPredictor.load(self.config.predictor or ctx.predictor or "", settings)
-            self._predictor.project_queries(ctx.embed(np.arange(len(ctx.pool))))
+            self._predictor = self._load(self.config.predictor or ctx.predictor or "", ctx.group_size)
+            self._predictor.prepare(PoolFeatures.of(ctx.embed(np.arange(len(ctx.pool))), [q.prompt for q in ctx.pool]))
+            if self._history:
+                self._predictor.load_state_dict(self._history)
         return self._predictor
 
+    def _load(self, path: str, group_size: int) -> Any:
+        from harness.predictor.attention import AttentionPredictor, AttentionSettings
+        from harness.predictor.base import load_predictor
+        from harness.predictor.history import HistoryPredictor
+
+        predictor: Any = load_predictor(path)
+        if predictor.kind == AttentionPredictor.kind:
+            config = self.config
+            settings = AttentionSettings(
+                calibration=config.calibration, temperature=config.attention_temperature, top_k=config.attention_top_k
+            )
+            predictor = AttentionPredictor.load(path, settings)
+        return HistoryPredictor(predictor, rollouts=group_size) if self.config.history else predictor
+
+    def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
+        """The run's own groups, references included, become history; without that setting nothing is remembered."""
+        if self.config.history and self._predictor is not None:
+            ids, rates = np.array([g.question_id for g in groups]), np.array([g.pass_rate for g in groups])
+            self._predictor.observe(ids, rates, ctx.group_size, ctx.policy_version)
+            self._history = self._predictor.state_dict()
+
     def state_dict(self) -> dict[str, Any]:
-        return {"predicted": self._predicted, "used": self._used, "since": self._since, "info": self._info}
+        return {
+            "predicted": self._predicted,
+            "used": self._used,
+            "since": self._since,
+            "info": self._info,
+            "diverse": self._diverse,
+            "history": self._history,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._predicted, self._used = np.asarray(state["predicted"]), np.asarray(state["used"])
         self._since, self._info = int(state["since"]), dict(state["info"])
+        self._diverse, self._history = np.asarray(state["diverse"]), dict(state["history"])
 
 
 DOTS = Composition(Dots, summary="questions predicted nearest difficulty 1/2", source="arXiv 2506.05316, section 3.1")

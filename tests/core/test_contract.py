@@ -23,6 +23,18 @@ def test_shipped_strategies_keep_every_promise(name: str) -> None:
     assert not [p for p in promises if not p.passed]
 
 
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("dots", {"references": 16, "history": True, "reference_set": "diverse", "reuse_references": True}),
+        ("dots-rr", {"references": 16, "calibration": "platt+linear", "admission": "all", "replay_after": 2}),
+    ],
+)
+def test_their_settings_keep_every_promise(name: str, config: dict[str, Any]) -> None:
+    """The contract holds for other settings than the defaults."""
+    assert not [p for p in check_strategy(name, config=config) if not p.passed]
+
+
 class GlobalRandom(Selector[StrategyConfig]):
     """Draws from numpy's global state."""
 

@@ -17,6 +17,8 @@ from harness.strategy import NoReplay, Strategy, StrategyConfig
 class Fixed:
     """A predictor that returns given pass rates and remembers its references."""
 
+    kind = "fixed"
+
     def __init__(self, rates: Any) -> None:
         self.rates, self.info, self.calls = rates, {"note": "fixed"}, []
 
@@ -99,3 +101,40 @@ def test_a_constant_prediction_is_recorded_and_selection_goes_on(tmp_path: Path)
     batch = simulated.step()
     assert len(batch.groups) == 16
     assert "predictor_fallback" in batch.selection.info
+
+
+def test_a_diverse_reference_set_is_fixed_and_survives_a_resume(tmp_path: Path) -> None:
+    """k-center on the embeddings, drawn once: the same references at every prediction, also after a resume."""
+    predictor = untrained_predictor(tmp_path)
+    config = {"references": 12, "reference_set": "diverse"}
+    simulated = SimulatedRun(strategy_entry("dots").build(config), predictor=predictor)
+    for _ in range(4):
+        simulated.step()
+    probed = [ids for phase, ids, _ in simulated.engine.calls if phase == "probe"]
+    assert len(probed) == 2
+    assert probed[0] == probed[1]
+    resumed = SimulatedRun(strategy_entry("dots").build(config), predictor=predictor)
+    resumed.driver.load_state_dict(simulated.driver.state_dict())
+    resumed.step()
+    assert next(ids for phase, ids, _ in resumed.engine.calls if phase == "probe") == probed[0]
+
+
+def test_history_sharpens_the_prediction_and_is_part_of_the_state(tmp_path: Path) -> None:
+    """With its own past groups the prediction follows what was observed, and a resumed run predicts the same."""
+    predictor = untrained_predictor(tmp_path)
+    truth = None
+    errors = {}
+    for history in (False, True):
+        config = {"references": 16, "history": history, "tau": 1.0}
+        simulated = SimulatedRun(strategy_entry("dots").build(config), predictor=predictor)
+        for _ in range(24):
+            simulated.step()
+        truth = 1 / (1 + np.exp(-simulated.engine.ability - 0.05 * 24))
+        predicted = simulated.driver.strategy.predict(np.arange(256), None)  # type: ignore[arg-type]
+        assert predicted is not None
+        errors[history] = np.abs(predicted - truth).mean()
+        resumed = SimulatedRun(strategy_entry("dots").build(config), predictor=predictor)
+        resumed.driver.load_state_dict(simulated.driver.state_dict())
+        resumed.engine.policy_version = simulated.engine.policy_version = 24
+        assert [g.question_id for g in resumed.step().groups] == [g.question_id for g in simulated.step().groups]
+    assert errors[True] < 0.8 * errors[False]

@@ -147,6 +147,18 @@ def test_nan_loss_ends_the_run_in_words(tmp_path: Path, cache: Path) -> None:
     assert all(math.isfinite(s.loss) for s in log.steps)
 
 
+@pytest.mark.parametrize(("task", "kind", "words"), [("Raises", "reward-raised", "IndexError"), ("Hangs", "reward-hangs", "0.2 s")])
+def test_a_broken_reward_ends_the_run_in_words(task: str, kind: str, words: str, tmp_path: Path, cache: Path) -> None:
+    """A user's reward that raises or hangs stops its run with the function's name, quickly, and leaves no worker behind."""
+    spec = make_spec(reward_seconds=0.2)
+    broken = spec.combination.task.model_copy(update={"name": f"tests.trl.broken_rewards:{task}"})
+    spec = spec.model_copy(update={"combination": spec.combination.model_copy(update={"task": broken})})
+    with pytest.raises(RunFailed, match=words) as caught:
+        train(spec, tmp_path, cache)
+    assert caught.value.kind == kind
+    assert f"broken_rewards:{task.lower()}" in str(caught.value)
+
+
 def test_batches_that_cannot_be_split_are_refused(tmp_path: Path, cache: Path) -> None:
     """Whole groups only: the message names the setting and a way out."""
     from backends.trl.config import rows_per_update
