@@ -43,7 +43,7 @@ def core(session: nox.Session) -> None:
     session.run("python", "-c", "import importlib.util as u; assert u.find_spec('torch') is None, 'the core pulls in torch'")
     for command in (["--help"], ["list"], ["strategies"], ["plan", "quick"], ["doctor"]):
         session.run("halfway", *command, silent=True)
-    session.run("pytest", "tests/stats", "tests/reports", "tests/core", "-q")
+    session.run("pytest", "tests/stats", "tests/reports", "tests/core", "tests/cli", "-q")
 
 
 @nox.session
