@@ -25,6 +25,8 @@ from backends.common.prompts import encode_prompts
 from backends.common.tiny_models import METADATA, build_siblings, build_tiny_model, is_embedded, model_metadata
 from harness.backend import OneOff, Progress
 from harness.errors import UserError
+from harness.predictor.artifact import load_artifact
+from harness.predictor.embedders import embed_cached, embedder_of
 from harness.registry import load_task, strategy_entry
 from harness.reward.service import RewardService
 from harness.spec import RunSpec
@@ -73,11 +75,30 @@ def prepare(spec: RunSpec, cache: Path, progress: Progress) -> Prepared:
         prepared = Prepared(task, str(folder), one_off=[OneOff("model warm-up", facts["seconds"], detail)])
     plugins = [spec.strategy.plugin] if spec.strategy.plugin else []
     requires = strategy_entry(spec.strategy.name, plugins).requires
-    if "embed" in requires:
+    artifact = spec.strategy.config.get("predictor")
+    if "embed" in requires and artifact and not artifact_embedder(str(artifact)).startswith("policy:"):
+        _embed_for_artifact(prepared, Path(str(artifact)), cache, progress)
+    elif "embed" in requires:
         _add_embeddings(prepared, spec, cache, progress)
-    if "predictor" in requires and not spec.strategy.config.get("predictor"):
+    if "predictor" in requires and not artifact:
         _add_predictor(prepared, spec, cache, progress)
     return prepared
+
+
+def artifact_embedder(artifact: str) -> str:
+    """Id of the embedder that a predictor artifact was trained with."""
+    return str(load_artifact(artifact)[0]["embedder"])
+
+
+def _embed_for_artifact(prepared: Prepared, artifact: Path, cache: Path, progress: Progress) -> None:
+    """Embed the pool as the user's predictor expects it (``tfidf``, ``hf:MODEL``, ``smollm2``)."""
+    texts = [question.prompt for question in prepared.task.split("train")]
+    embedder, started = embedder_of(artifact), time.perf_counter()
+    prepared.embeddings = embed_cached(
+        embedder, texts, cache / "embeddings" / "texts", lambda done, total: progress("embedding the pool", done, total)
+    )
+    detail = {"questions": len(texts), "embedder": embedder.id}
+    prepared.one_off.append(OneOff("pool embeddings", time.perf_counter() - started, detail))
 
 
 def _add_embeddings(prepared: Prepared, spec: RunSpec, cache: Path, progress: Progress) -> None:

@@ -138,6 +138,27 @@ def test_the_backend_launches_several_processes_itself(tmp_path: Path, cache: Pa
     assert newest_complete(tmp_path / "checkpoints") is not None
 
 
+def test_a_predictor_trained_elsewhere_serves_dots(tmp_path: Path, cache: Path) -> None:
+    """An artifact of `halfway predictor train` (item-response model on text features) is all that `dots` needs."""
+    import numpy as np
+
+    from harness.predictor.embedders import embed_cached, make_embedder
+    from harness.predictor.pipeline import TrainingPlan, train_kind
+    from harness.predictor.table import PassRateTable
+    from harness.registry import load_task
+
+    questions = load_task("spell-backward")(make_spec().combination.task.config).build().split("adapter")
+    texts = [q.prompt for q in questions]
+    embedder = make_embedder("tfidf", texts)
+    rates = np.random.default_rng(0).binomial(16, 0.5, size=(len(texts), 3)) / 16
+    table = PassRateTable(tuple(texts), ("a", "b", "c"), rates, (16, 16, 16))
+    train_kind("irt", table, embed_cached(embedder, texts, None), tmp_path / "artifact", TrainingPlan(embedder.id))
+    embedder.save(tmp_path / "artifact")
+    log = train(make_spec("dots", {"references": 8, "predictor": str(tmp_path / "artifact")}, {"max_steps": 2}), tmp_path / "run", cache)
+    assert [s.step for s in log.steps] == [1, 2]
+    assert log.steps[0].costs.probe_rollouts == 8 * 4
+
+
 def test_nan_loss_ends_the_run_in_words(tmp_path: Path, cache: Path) -> None:
     """A run that diverges says so and is not retried blindly."""
     with pytest.raises(RunFailed, match="learning_rate") as caught:
