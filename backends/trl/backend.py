@@ -1,4 +1,4 @@
-"""The TRL backend: ``GRPOTrainer`` 1.14 – 1.16 on CPU or GPU, one process or several (Accelerate)."""
+"""The TRL backend: ``GRPOTrainer`` 1.14.2 – 1.16 (not 1.15.0) on CPU or GPU, one process or several (Accelerate)."""
 
 from __future__ import annotations
 

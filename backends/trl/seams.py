@@ -9,12 +9,12 @@ import importlib.metadata
 import inspect
 from typing import Any
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from harness.errors import UserError
 
-OLDEST = "1.14.0"
-SUPPORTED = f"trl >={OLDEST}, <1.17"
+SUPPORTED = "trl >=1.14.2, !=1.15.0, <1.17"  # 1.15.0 computes no log-probs where Triton is missing (CPU)
 #: Tested together; shown by ``halfway doctor``.
 PACKAGES = ("trl", "torch", "transformers", "accelerate", "datasets", "vllm")
 
@@ -36,7 +36,7 @@ def unsupported_reason(versions: dict[str, str]) -> str:
     if missing:
         return f"{', '.join(missing)} not installed; pip install 'halfway[trl]'"
     version = Version(versions["trl"])
-    if not Version(OLDEST) <= version < Version("1.17"):
+    if version not in SpecifierSet(SUPPORTED.removeprefix("trl ")):
         return f"trl {version} is not supported (supported: {SUPPORTED}); pip install 'halfway[trl]'"
     return ""
 
@@ -59,10 +59,16 @@ def check_seams(trainer_class: Any) -> None:
     lacking = []
     for name, parameters in SEAMS.items():
         method = getattr(trainer_class, name, None)
-        known = inspect.signature(inspect.unwrap(method)).parameters if method is not None else {}
-        if method is None or not set(parameters) <= set(known):
+        if method is None or not _takes(method, parameters):
             lacking.append(name)
     if "rollout_func" not in inspect.signature(trainer_class.__init__).parameters:
         lacking.append("rollout_func")
     if lacking:
         raise UserError(f"this TRL lacks {', '.join(lacking)}, which Halfway builds on; supported: {SUPPORTED}")
+
+
+def _takes(method: Any, names: tuple[str, ...]) -> bool:
+    """Whether a method has these parameters; one that passes ``*args`` on may have them under it."""
+    known = inspect.signature(inspect.unwrap(method)).parameters
+    open_ended = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in known.values())
+    return open_ended or set(names) <= set(known)

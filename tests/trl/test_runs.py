@@ -198,6 +198,8 @@ def test_an_unsupported_trl_is_named() -> None:
     good = {"trl": "1.16.0", "torch": "2.13.0", "transformers": "5.23.0", "accelerate": "1.15.0", "datasets": "5.2.0"}
     assert unsupported_reason(good) == ""
     assert "trl 1.17.0 is not supported" in unsupported_reason({**good, "trl": "1.17.0"})
+    assert "trl 1.15.0 is not supported" in unsupported_reason({**good, "trl": "1.15.0"})
+    assert unsupported_reason({**good, "trl": "1.14.2"}) == ""
     assert "trl 0.29.1 is not supported" in unsupported_reason({**good, "trl": "0.29.1"})
     assert "torch not installed" in unsupported_reason({k: v for k, v in good.items() if k != "torch"})
 
