@@ -82,6 +82,33 @@ def test_replayed_groups_keep_their_behaviour_log_probs(tmp_path: Path, cache: P
     assert log.steps[-1].costs.replayed_rollouts == replayed
 
 
+#: Advantages of (right, wrong) rollouts in a group of four with k right. paper: r − mean. code: divided by the sample standard
+#: deviation (.5 for k = 1 and 3, .57735 for k = 2), TRL adding 1e-4 to it.
+BY_HAND = {
+    "none": {0: (0, 0), 1: (0.75, -0.25), 2: (0.5, -0.5), 3: (0.25, -0.75), 4: (0, 0)},
+    "std": {0: (0, 0), 1: (1.4997, -0.4999), 2: (0.86588, -0.86588), 3: (0.4999, -1.4997), 4: (0, 0)},
+}
+
+
+@pytest.mark.parametrize("normalization", ["none", "std"])
+def test_advantages_by_hand(normalization: str, tmp_path: Path, cache: Path, recorded: Callable[[], list[dict[str, Any]]]) -> None:
+    """paper: reward minus mean; code: divided by the standard deviation as well; as they reach the loss."""
+    train(make_spec("grpo", algorithm={"advantage_normalization": normalization}), tmp_path, cache)
+    seen_k = set()
+    for seen in recorded():
+        inputs, groups = seen["inputs"], seen["batch"].groups
+        expected: dict[Any, set[float]] = {}
+        for group in groups:
+            k = round(group.rewards.sum())
+            seen_k.add(k)
+            right, wrong = BY_HAND[normalization][k]
+            for row, reward in zip(group_rows([group]), group.rewards, strict=True):
+                expected.setdefault(row, set()).add(right if reward else wrong)
+        for row, advantage in zip(rows(inputs), inputs["advantages"].tolist(), strict=True):
+            assert any(advantage == pytest.approx(e, abs=2e-5) for e in expected[row])
+    assert {0, 1} <= seen_k
+
+
 def test_importance_ratio_is_one_on_fresh_groups(tmp_path: Path, cache: Path) -> None:
     """Sampling and training agree on the log-prob of every fresh token, so no correction is hidden in the engine."""
     log = train(make_spec("rr", {"capacity": 16}), tmp_path, cache)

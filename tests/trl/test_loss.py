@@ -140,10 +140,12 @@ def test_dropping_everything_keeps_one_silent_row(part: tuple[Any, dict[str, Any
     assert not gradient.any()
 
 
-def test_corrected_loss_and_gradient_equal_the_literal_formula(part: tuple[Any, dict[str, Any]]) -> None:
-    """TRL's loss on corrected inputs is the authors' min(r̃A, clip(r̃, ρ(1−ε), ρ(1+ε))A), written out here, to 1e-6."""
+@pytest.mark.parametrize("center", ["old", "one"])
+def test_corrected_loss_and_gradient_equal_the_literal_formula(part: tuple[Any, dict[str, Any]], center: Any) -> None:
+    """TRL's loss on corrected inputs, against the formulas written out here, to 1e-6: code clips r̃ = π/μ to ρ(1±ε), paper to 1±ε."""
     trainer, made = part
     trainer.loss_type = "dapo"
+    trainer.session.correction = Correction(center)
     generator = torch.Generator().manual_seed(0)
     mask = made["completion_mask"].bool()
     with torch.no_grad():
@@ -159,7 +161,7 @@ def test_corrected_loss_and_gradient_equal_the_literal_formula(part: tuple[Any, 
 
     trainer.model.zero_grad()
     now, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, attention, width)
-    rho = torch.where(replayed[:, None], (old - mu).exp(), torch.ones_like(old))
+    rho = torch.where(replayed[:, None] & (center == "old"), (old - mu).exp(), torch.ones_like(old))
     ratio = torch.where(replayed[:, None], (now - mu).exp(), (now - old).exp())
     advantage = made["advantages"][:, None]
     token_loss = -torch.min(ratio * advantage, torch.clamp(ratio, rho * 0.8, rho * 1.2) * advantage)
