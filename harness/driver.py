@@ -101,12 +101,12 @@ class StepDriver:
         """Everything before the update: which groups to train on in step ``self.step + 1``."""
         self._probes, self._calls = [], 0
         with self.clock.phase("replay"):
-            replayed = self.strategy.replay(self.groups_per_step, self._context("replay"))
+            replayed = self.strategy.replay(self.groups_per_step, self.context("replay"))
             self._check_replayed(replayed)
         wanted = self.groups_per_step - len(replayed)
         selection, fresh, admitted = self._fresh_groups(wanted)
         with self.clock.phase("select"):
-            self.strategy.observe([*self._probes, *fresh], self._context("observe"))
+            self.strategy.observe([*self._probes, *fresh], self.context("observe"))
         self.costs.replayed_rollouts += sum(g.size for g in replayed)
         return Batch(self.step + 1, [*admitted, *replayed], selection, fresh)
 
@@ -151,9 +151,9 @@ class StepDriver:
         Empty if it predicts nothing. Correlations are NaN-free: they are left out where one side does not vary.
         """
         with self.clock.off():
-            context = self._context("diagnostic")
+            context = self.context("diagnostic")
             ids = context.rng.choice(len(self.pool), size=min(num_questions, len(self.pool)), replace=False)
-            predicted = self.strategy.predict(ids, self._context("predict"))
+            predicted = self.strategy.predict(ids, self.context("predict"))
             if predicted is None:
                 return {}
             groups = self.engine.rollout(ids, rollouts_per_question, "probe", self._stream("diagnostic"))
@@ -220,13 +220,13 @@ class StepDriver:
     def _first_round(self, wanted: int) -> tuple[Selection, list[PromptGroup], list[PromptGroup]]:
         selection = self._select(wanted)
         with self.clock.phase("select"):
-            reused = self.strategy.reuse(wanted, self._context("select"))
+            reused = self.strategy.reuse(wanted, self.context("select"))
         ids = np.asarray(selection.question_ids)[: wanted - len(reused)]
         return selection, self._roll_out(ids), reused
 
     def _select(self, num_groups: int) -> Selection:
         with self.clock.phase("select"):
-            selection = self.strategy.select(num_groups, self._context("select"))
+            selection = self.strategy.select(num_groups, self.context("select"))
         check_selection(selection, num_groups, len(self.pool), self.strategy.name)
         per_question = selection.rollouts_per_question
         if per_question is not None and (np.asarray(per_question) != self.group_size).any():
@@ -245,7 +245,7 @@ class StepDriver:
         admitted: list[PromptGroup] = []
         refused: list[PromptGroup] = []
         with self.clock.phase("select"):
-            context = self._context("admit")
+            context = self.context("admit")
             for group in groups:
                 (admitted if self.strategy.admit(group, context) else refused).append(group)
         return admitted, refused
@@ -264,7 +264,8 @@ class StepDriver:
         self._calls += 1
         return [self.seed, _STREAMS[name], self.step, self._calls]
 
-    def _context(self, stream: str) -> StepContext:
+    def context(self, stream: str) -> StepContext:
+        """What a strategy is told now; ``stream`` names the random numbers (a key of ``_STREAMS``)."""
         # Streams do not depend on the strategy's name: strategies are compared with common random numbers.
         return StepContext(
             step=self.step + 1,

@@ -80,6 +80,18 @@ class StepContext:
         return self.services.oracle_pass_rates(np.asarray(question_ids), rollouts_per_question)
 
 
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """How replayed rollouts enter the loss (method.md, RR).
+
+    clip_center: ``old`` clips π/π_old around 1 and multiplies by the detached weight ρ = π_old/μ (the authors'
+    code); ``one`` clips π/μ around 1 (the paper). weight_cap: upper bound on ρ, None for none.
+    """
+
+    clip_center: Literal["old", "one"] = "old"
+    weight_cap: float | None = None
+
+
 ConfigT = TypeVar("ConfigT", bound=StrategyConfig, covariant=True)
 
 
@@ -131,6 +143,11 @@ class Selector(Part[ConfigT]):
 class Replay(Part[ConfigT]):
     """Chooses stored groups to train on beside the fresh ones; the base class replays nothing."""
 
+    @property
+    def correction(self) -> Correction:
+        """How its groups enter the loss; irrelevant where nothing is replayed."""
+        return Correction()
+
     def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
         """At most ``num_groups`` groups of earlier steps; the rest of the batch is rolled out fresh."""
         return []
@@ -139,35 +156,23 @@ class Replay(Part[ConfigT]):
 NoReplay = Replay
 
 
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """How replayed rollouts enter the loss (method.md, RR).
-
-    clip_center: ``old`` clips π/π_old around 1 and multiplies by the detached weight ρ = π_old/μ (the authors'
-    code); ``one`` clips π/μ around 1 (the paper). weight_cap: upper bound on ρ, None for none.
-    """
-
-    clip_center: Literal["old", "one"] = "old"
-    weight_cap: float | None = None
-
-
 class Strategy:
     """One selector and one replay, as one object per run."""
 
     def __init__(self, name: str, selector: Selector[Any], replay: Replay[Any]) -> None:
-        self.name, self.selector, self._replay = name, selector, replay
+        self.name, self.selector, self.replay_part = name, selector, replay
 
     @property
     def requires(self) -> frozenset[Requirement]:
-        return self.selector.requires | self._replay.requires
+        return self.selector.requires | self.replay_part.requires
 
     @property
     def correction(self) -> Correction:
-        """The off-policy correction of the replay part; irrelevant where nothing is replayed."""
-        return getattr(self._replay, "correction", Correction())
+        """The off-policy correction of the replay part."""
+        return self.replay_part.correction
 
     def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
-        return [g.with_source("replayed") for g in self._replay.replay(num_groups, ctx)]
+        return [g.with_source("replayed") for g in self.replay_part.replay(num_groups, ctx)]
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         return self.selector.select(num_groups, ctx)
@@ -180,17 +185,17 @@ class Strategy:
 
     def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
         self.selector.observe(groups, ctx)
-        self._replay.observe(groups, ctx)
+        self.replay_part.observe(groups, ctx)
 
     def predict(self, question_ids: IntArray, ctx: StepContext) -> FloatArray | None:
         return self.selector.predict(question_ids, ctx)
 
     def state_dict(self) -> State:
-        return {"selector": self.selector.state_dict(), "replay": self._replay.state_dict()}
+        return {"selector": self.selector.state_dict(), "replay": self.replay_part.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.selector.load_state_dict(state["selector"])
-        self._replay.load_state_dict(state["replay"])
+        self.replay_part.load_state_dict(state["replay"])
 
 
 def check_selection(selection: Selection, num_groups: int, pool_size: int, name: str) -> None:

@@ -161,7 +161,7 @@ def _tokens(run: SimulatedRun, watcher: Strategy | None) -> list[np.ndarray[Any,
     for _ in range(STEPS):
         batch = run.step()
         if watcher is not None:
-            watcher.observe(batch.fresh, run.driver._context("observe"))
+            watcher.observe(batch.fresh, run.driver.context("observe"))
         arrays += [a for g in batch.groups for a in _arrays(g)]
     return arrays
 
