@@ -97,6 +97,21 @@ def prune(checkpoints: Path, keep: int = 1) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def probe_disk(folder: Path, size: int = 1 << 20) -> None:
+    """Raise the OSError that writing ``size`` bytes in ``folder`` gives, if it gives one.
+
+    Called when a library failed to save something: torch and safetensors hide a full disk in errors of their own.
+    """
+    probe = folder / ".halfway.probe"
+    try:
+        with open(probe, "wb") as file:
+            file.write(bytes(size))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        probe.unlink(missing_ok=True)
+
+
 def _folders(checkpoints: Path) -> list[Path]:
     if not checkpoints.is_dir():
         return []

@@ -14,12 +14,14 @@ skipped batch again.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from trl import GRPOTrainer
 
 from backends.trl.loss import RatioStatistics, correct_replayed, drop_degenerate_rows
+from harness.checkpoint import probe_disk
 from harness.types import Rollout
 
 if TYPE_CHECKING:
@@ -129,5 +131,9 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with self.session.clock.off():
-            super()._save_checkpoint(model, trial)
+            try:
+                super()._save_checkpoint(model, trial)
+            except Exception:
+                probe_disk(Path(self.args.output_dir))
+                raise
             self.session.save_beside(self.state.global_step)

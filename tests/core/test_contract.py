@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,20 @@ def test_names_claimed_twice_name_both_parties() -> None:
     """A plugin cannot silently replace a shipped strategy."""
     with pytest.raises(RegistryError, match=r"'grpo' is claimed twice: by built in and by --plugin .*TwoNames"):
         strategy_references([f"{__name__}:TwoNames"])
+
+
+def test_an_installed_package_registers_its_strategy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the entry-point group, as pip leaves it: found by name, listed with its package, held to the contract."""
+    (tmp_path / "field_plugin.py").write_text(
+        "from harness.strategies.uniform import Uniform\n\nclass Field(Uniform):\n    'A plugin.'\n", encoding="utf-8"
+    )
+    info = tmp_path / "field_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: field-plugin\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text("[halfway.strategies]\nfield = field_plugin:Field\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert strategy_references()["field"] == ("package field-plugin", "field_plugin:Field")
+    assert not [p for p in check_strategy("field") if not p.passed]
 
 
 def test_settings_that_both_parts_have_are_refused() -> None:

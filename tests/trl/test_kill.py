@@ -89,6 +89,35 @@ def test_a_run_killed_four_times_is_the_run_that_never_was(tmp_path: Path, cache
     _same_report(undisturbed, disturbed, tmp_path)
 
 
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+from harness.worker import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_at_a_checkpoint_is_named_and_loses_nothing(tmp_path: Path, cache: Path) -> None:
+    """Files over 200 kB cannot be written: the model's checkpoint fails, in words; with room again the run goes on from its ledger."""
+    run_dir = tmp_path / SPEC.run_id
+    run_dir.mkdir()
+    SPEC.save(run_dir / "spec.json")
+    environment = {**os.environ, "HALFWAY_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    full = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(run_dir)], env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert full.returncode == 2, full.stderr
+    log = read_ledger(run_dir / "ledger.jsonl")
+    assert log.failure is not None
+    assert log.failure["kind"] == "disk"
+    assert "Traceback" not in full.stderr
+    assert newest_complete(run_dir / "checkpoints") is None
+    assert start(run_dir, cache).wait(timeout=200) == 0
+    assert read_ledger(run_dir / "ledger.jsonl").complete
+
+
 def _same_report(a: RunLog, b: RunLog, folder: Path) -> None:
     for name, log in (("a", a), ("b", b)):
         build_report([log], folder / name, title="t", baseline="dots-rr", target={"accuracy": 0.01, "crossing": "first"})
