@@ -196,7 +196,10 @@ def test_report_from_the_runs(place: ToyPlace) -> None:
     """Run and report in one command: the page and the tables are there, what is not finished is named, torch stays out."""
     done = place.halfway("run", "toy.toml", "--only", "strategy=grpo", "--report", "out")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "report: out/index.html"
+    header, *rows, last = done.stdout.strip().splitlines()
+    assert header.split()[:4] == ["combination", "strategy", "runs", "reached"]
+    assert [row.split()[:2] for row in rows] == [["bandit", "grpo"]]
+    assert last == "report: out/index.html"
     probe = subprocess.run(
         [sys.executable, "-c", PROBE.format(heavy=("torch", "transformers", "trl", "accelerate")), "report", "toy.toml", "-o", "again"],
         cwd=place.folder,
