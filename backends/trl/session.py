@@ -194,7 +194,8 @@ class SessionCallback(TrainerCallback):  # type: ignore[misc]
         self.session.clock.stop()
 
     def _stop_on_budget(self, control: Any) -> None:
-        driver = self.session.driver
+        # Rank 0 alone knows the costs; with several ranks the ledger ends the run at the next checkpoint of all of them.
+        driver = self.session.driver if self.session.trainer.accelerator.num_processes == 1 else None
         if driver is not None and self.session.spec.budget.reached(driver.costs.to_json()):
             control.should_save = True
             control.should_training_stop = True

@@ -81,6 +81,18 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, cache: Path) -> 
         TrlBackend().train(other, tmp_path, cache, LedgerWriter(tmp_path / "ledger.jsonl"), found[1])
 
 
+def test_a_spent_budget_ends_the_run_at_a_checkpoint(tmp_path: Path, cache: Path) -> None:
+    """A run past its budget stops after the step, with a complete checkpoint to go on from."""
+    from harness.spec import BudgetSpec
+
+    spec = make_spec("grpo", checkpoint_every_steps=100).model_copy(update={"budget": BudgetSpec(generated_tokens=1)})
+    log = train(spec, tmp_path, cache)
+    assert [s.step for s in log.steps] == [1]
+    found = newest_complete(tmp_path / "checkpoints")
+    assert found is not None
+    assert found[0] == 1
+
+
 def test_trls_own_generation(tmp_path: Path, cache: Path) -> None:
     """With TRL's ``generate`` path RR gets its behaviour log-probs from a pass of the actor, and the ratio is 1 there too."""
     log = train(make_spec("rr", {"capacity": 16}, {"max_steps": 3}, generation="generate"), tmp_path, cache)
