@@ -83,7 +83,7 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
 
     from backends.common.evaluator import Evaluator
     from backends.common.model_loading import load_model
-    from backends.trl.config import grpo_config
+    from backends.trl.config import choose_device, grpo_config
     from backends.trl.dataset import run_order_dataset
     from backends.trl.engine import TrlEngine
     from backends.trl.session import Session, SessionCallback
@@ -95,7 +95,7 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     from harness.types import QuestionPool
 
     check_seams(GRPOTrainer)
-    use_cpu = spec.execution.device == "cpu" or (spec.execution.device == "auto" and not torch.cuda.is_available())
+    use_cpu = choose_device(spec.execution.device)
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     algorithm, evaluation = spec.algorithm, spec.evaluation
     task = prepared.task

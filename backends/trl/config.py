@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from trl import GRPOConfig
 
 from harness.errors import UserError
@@ -12,6 +14,21 @@ from harness.spec import RunSpec
 
 _LOSS_TYPES = {"token-mean": "dapo", "sequence-mean": "grpo", "dr-grpo": "dr_grpo"}
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+
+
+def choose_device(device: str) -> bool:
+    """Whether to train on the CPU; ``cuda:N`` makes GPU N the only one this process sees. UserError if there is no such GPU.
+
+    Call it before anything else touches CUDA.
+    """
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+        raise UserError(f"execution.device = {device!r} is not a device; use auto, cpu, cuda or cuda:N")
+    if index:
+        os.environ["CUDA_VISIBLE_DEVICES"] = index
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"execution.device = {device!r}, but torch sees no such GPU here; use auto or cpu")
+    return kind == "cpu" or not torch.cuda.is_available()
 
 
 def rows_per_update(spec: RunSpec, world: int) -> int:

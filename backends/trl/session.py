@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from backends.common.rollout_files import keep_rollouts
 from backends.trl.engine import TrlEngine
 from backends.trl.loss import RatioStatistics
 from harness import checkpoint
@@ -107,6 +108,8 @@ class Session:
                 raise _diverged(error) from error
             with self.clock.off():
                 self.ledger.write("step", record)
+                if self.spec.execution.keep_rollouts:
+                    keep_rollouts(Path(trainer.args.output_dir).parent / "rollouts", record.step, self._batch.groups)
         trainer.reset_books()
         step = trainer.state.global_step // self.updates
         if step % self.spec.evaluation.every_steps == 0 or step == self.spec.algorithm.max_steps:

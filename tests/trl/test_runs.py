@@ -93,6 +93,39 @@ def test_a_spent_budget_ends_the_run_at_a_checkpoint(tmp_path: Path, cache: Path
     assert found[0] == 1
 
 
+def test_kept_rollouts_are_those_of_the_batches(tmp_path: Path, cache: Path) -> None:
+    """``keep_rollouts`` leaves one readable file a step with every rollout trained on."""
+    import pandas as pd
+
+    log = train(make_spec("rr", {"capacity": 16}, keep_rollouts=True), tmp_path, cache)
+    files = sorted((tmp_path / "rollouts").iterdir())
+    assert [f.name for f in files] == [f"step-{s:06d}.parquet" for s in range(1, 5)]
+    for step, file in zip(log.steps, files, strict=True):
+        table = pd.read_parquet(file)
+        assert len(table) == 32
+        fresh = table[table.source == "fresh"]
+        assert list(dict.fromkeys(fresh.question_id)) == step.question_ids
+        assert fresh.groupby("question_id", sort=False).reward.mean().tolist() == step.pass_rates
+        assert fresh.completion.str.len().gt(0).any()
+
+
+@pytest.mark.parametrize(
+    ("device", "words"), [("gpu", "use auto, cpu, cuda or cuda:N"), ("cpu:1", "not a device"), ("cuda:99", "no such GPU")]
+)
+def test_a_device_that_is_not_there_is_named(device: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Misspelt and missing devices are errors in words, before anything is built."""
+    import torch
+
+    from backends.trl.config import choose_device
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=words):
+        choose_device(device)
+    assert choose_device("cpu")
+    assert choose_device("auto")
+
+
 def test_trls_own_generation(tmp_path: Path, cache: Path) -> None:
     """With TRL's ``generate`` path RR gets its behaviour log-probs from a pass of the actor, and the ratio is 1 there too."""
     log = train(make_spec("rr", {"capacity": 16}, {"max_steps": 3}, generation="generate"), tmp_path, cache)

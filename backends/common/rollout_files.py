@@ -1,0 +1,37 @@
+"""Rollouts kept on disk for people to read: one parquet file a training step (``execution.keep_rollouts``)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from harness.types import PromptGroup
+
+
+def keep_rollouts(folder: Path, step: int, groups: Sequence[PromptGroup]) -> Path:
+    """Write every rollout of a step's batch to ``folder/step-NNNNNN.parquet``, whole or not at all; a resumed step replaces its file.
+
+    Columns: question_id, source, policy_version, reward, truncated, tokens, completion (empty for replayed groups of a resumed run).
+    """
+    rows = [
+        {
+            "question_id": group.question_id,
+            "source": group.source,
+            "policy_version": rollout.policy_version,
+            "reward": rollout.reward,
+            "truncated": rollout.truncated,
+            "tokens": rollout.num_tokens,
+            "completion": rollout.completion,
+        }
+        for group in groups
+        for rollout in group.rollouts
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{step:06d}.parquet"
+    partial = path.with_suffix(".partial")
+    pd.DataFrame(rows).to_parquet(partial, index=False)
+    os.replace(partial, path)
+    return path
