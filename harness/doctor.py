@@ -38,7 +38,8 @@ def in_words(found: dict[str, Any]) -> str:
         "",
     ]
     for backend in found["backends"]:
-        lines.append(f"backend {backend['name']}: {'ready' if backend['usable'] else 'cannot run here'}: {backend['reason']}")
+        state = "ready" if backend["usable"] else f"cannot run here: {backend['reason']}"
+        lines.append(f"backend {backend['name']}: {state}")
         if backend["versions"]:
             lines.append(f"  found      {', '.join(f'{name} {version}' for name, version in backend['versions'].items())}")
         if backend["supported"]:

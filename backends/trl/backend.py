@@ -28,7 +28,7 @@ class TrlBackend:
     def status(self) -> BackendStatus:
         versions = installed_versions()
         reason = unsupported_reason(versions)
-        return BackendStatus(self.name, not reason, reason or "ready", versions, SUPPORTED)
+        return BackendStatus(self.name, not reason, reason, versions, SUPPORTED)
 
     def prepare(self, spec: RunSpec, cache: Path, progress: Progress) -> list[OneOff]:
         self._require_supported()
