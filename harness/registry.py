@@ -10,12 +10,15 @@ import importlib
 import importlib.metadata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import UserError, did_you_mean
 from harness.strategy import NoReplay, Part, Replay, Requirement, Selector, Strategy
+
+if TYPE_CHECKING:
+    from harness.spec import StrategySpec
 
 ENTRY_POINT_GROUP = "halfway.strategies"
 
@@ -122,6 +125,11 @@ def strategy_entry(name: str, plugins: Iterable[str] = ()) -> StrategyEntry:
         raise RegistryError(f"unknown strategy {name!r}{did_you_mean(name, table)} (known: {', '.join(sorted(table))})")
     origin, reference = table[name]
     return _entry(name, origin, load_attr(reference))
+
+
+def entry_of(strategy: StrategySpec) -> StrategyEntry:
+    """The entry behind a resolved spec's strategy, its plugin included."""
+    return strategy_entry(strategy.name, [strategy.plugin] if strategy.plugin else [])
 
 
 def strategy_references(plugins: Iterable[str] = ()) -> dict[str, tuple[str, str]]:

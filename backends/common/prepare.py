@@ -27,7 +27,7 @@ from harness.backend import OneOff, Progress
 from harness.errors import UserError
 from harness.predictor.artifact import load_artifact
 from harness.predictor.embedders import embed_cached, embedder_of
-from harness.registry import load_task, strategy_entry
+from harness.registry import entry_of, load_task
 from harness.reward.service import RewardService
 from harness.spec import RunSpec
 from harness.task import TaskData
@@ -73,8 +73,7 @@ def prepare(spec: RunSpec, cache: Path, progress: Progress) -> Prepared:
         facts = model_metadata(folder)
         detail = {"model": name, "parameters": facts["parameters"], "warm_up_steps": facts["steps"]}
         prepared = Prepared(task, str(folder), one_off=[OneOff("model warm-up", facts["seconds"], detail)])
-    plugins = [spec.strategy.plugin] if spec.strategy.plugin else []
-    requires = strategy_entry(spec.strategy.name, plugins).requires
+    requires = entry_of(spec.strategy).requires
     artifact = spec.strategy.config.get("predictor")
     if "embed" in requires and artifact and not artifact_embedder(str(artifact)).startswith("policy:"):
         _embed_for_artifact(prepared, Path(str(artifact)), cache, progress)

@@ -62,7 +62,6 @@ def train_on_this_rank(
 
     from backends.common.prepare import prepare
 
-    torch.set_num_threads(spec.execution.threads)
     prepared = prepared or prepare(spec, cache, lambda *_: None)
     trainer = build_trainer(spec, prepared, run_dir / "checkpoints", ledger)
     with trainer.session.scoring():
@@ -90,7 +89,7 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     from backends.trl.trainer import HalfwayGRPOTrainer
     from harness.clock import Clock
     from harness.driver import StepDriver
-    from harness.registry import strategy_entry
+    from harness.registry import entry_of
     from harness.reward.service import RewardService
     from harness.types import QuestionPool
 
@@ -107,8 +106,7 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     )
     clock = Clock(None if use_cpu else torch.cuda.synchronize)
     engine = TrlEngine(spec, task, tokenizer, scorer, clock, prepared.embeddings)
-    plugins = [spec.strategy.plugin] if spec.strategy.plugin else []
-    strategy = strategy_entry(spec.strategy.name, plugins).build(spec.strategy.config)
+    strategy = entry_of(spec.strategy).build(spec.strategy.config)
     engine.needs_log_probs = "behaviour_log_probs" in strategy.requires
     driver = evaluator = None
     if scorer is not None:

@@ -40,8 +40,6 @@ class TrlEngine:
         _check_lengths(self.questions, self.token_ids, spec.algorithm.max_prompt_tokens)
         self.policy_version = 0
         self.needs_log_probs = False
-        self.forward_tokens = 0
-        self.generated_tokens = 0
 
     def attach(self, trainer: HalfwayGRPOTrainer) -> None:
         self.trainer = trainer
@@ -103,9 +101,7 @@ class TrlEngine:
         }
         if self.accelerator.num_processes > 1:
             _broadcast(("decode", order))
-        done = self._decode_share(order)
-        self.generated_tokens += sum(len(c.token_ids) for group in done for c in group)
-        return done
+        return self._decode_share(order)
 
     def follow(self) -> Any:
         """On ranks other than 0: take part in every decode until rank 0 says what the step ends with."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,6 @@ class Session:
         self.clock: Clock = engine.clock
         self.drop_degenerate = spec.algorithm.drop_degenerate
         self._batch: Batch | None = None
-        self._evaluated = 0
 
     def attach(self, trainer: HalfwayGRPOTrainer) -> None:
         self.trainer = trainer
@@ -76,17 +76,23 @@ class Session:
         if self.driver is None:
             self.engine.follow()
             return self.engine.hand_out(None)
-        try:
+        with self._ending_followers():
             self.engine.policy_version = self.driver.step
             self._batch = self.driver.next_batch()
+        with self.clock.phase("replay"):
+            self.engine.release()
+            return self.engine.hand_out(self._batch.groups)
+
+    @contextmanager
+    def _ending_followers(self) -> Iterator[None]:
+        """Around what rank 0 does while the others follow: if it fails, they are told instead of waiting for ever."""
+        try:
+            yield
         except BaseException as error:
             self.engine.abort(f"{type(error).__name__}: {error}")
             if isinstance(error, FloatingPointError):
                 raise _diverged(error) from error
             raise
-        with self.clock.phase("replay"):
-            self.engine.release()
-            return self.engine.hand_out(self._batch.groups)
 
     def end_step(self) -> None:
         """After the last update of a batch: write the step, evaluate if it is time."""
@@ -123,16 +129,13 @@ class Session:
                 return
             assert self.evaluator is not None
             assert self.ledger is not None
-            try:
+            with self._ending_followers():
                 accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
-            except FloatingPointError as error:
-                self.engine.abort(str(error))
-                raise _diverged(error) from error
             evaluation = self.spec.evaluation
             predictor: dict[str, float] = {}
-            if evaluation.diagnostic_questions and self._evaluated % evaluation.diagnostic_every == 0 and step > 0:
+            number = math.ceil(step / evaluation.every_steps)  # of this evaluation; the last step has one even off the grid
+            if evaluation.diagnostic_questions and number % evaluation.diagnostic_every == 0 and step > 0:
                 predictor = self.driver.diagnose(evaluation.diagnostic_questions, self.spec.algorithm.group_size)
-            self._evaluated = step // evaluation.every_steps + 1
             self.engine.release()
             accuracy = sum(accuracies.values()) / len(accuracies)
             self.ledger.write("evaluation", EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), predictor))
@@ -168,7 +171,6 @@ class Session:
                     "install the packages it was written with, or move the run's folder away and run it again"
                 )
             self.driver.load_state_dict(state["driver"])
-            self._evaluated = self.driver.step // self.spec.evaluation.every_steps + 1
 
 
 def _diverged(error: FloatingPointError) -> RunFailed:
