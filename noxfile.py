@@ -10,6 +10,7 @@ nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False
 
 CONSTRAINTS = ("-c", "constraints/trl.txt")
+VERL_CONSTRAINTS = ("-c", "constraints/verl.txt")
 SOURCES = ("harness", "backends", "suites", "reports", "tests", "benchmarks", "noxfile.py")
 
 
@@ -29,7 +30,7 @@ def quick(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Every test, in random order; then the core without torch. Arguments go to pytest."""
-    install(session, "trl", "dev")
+    install(session, "trl", "ray", "dev", "docs")
     session.run("pytest", *session.posargs)
     if not session.posargs:
         session.notify("core")
@@ -56,9 +57,16 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The user guide as a site in site/; a dead link is an error. Its code is run by `tests`."""
+    session.install("mkdocs", "mkdocs-material", *CONSTRAINTS)
+    session.run("mkdocs", "build", "--strict", "--clean")
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """mypy --strict on our packages."""
-    install(session, "trl", "dev")
+    install(session, "trl", "ray", "dev")
     session.run("mypy")
 
 
@@ -67,6 +75,35 @@ def matrix(session: nox.Session) -> None:
     """The TRL tests on the oldest and the newest supported release ([tool.tox] in pyproject.toml)."""
     session.install("tox", *CONSTRAINTS)
     session.run("tox", *session.posargs)
+
+
+@nox.session
+def verl_env(session: nox.Session) -> None:
+    """The environment that verl runs in, beside the one that suites are launched from; prints what tells Halfway about it."""
+    session.install("-e", ".[verl]", *VERL_CONSTRAINTS)
+    session.run("python", "-c", "import sys; print(f'export HALFWAY_PYTHON_VERL={sys.executable}')")
+
+
+@nox.session
+def verl(session: nox.Session) -> None:
+    """The verl backend's tests: verl's real trainer on the CPU. Arguments go to pytest."""
+    session.install("-e", ".[verl,dev]", *VERL_CONSTRAINTS)
+    session.run("pytest", "tests/verl", "-m", "not slow_verl", "-p", "no:randomly", *session.posargs)
+
+
+@nox.session
+def verl_slow(session: nox.Session) -> None:
+    """What takes verl minutes more: killed workers, failing and hanging rollouts, a full object store, every variant of the loss."""
+    session.install("-e", ".[verl,dev]", *VERL_CONSTRAINTS)
+    session.run("pytest", "tests/verl", "-m", "slow_verl", "-p", "no:randomly", *session.posargs)
+
+
+@nox.session
+def verl_benchmarks(session: nox.Session) -> None:
+    """Halfway's GRPO against verl's stock trainer, and what a strategy adds at the paper's size; see benchmarks/README.md."""
+    session.install("-e", ".[verl,dev]", *VERL_CONSTRAINTS)
+    for name in session.posargs or ["verl_overhead", "verl_data_path"]:
+        session.run("python", f"benchmarks/{name}.py")
 
 
 @nox.session

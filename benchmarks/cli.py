@@ -1,4 +1,4 @@
-"""How long a person waits: `halfway --help`, and the status of 1,000 finished runs with ledgers of real length.
+"""How long a person waits: `halfway --help`, and status and plan of 1,000 finished runs with ledgers of real length.
 
 python benchmarks/cli.py [--quick]
 """
@@ -18,7 +18,8 @@ from typing import Any
 
 from harness.ledger import LedgerWriter
 from harness.runs import run_paths, run_status
-from harness.spec import CombinationSpec, ModelSpec, RunSpec, StrategySpec, TaskSpec
+from harness.spec import RunSpec
+from harness.suite import Suite, load_suite, plan
 from harness.types import Costs, EvalPoint, StepRecord
 
 STEPS, GROUPS = 48, 32
@@ -34,14 +35,14 @@ def seconds_of(command: list[str], times: int) -> float:
     return statistics.median(taken)
 
 
-def spec(seed: int) -> RunSpec:
-    """One of the runs."""
-    return RunSpec(
-        suite="many",
-        combination=CombinationSpec(name="c", backend="trl", model=ModelSpec(name="m"), task=TaskSpec(name="t")),
-        strategy=StrategySpec(label="grpo", name="grpo", version="1"),
-        seed=seed,
-    )
+def write_suite(folder: Path, runs: int) -> Suite:
+    """A suite of ten combinations, two arms each, with as many seeds as it takes."""
+    text = f'name = "many"\nseeds = {list(range(runs // 20))}\n'
+    for i in range(10):
+        text += f'[[combinations]]\nname = "c{i}"\nbackend = "trl"\nmodel = "m{i}"\ntask = "spell-backward"\n'
+    text += '[[strategies]]\nname = "grpo"\n[[strategies]]\nname = "dots-rr"\n'
+    (folder / "many.toml").write_text(text)
+    return load_suite(folder / "many.toml")
 
 
 def write_ledger(path: Path, run: RunSpec) -> None:
@@ -62,10 +63,11 @@ def write_ledger(path: Path, run: RunSpec) -> None:
 
 
 def measure(runs: int, times: int) -> dict[str, Any]:
-    """Seconds of help and of the status of ``runs`` runs."""
-    help_seconds = seconds_of([sys.executable, "-m", "harness.cli", "--help"], times)
-    specs = [spec(seed) for seed in range(runs)]
+    """Seconds of help and of the status of ``runs`` runs: of the look at their ledgers, and of whole commands."""
+    halfway = [sys.executable, "-m", "harness.cli"]
+    help_seconds = seconds_of([*halfway, "--help"], times)
     with tempfile.TemporaryDirectory() as folder:
+        specs = plan(write_suite(Path(folder), runs))
         first = run_paths(Path(folder), specs[0])
         write_ledger(first.ledger, specs[0])
         for run in specs[1:]:
@@ -76,8 +78,13 @@ def measure(runs: int, times: int) -> dict[str, Any]:
         states = [run_status(run_paths(Path(folder), run), run).state for run in specs]
         status_seconds = time.perf_counter() - start
         size = first.ledger.stat().st_size
+        where = [f"{folder}/many.toml", "--runs-dir", folder]
+        commands = {name: round(seconds_of([*halfway, name, *where], 1 + times // 4), 3) for name in ("status", "plan")}
     assert set(states) == {"complete"}
-    return {"help_seconds": round(help_seconds, 3), "runs": runs, "ledger_bytes": size, "status_seconds": round(status_seconds, 3)}
+    return {
+        "help_seconds": round(help_seconds, 3), "runs": len(specs), "ledger_bytes": size, "status_seconds": round(status_seconds, 3),
+        "status_command_seconds": commands["status"], "plan_command_seconds": commands["plan"],
+    }  # fmt: skip
 
 
 def main() -> None:

@@ -11,21 +11,24 @@ import errno
 import faulthandler
 import json
 import os
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from harness.backend import Backend
 from harness.budget import BudgetReached, RunLedger
 from harness.checkpoint import newest_complete, prune
 from harness.environment import cache_folder, describe
-from harness.errors import RunFailed, UserError
+from harness.errors import Interrupted, RunFailed, UserError
 from harness.ledger import SCHEMA, LedgerError, RunLog, read_ledger
 from harness.locks import FileLock, holder
+from harness.provenance import check_same_questions, provenance
 from harness.registry import load_backend
 from harness.runs import DONE, RunPaths, check_spec, run_status
 from harness.spec import RunSpec
+from harness.trackers import check_trackers, prepare_trackers
 
 FAILED, UNEXPECTED = RunFailed.exit_code, 4
 
@@ -65,6 +68,7 @@ def _take(lock: FileLock, run_dir: Path) -> None:
 def _train(
     spec: RunSpec, paths: RunPaths, folder: Path, log: RunLog | None, ledger: RunLedger, checkpoint: tuple[int, Path] | None
 ) -> None:
+    started = time.monotonic()
     environment = describe(spec.execution.threads)
     if log is None:
         ledger.write("run", schema=SCHEMA, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
@@ -76,6 +80,8 @@ def _train(
     finally:
         (folder / "env.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
         ledger.write("attempt", number=int(folder.name), environment=environment, resumed_from=step)
+    if step and log is not None and (words := _other_surroundings(log.environment, environment)):
+        ledger.write("warning", message=words)
     known = {record["name"] for record in log.one_off} if log else set()
 
     def alive(what: str, done: int, total: int) -> None:  # noqa: ARG001
@@ -84,9 +90,29 @@ def _train(
     for cost in backend.prepare(spec, cache_folder(), alive):
         if cost.name not in known:
             ledger.write("one_off", cost)
+    made_of = provenance(spec)
+    check_same_questions(log.provenance if log else None, made_of, spec.title)
+    ledger.write("provenance", made_of)
+    prepare_trackers(spec, paths.root)
     if step < spec.algorithm.max_steps:
         backend.train(spec, paths.root, cache_folder(), ledger, resume_from)
-    ledger.write("complete", step=spec.algorithm.max_steps)
+    ledger.write("complete", step=spec.algorithm.max_steps, resumed_from=step, seconds=round(time.monotonic() - started, 3))
+
+
+def _other_surroundings(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """What a person must know when a run goes on where it did not begin; None if it is the same place."""
+    if before.get("fingerprint") != now["fingerprint"]:
+        names = ("cpu", "cores", "gpus", "threads")
+        changed = [f"{name} {before.get(name)} -> {now[name]}" for name in names if before.get(name) != now[name]]
+        return (
+            f"goes on with other hardware or threads than it began with ({'; '.join(changed)}): its seconds are of neither, and the "
+            "report keeps them apart from those of one machine"
+        )
+    old, new = before.get("versions", {}), now["versions"]
+    changed = [
+        f"{name} {old.get(name, 'none')} -> {new.get(name, 'none')}" for name in sorted({*old, *new}) if old.get(name) != new.get(name)
+    ]
+    return f"goes on with other versions than it began with: {', '.join(changed)}" if changed else None
 
 
 def prepare_runs(specs: Path) -> int:
@@ -108,6 +134,7 @@ def prepare_runs(specs: Path) -> int:
 
 
 def _usable_backend(spec: RunSpec) -> Backend:
+    check_trackers(spec.execution.trackers)
     backend: Backend = load_backend(spec.combination.backend)
     status = backend.status()
     if not status.usable:
@@ -122,6 +149,8 @@ def _recorded(work: Callable[[], None], ledger: RunLedger | None, folder: Path, 
         work()
     except BudgetReached:
         return 0
+    except Interrupted as error:  # no failure record: the ledger ends as that of a worker that was killed itself
+        return _say(console, str(error), Interrupted.exit_code)
     except Exception as error:
         with contextlib.suppress(OSError):  # the log may be on the disk that is full
             traceback.print_exc()
@@ -159,8 +188,9 @@ def _os_words(error: OSError, place: Path) -> str:
 
 
 def _say(console: TextIO, words: str, code: int) -> int:
-    console.write(words.replace("\n", " ") + "\n")
-    console.flush()
+    with contextlib.suppress(OSError):  # a runner keeps these words in a file, and the disk may be full
+        console.write(words.replace("\n", " ") + "\n")
+        console.flush()
     return code
 
 

@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.ledger import LedgerWriter
+from harness.strategy import Requirement
 
 if TYPE_CHECKING:
     from harness.spec import RunSpec
+
+#: What every backend has given strategies from the start; ``Backend.capabilities`` may be more or less.
+WHOLE_GROUPS: frozenset[Requirement] = frozenset({"probe", "embed", "predictor", "oracle", "behaviour_log_probs"})
+#: Everything a strategy can require.
+EVERYTHING: frozenset[Requirement] = WHOLE_GROUPS | {"group_sizes", "partial_groups", "mixed_groups"}
 
 #: ``progress(what, done, total)``; a backend calls it during ``prepare`` so that a person sees that something moves.
 Progress = Callable[[str, int, int], None]
@@ -40,6 +46,8 @@ class Backend(Protocol):
     """An engine. Constructed without arguments; heavy imports happen inside the methods."""
 
     name: str
+    capabilities: frozenset[Requirement]
+    """What a strategy may require here; one that requires more is refused by name before anything starts."""
 
     def status(self) -> BackendStatus:
         """Versions found and whether they are supported (``halfway doctor``, and checked before a run starts)."""

@@ -44,13 +44,17 @@ def load_state(folder: Path) -> dict[str, Any]:
     """Read back what ``save_state`` wrote."""
     document = json.loads((folder / STATE_JSON).read_text(encoding="utf-8"))
     if document["schema"] != SCHEMA:
-        raise CheckpointError(
-            f"{folder} was written with checkpoint schema {document['schema']}, this Halfway reads {SCHEMA}; "
-            "use the version that wrote it, or move the run's folder away and run it again"
-        )
+        raise _of_another_version(folder, document["schema"])
     with np.load(folder / STATE_ARRAYS, allow_pickle=False) as arrays:
         loaded: dict[str, Any] = _unpack(document["state"], dict(arrays))
     return loaded
+
+
+def _of_another_version(folder: Path, schema: object) -> CheckpointError:
+    return CheckpointError(
+        f"{folder} was written with checkpoint schema {schema}, this Halfway reads {SCHEMA}; "
+        "use the version that wrote it, or move the run's folder away and run it again"
+    )
 
 
 def seal(folder: Path, step: int) -> None:
@@ -70,9 +74,14 @@ def seal(folder: Path, step: int) -> None:
 
 
 def complete_step(folder: Path) -> int | None:
-    """The training step of a checkpoint whose manifest is there and whose files all have their size, else None."""
+    """The training step of a checkpoint whose manifest is there and whose files all have their size, else None.
+
+    Raises CheckpointError for one that a newer Halfway wrote: it must be neither used nor taken for half-written and removed.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if isinstance(manifest, dict) and int(manifest.get("schema", SCHEMA)) > SCHEMA:
+            raise _of_another_version(folder, manifest["schema"])
         whole = all((folder / name).stat().st_size == size for name, size in manifest["files"].items())
         return int(manifest["step"]) if whole else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

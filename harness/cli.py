@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness import cli_predictor
+from harness import cli_compare, cli_predictor, cli_strategies, cli_tune, cli_validate
 from harness.cli_tables import print_table
 from harness.errors import UserError
 
@@ -28,6 +29,12 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_predictor.app, name="predictor")
+app.command("tune")(cli_tune.tune)
+app.command("compare")(cli_compare.compare)
+app.command("validate")(cli_validate.validate)
+app.command("strategies")(cli_strategies.strategies)
+app.command("check")(cli_strategies.check)
+app.command("new-strategy")(cli_strategies.new_strategy)
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name ('halfway list' shows them) or a path to a .toml file.")]
 RunsDir = Annotated[Path, typer.Option(help="Folder that holds all runs.")]
@@ -36,6 +43,7 @@ Only = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="Only runs with this combination, strategy, seed, backend or run; repeatable."),
 ]
+OnBackend = Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Run all combinations on this backend instead.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 
 
@@ -72,15 +80,29 @@ def run(
     wait: Annotated[bool, typer.Option("--wait", help="Wait if another command is running this suite here.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also go on with runs that failed.")] = False,
     report: Annotated[Path | None, typer.Option(metavar="DIR", help="Build the report there afterwards.")] = None,
+    untuned: cli_tune.Untuned = False,
+    backend: OnBackend = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AMOUNT", help="Stop at checkpoints when this much is spent in all: 90min, 8h, 20Mtokens; repeatable."),
+    ] = None,
+    data_dir: cli_validate.DataDir = None,
+    executor: Annotated[str, typer.Option(metavar="local|ray", help="Where runs go: this machine, or a running Ray cluster.")] = "local",
 ) -> None:
     """Run a suite, or go on with it: what is done is not done again."""
+    from harness.allowance import Allowance
     from harness.progress import make_display
+    from harness.provenance import use_data_folder
     from harness.runner import run_suite
 
-    loaded, runs = _runs(suite, plugin, only)
+    use_data_folder(data_dir)
+    allowance = Allowance.parse(budget or [])
+    loaded, runs = _runs(suite, plugin, only, runs_dir, untuned, backend)
     display = make_display()
     try:
-        result = run_suite(runs, runs_dir, display, max_parallel=max_parallel, wait=wait, retry_failed=retry_failed)
+        result = run_suite(
+            runs, runs_dir, display, max_parallel=max_parallel, wait=wait, retry_failed=retry_failed, allowance=allowance, executor=executor
+        )
     finally:
         display.close()
     _say_how_it_ended(result, suite)
@@ -93,23 +115,46 @@ def run(
 
 @app.command("plan")
 def plan_suite(
-    suite: SuiteName, runs_dir: RunsDir = Path("runs"), only: Only = None, plugin: Plugins = None, as_json: AsJson = False
+    suite: SuiteName,
+    runs_dir: RunsDir = Path("runs"),
+    only: Only = None,
+    plugin: Plugins = None,
+    untuned: cli_tune.Untuned = False,
+    backend: OnBackend = None,
+    show_config: Annotated[bool, typer.Option("--show-config", help="Print the configuration that each arm gives its engine.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """List every run of a suite without starting anything."""
-    rows = _status_rows(suite, runs_dir, only, plugin)[1]
-    if as_json:
-        _print_json([{key: value for key, value in row.items() if key in _PLAN_KEYS} for row in rows])
+    """List every run of a suite with what it will cost, without starting anything."""
+    from harness.cli_plan import parallel_here, plan_rows, print_configurations, print_plan
+    from harness.provenance import unpinned
+
+    loaded, runs = _runs(suite, plugin, only, runs_dir, untuned, backend)
+    if show_config:
+        print_configurations(runs)
         return
-    print_table(["combination", "strategy", "seed", "backend", "run", "state"], [[row[key] for key in _PLAN_KEYS[:6]] for row in rows])
-    typer.echo(f"{len(rows)} runs, {sum(row['max_steps'] for row in rows)} training steps")
+    rows = plan_rows(loaded, runs, runs_dir)
+    if as_json:
+        _print_json(rows)
+        return
+    print_plan(rows, parallel_here(runs))
+    for words in unpinned(runs):
+        typer.echo(f"not pinned: {words} (a run records the commit that it got)")
 
 
 @app.command()
-def status(suite: SuiteName, runs_dir: RunsDir = Path("runs"), only: Only = None, plugin: Plugins = None, as_json: AsJson = False) -> None:
+def status(
+    suite: SuiteName,
+    runs_dir: RunsDir = Path("runs"),
+    only: Only = None,
+    plugin: Plugins = None,
+    untuned: cli_tune.Untuned = False,
+    backend: OnBackend = None,
+    as_json: AsJson = False,
+) -> None:
     """Show how far every run of a suite is."""
     from harness.runs import STATES, strangers
 
-    runs, rows = _status_rows(suite, runs_dir, only, plugin)
+    runs, rows = _status_rows(suite, runs_dir, only, plugin, untuned, backend)
     if as_json:
         _print_json(rows)
         return
@@ -138,12 +183,16 @@ def report_suite(
     runs_dir: RunsDir = Path("runs"),
     only: Only = None,
     plugin: Plugins = None,
-    figures: Annotated[bool, typer.Option("--figures", help="Also write every figure as SVG, PDF and PNG.")] = False,
+    backend: OnBackend = None,
+    figures: Annotated[
+        bool | None, typer.Option("--figures/--no-figures", help="Also write every figure as SVG, PDF and PNG; default: up to 200 runs.")
+    ] = None,
     curves: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Report outside curves: columns combination, method, hours, avg_accuracy.")
     ] = None,
     crossing: Annotated[str | None, typer.Option(help="With --curves: sustained or first.")] = None,
     target: Annotated[str | None, typer.Option(help="With --curves: final, share_of_gain=0.9 or accuracy=0.5.")] = None,
+    untuned: cli_tune.Untuned = False,
 ) -> None:
     """Build the HTML page and the CSV files from the runs that are done, or from outside curves."""
     from harness.cli_report import report_curves, report_runs
@@ -157,34 +206,29 @@ def report_suite(
         raise UserError("name a suite ('halfway list' shows them), or a file of outside curves with --curves")
     if crossing or target:
         raise UserError("--crossing and --target go with --curves; a suite's own rule is in its table [target]")
-    loaded, runs = _runs(suite, plugin, only)
+    loaded, runs = _runs(suite, plugin, only, runs_dir, untuned, backend)
     if not report_runs(loaded, runs, runs_dir, output, figures=figures):
         raise typer.Exit(1)
 
 
 @app.command()
-def strategies(plugin: Plugins = None, as_json: AsJson = False) -> None:
-    """Show the strategies that can be named in a suite."""
-    from harness.cli_tables import print_strategies, strategy_rows
+def watch(
+    suite: SuiteName,
+    runs_dir: RunsDir = Path("runs"),
+    only: Only = None,
+    plugin: Plugins = None,
+    untuned: cli_tune.Untuned = False,
+    backend: OnBackend = None,
+    cost: Annotated[str, typer.Option(help="Across: time, tokens, steps or rollouts.")] = "time",
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page that refreshes itself instead.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Show how it stands and end.")] = False,
+) -> None:
+    """Show accuracy against cost while runs go on. It only reads: start it before, during or after 'halfway run'."""
+    from harness.cli_watch import watch_suite
 
-    rows = strategy_rows(plugin or [])
-    _print_json(rows) if as_json else print_strategies(rows)
-
-
-@app.command()
-def check(name: Annotated[str, typer.Argument(help="A strategy.")], plugin: Plugins = None, as_json: AsJson = False) -> None:
-    """Run the contract suite on a strategy."""
-    import importlib
-
-    results = importlib.import_module("harness.testing").check_strategy(name, plugin or [])
-    rows = [{"check": r.name, "passed": r.passed, "message": r.message} for r in results]
-    if as_json:
-        _print_json(rows)
-    else:
-        for row in rows:
-            typer.echo(f"{'ok  ' if row['passed'] else 'FAIL'}  {row['check']}{': ' + row['message'] if row['message'] else ''}")
-    if not all(row["passed"] for row in rows):
-        raise typer.Exit(1)
+    loaded, runs = _runs(suite, plugin, only, runs_dir, untuned, backend)
+    watch_suite(loaded, runs, runs_dir, cost, every, html, once)
 
 
 @app.command()
@@ -212,13 +256,17 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"halfway: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        typer.echo(f"halfway: cannot write {error.filename or 'a file'}: {error.strerror}; free some space and try again", err=True)
+        sys.exit(UserError.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 # -- shared by the commands ----------------------------------------------------------------------------------------
 
-_PLAN_KEYS = ("combination", "strategy", "seed", "backend", "run", "state", "max_steps")
 _ONLY_KEYS = ("combination", "strategy", "seed", "backend", "run")
 
 
@@ -226,11 +274,16 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
-def _runs(name: str, plugins: list[str] | None, only: list[str] | None) -> tuple[Suite, list[RunSpec]]:
-    from harness.suite import find_suite, load_suite, plan
+def _runs(
+    name: str, plugins: list[str] | None, only: list[str] | None, runs_dir: Path, untuned: bool, backend: str | None
+) -> tuple[Suite, list[RunSpec]]:
+    from harness.suite import find_suite, load_suite, plan, with_backend
 
-    suite = load_suite(find_suite(name), plugins or ())
-    return suite, _filter(plan(suite), only or [])
+    loaded = load_suite(find_suite(name), plugins or ())
+    suite, lock, path = cli_tune.with_lock(with_backend(loaded, backend) if backend else loaded, runs_dir, untuned)
+    runs = _filter(plan(suite), only or [])
+    cli_tune.check_compared(lock, path, runs)
+    return suite, runs
 
 
 def _filter(runs: list[RunSpec], only: list[str]) -> list[RunSpec]:
@@ -256,22 +309,25 @@ def _filter(runs: list[RunSpec], only: list[str]) -> list[RunSpec]:
 
 
 def _value(run: RunSpec, key: str) -> str:
-    values = (run.combination.name, run.strategy.label, str(run.seed), run.combination.backend, run.run_id)
-    return dict(zip(_ONLY_KEYS, values, strict=True))[key]
+    if key == "run":
+        return run.run_id  # a hash: not worked out for the other keys
+    return {
+        "combination": run.combination.name, "strategy": run.strategy.label, "seed": str(run.seed), "backend": run.combination.backend,
+    }[key]  # fmt: skip
 
 
 def _status_rows(
-    suite: str, runs_dir: Path, only: list[str] | None, plugins: list[str] | None
+    suite: str, runs_dir: Path, only: list[str] | None, plugins: list[str] | None, untuned: bool, backend: str | None
 ) -> tuple[list[RunSpec], list[dict[str, Any]]]:
     from harness.runs import run_paths, run_status
 
-    runs, rows = _runs(suite, plugins, only)[1], []
+    runs, rows = _runs(suite, plugins, only, runs_dir, untuned, backend)[1], []
     for spec in runs:
         found = run_status(run_paths(runs_dir, spec), spec)
         rows.append({
             **{key: _value(spec, key) for key in _ONLY_KEYS}, "seed": spec.seed, "state": found.state, "step": found.step,
             "max_steps": spec.algorithm.max_steps, "accuracy": found.accuracy, "training_seconds": found.seconds,
-            "failure": found.failure,
+            "generated_tokens": found.tokens, "failure": found.failure,
         })  # fmt: skip
     return runs, rows
 
@@ -285,6 +341,8 @@ def _say_how_it_ended(result: SuiteResult, suite: str) -> None:
             typer.echo(f"{outcome.spec.title} failed: {outcome.message}", err=True)
     if result.stopped:
         typer.echo(f"stopped; 'halfway run {suite}' goes on from the last checkpoints", err=True)
+    elif result.spent and left:
+        typer.echo(f"{result.spent}; 'halfway run {suite}' goes on from the last checkpoints", err=True)
     elif any(outcome.status.state == "failed" and not outcome.status.mendable for outcome in left):
         typer.echo(f"when the cause is mended: halfway run {suite} --retry-failed", err=True)
 

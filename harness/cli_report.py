@@ -14,16 +14,22 @@ import typer
 
 from harness.cli_tables import print_table
 from harness.errors import UserError, did_you_mean
-from harness.finished import finished_runs, logs_of
+from harness.runs import RunStatus, run_paths, run_status
 from harness.spec import RunSpec
 from harness.suite import Suite
+from harness.tuning.lock import Lock
+
+#: Drawing every figure into three files takes longer than a report of more runs than this should.
+FIGURES_UP_TO = 200
 
 CROSSINGS = ("sustained", "first")
 
 
-def report_runs(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, output: Path, *, figures: bool = False) -> bool:
+def report_runs(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, output: Path, *, figures: bool | None = None) -> bool:
     """Write the report of what is finished and print its summary; says what is left out. False if a ledger could not be read."""
-    finished = finished_runs(runs, runs_dir)
+    # What the ledgers say, whoever holds their locks: the same records give the same report.
+    statuses = {spec.run_id: run_status(run_paths(runs_dir, spec), spec, mine=True) for spec in runs}
+    finished = [spec for spec in runs if statuses[spec.run_id].is_result]
     if not finished:
         raise UserError(
             f"no run of suite {suite.name!r} in {runs_dir} is finished, so there is nothing to report; start 'halfway run' first"
@@ -31,15 +37,27 @@ def report_runs(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, output: P
     if len(finished) < len(runs):
         typer.echo(f"{len(runs) - len(finished)} of {len(runs)} runs are not finished and left out of the report", err=True)
     unreadable: list[str] = []
-    condense = importlib.import_module("reports.records").condense
+    condensed = importlib.import_module("reports.records").condense_ledgers(
+        [run_paths(runs_dir, spec).ledger for spec in finished],
+        [spec.model_dump(mode="json") for spec in finished],  # the records hold what the execution fields were when the runs began
+        unreadable,
+    )
     analysis = importlib.import_module("reports.analysis").analyse(
-        (condense(log) for log in logs_of(finished, runs_dir, unreadable)),
+        condensed,
         baseline=suite.baseline,
         target=suite.target.model_dump(mode="json"),
-        expected=[(spec.combination.name, spec.strategy.label, spec.seed) for spec in runs],
+        expected=[_key(spec) for spec in runs],
+        absent={_key(spec): found for spec in runs if (found := why_absent(spec, statuses[spec.run_id])) is not None},
     )
     write = importlib.import_module("reports.build").write_report
-    page = write(analysis, output, title=suite.name, description=suite.description, figures=figures)
+    page = write(
+        analysis,
+        output,
+        title=suite.name,
+        description=suite.description,
+        figures=len(finished) <= FIGURES_UP_TO if figures is None else figures,
+        lock=None if suite.lock is None else Lock.read(suite.lock),
+    )
     _print_summary(importlib.import_module("reports.rows").summary_rows(analysis))
     for words in unreadable:
         typer.echo(f"halfway: left out of the report: {words}", err=True)
@@ -47,11 +65,25 @@ def report_runs(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, output: P
     return not unreadable
 
 
-def report_curves(curves: Path, output: Path, crossing: str, target: str, figures: bool) -> None:
+def _key(spec: RunSpec) -> tuple[str, str, int]:
+    return spec.combination.name, spec.strategy.label, spec.seed
+
+
+def why_absent(spec: RunSpec, status: RunStatus) -> tuple[str, str] | None:
+    """(state, reason) of a run that was started and has no result; None if it has one or was never started."""
+    if status.is_result or status.state == "pending":
+        return None
+    until = f"step {status.step} of {spec.algorithm.max_steps}"
+    if status.state == "failed":
+        return "crashed", f"{status.failure} (recorded up to {until})"
+    return "unfinished", f"recorded up to {until}: stopped, or still running; 'halfway run {spec.suite}' goes on with it"
+
+
+def report_curves(curves: Path, output: Path, crossing: str, target: str, figures: bool | None = None) -> None:
     """The report of curves measured elsewhere."""
     if crossing not in CROSSINGS:
         raise UserError(f"--crossing {crossing}: must be sustained or first{did_you_mean(crossing, CROSSINGS)}")
-    page = importlib.import_module("reports.curves").build_curves_report(curves, output, crossing, target, figures=figures)
+    page = importlib.import_module("reports.curves").build_curves_report(curves, output, crossing, target, figures=figures is not False)
     typer.echo(f"report: {page}")
 
 

@@ -8,12 +8,14 @@ from typing import Any
 from harness.backend import BackendStatus
 from harness.environment import cache_folder, describe
 from harness.errors import UserError
+from harness.interpreters import status_elsewhere
 from harness.registry import BACKENDS, load_backend
 
 
 def examine() -> dict[str, Any]:
-    """The environment and the status of every registered backend, as plain JSON values; imports no engine."""
-    return {**describe(threads=1), "cache": str(cache_folder()), "backends": [asdict(_status(name)) for name in sorted(BACKENDS)]}
+    """The environment and the status of every registered backend, here or in the interpreter configured for it; plain JSON values."""
+    backends = [asdict(status_elsewhere(_status(name))) for name in sorted(BACKENDS)]
+    return {**describe(threads=1), "cache": str(cache_folder()), "backends": backends}
 
 
 def _status(name: str) -> BackendStatus:
@@ -38,7 +40,7 @@ def in_words(found: dict[str, Any]) -> str:
         "",
     ]
     for backend in found["backends"]:
-        state = "ready" if backend["usable"] else f"cannot run here: {backend['reason']}"
+        state = f"ready {backend['reason']}".strip() if backend["usable"] else f"cannot run here: {backend['reason']}"
         lines.append(f"backend {backend['name']}: {state}")
         if backend["versions"]:
             lines.append(f"  found      {', '.join(f'{name} {version}' for name, version in backend['versions'].items())}")

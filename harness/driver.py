@@ -14,12 +14,15 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from harness.advantage import is_informative
+from harness.batch_rules import check_batch, check_replayed, check_selection, num_trained
 from harness.clock import Clock
-from harness.strategy import StepContext, Strategy, check_selection
-from harness.types import Costs, FloatArray, IntArray, PromptGroup, QuestionPool, Selection, StepRecord
+from harness.predictor.metrics import calibration_curve
+from harness.strategy import StepContext, Strategy
+from harness.types import Costs, FloatArray, IntArray, PromptGroup, QuestionPool, Rollout, Selection, StepRecord
 
 #: Separate random streams, so that replaying more does not change what is selected. The values are part of the identity of a run's numbers.
-_STREAMS = {"replay": 1, "select": 2, "admit": 3, "observe": 4, "predict": 5, "diagnostic": 6}
+_STREAMS = {"replay": 1, "select": 2, "admit": 3, "observe": 4, "predict": 5, "diagnostic": 6, "subset": 7, "mix": 8}
 
 RolloutPhase = Literal["rollout", "probe"]
 
@@ -27,11 +30,14 @@ RolloutPhase = Literal["rollout", "probe"]
 class RolloutEngine(Protocol):
     """What a backend does for the driver."""
 
-    def rollout(self, question_ids: IntArray, rollouts_per_question: int, phase: RolloutPhase, stream: Sequence[int]) -> list[PromptGroup]:
+    def rollout(
+        self, question_ids: IntArray, rollouts_per_question: int | IntArray, phase: RolloutPhase, stream: Sequence[int]
+    ) -> list[PromptGroup]:
         """Sample and score whole groups with the current policy, in the order of ``question_ids``.
 
-        ``stream`` seeds the sampling; it is different for every call of a run. Times itself on the run's clock, as
-        ``phase`` and (scoring of fresh rollouts) ``reward``.
+        ``rollouts_per_question`` is one number, or one per question where a strategy requires ``group_sizes``. ``stream`` seeds
+        the sampling; it is different for every call of a run. Times itself on the run's clock, as ``phase`` and (scoring of
+        fresh rollouts) ``reward``.
         """
         ...
 
@@ -42,7 +48,11 @@ class RolloutEngine(Protocol):
 
 @dataclass(slots=True)
 class Batch:
-    """The groups of one training step, fresh ones first, always ``groups_per_step`` of them."""
+    """The groups of one training step, fresh ones first, and what was rolled out for it.
+
+    There are ``groups_per_step`` whole groups of ``group_size`` rollouts, unless the strategy requires ``group_sizes``,
+    ``partial_groups`` or ``mixed_groups``: a backend that does not declare these never meets anything else.
+    """
 
     step: int
     groups: list[PromptGroup]
@@ -59,7 +69,7 @@ class UpdateReport:
     trained_tokens: int
     forward_tokens: int = 0
     dropped_groups: int = 0
-    importance_ratio: dict[str, float] = field(default_factory=dict)
+    importance_ratio: dict[str, Any] = field(default_factory=dict)
     fresh_log_ratio: float | None = None
 
 
@@ -102,13 +112,15 @@ class StepDriver:
         self._probes, self._calls = [], 0
         with self.clock.phase("replay"):
             replayed = self.strategy.replay(self.groups_per_step, self.context("replay"))
-            self._check_replayed(replayed)
-        wanted = self.groups_per_step - len(replayed)
+            check_replayed(replayed, self.groups_per_step, self.group_size, self.strategy)
+        wanted = self.groups_per_step - -(-num_trained(replayed) // self.group_size)
         selection, fresh, admitted = self._fresh_groups(wanted)
+        groups = self._compose(admitted, replayed)
+        self._meter_fresh(fresh, groups)
         with self.clock.phase("select"):
-            self.strategy.observe([*self._probes, *fresh], self.context("observe"))
-        self.costs.replayed_rollouts += sum(g.size for g in replayed)
-        return Batch(self.step + 1, [*admitted, *replayed], selection, fresh)
+            self.strategy.observe([*self._uncontinued_probes(fresh), *fresh], self.context("observe"))
+        self.costs.replayed_rollouts += sum(sum(g.replayed_flags) for g in groups)
+        return Batch(self.step + 1, groups, selection, fresh)
 
     def finish_step(self, batch: Batch, report: UpdateReport) -> StepRecord:
         """Close the books of a step after its update."""
@@ -124,14 +136,14 @@ class StepDriver:
         spent = {name: phases[name] - self._last_phases[name] for name in phases}
         self._last_phases = phases
         rollouts = [r for g in batch.fresh for r in g.rollouts]
-        replayed = [g for g in batch.groups if g.source == "replayed"]
+        replayed = [g for g in batch.groups if any(g.replayed_flags)]
         return StepRecord(
             step=batch.step,
             question_ids=[g.question_id for g in batch.fresh],
             pass_rates=[g.pass_rate for g in batch.fresh],
             replayed_question_ids=[g.question_id for g in replayed],
-            staleness=[batch.step - 1 - g.policy_version for g in replayed],
-            non_degenerate_share=_share(not g.is_degenerate for g in batch.groups),
+            staleness=[batch.step - 1 - min(r.policy_version for r in g.trained_rollouts) for g in replayed],
+            non_degenerate_share=_share(is_informative(g) for g in batch.groups),
             dropped_groups=report.dropped_groups,
             updates=report.updates,
             seconds=sum(spent.values()),
@@ -142,10 +154,11 @@ class StepDriver:
             mean_completion_tokens=_mean([r.num_tokens for r in rollouts]),
             importance_ratio=report.importance_ratio,
             fresh_log_ratio=report.fresh_log_ratio,
+            pool_size=len(self.pool),
             info=dict(batch.selection.info),
         )
 
-    def diagnose(self, num_questions: int, rollouts_per_question: int) -> dict[str, float]:
+    def diagnose(self, num_questions: int, rollouts_per_question: int) -> dict[str, Any]:
         """How well the strategy predicts pass rates, on random questions rolled out off the clock and not shown to it.
 
         Empty if it predicts nothing. Correlations are NaN-free: they are left out where one side does not vary.
@@ -157,7 +170,9 @@ class StepDriver:
             if predicted is None:
                 return {}
             groups = self.engine.rollout(ids, rollouts_per_question, "probe", self._stream("diagnostic"))
-            return prediction_quality(np.asarray(predicted), np.array([g.pass_rate for g in groups]))
+            predicted, observed = np.asarray(predicted), np.array([g.pass_rate for g in groups])
+            reliability = [[b["n"], b["predicted"], b["true"]] for b in calibration_curve(predicted, observed)]
+            return {**prediction_quality(predicted, observed), "reliability": reliability}
 
     def snapshot(self) -> Costs:
         """Every cost up to the last finished step, for an evaluation point."""
@@ -169,7 +184,8 @@ class StepDriver:
         with self.clock.phase("probe"):
             groups = self.engine.rollout(question_ids, rollouts_per_question, "probe", self._stream("select"))
         groups = [g.with_source("probe") for g in groups]
-        self._meter(groups, "probe_rollouts")
+        self.costs.probe_rollouts += sum(g.size for g in groups)
+        self.costs.generated_tokens += sum(g.num_tokens for g in groups)
         self._probes.extend(groups)
         return groups
 
@@ -202,44 +218,62 @@ class StepDriver:
         """(selection, fresh groups, groups to train on): refused groups are refilled; ``wanted`` groups always come back."""
         selection, fresh, reused = self._first_round(wanted)
         admitted, refused = self._admit([*fresh, *reused])
-        for _ in range(self.max_refills):
-            if len(admitted) == wanted:
+        own_bound = self.strategy.max_refills
+        for _ in range(self.max_refills if own_bound is None else own_bound):
+            if len(admitted) >= wanted:
                 break
-            ids = self._select(wanted - len(admitted)).question_ids
-            refill = self._roll_out(ids)
+            refill = self._roll_out(self._select(wanted - len(admitted)))
             fresh += refill
             more, refused_again = self._admit(refill)
             admitted, refused = admitted + more, refused + refused_again
         # The bound is reached: train on refused groups rather than on a short batch, or on none for ever.
-        admitted += refused[: wanted - len(admitted)]
-        trained = {id(g) for g in admitted}
-        self._meter([g for g in fresh if id(g) in trained], "fresh_rollouts")
-        self._meter([g for g in fresh if id(g) not in trained], "filtered_rollouts")
-        return selection, fresh, admitted
+        return selection, fresh, [*admitted, *refused][:wanted]
 
     def _first_round(self, wanted: int) -> tuple[Selection, list[PromptGroup], list[PromptGroup]]:
         selection = self._select(wanted)
         with self.clock.phase("select"):
             reused = self.strategy.reuse(wanted, self.context("select"))
-        ids = np.asarray(selection.question_ids)[: wanted - len(reused)]
-        return selection, self._roll_out(ids), reused
+        return selection, self._roll_out(selection, len(selection.question_ids) - len(reused)), reused
 
-    def _select(self, num_groups: int) -> Selection:
+    def _select(self, missing: int) -> Selection:
         with self.clock.phase("select"):
-            selection = self.strategy.select(num_groups, self.context("select"))
-        check_selection(selection, num_groups, len(self.pool), self.strategy.name)
-        per_question = selection.rollouts_per_question
-        if per_question is not None and (np.asarray(per_question) != self.group_size).any():
-            raise ValueError(
-                f"strategy {self.strategy.name!r} asked for other than {self.group_size} rollouts per question; "
-                "groups of different sizes are not supported by this version"
-            )
+            context = self.context("select")
+            size = min(max(missing, self.strategy.round_size(missing, context)), len(self.pool))
+            selection = self.strategy.select(size, context)
+        check_selection(selection, size, len(self.pool), self.group_size, self.strategy)
         return selection
 
-    def _roll_out(self, question_ids: IntArray) -> list[PromptGroup]:
-        if not len(question_ids):
-            return []
-        return self.engine.rollout(question_ids, self.group_size, "rollout", self._stream("select"))
+    def _sizes(self, selection: Selection) -> IntArray:
+        sizes = selection.rollouts_per_question
+        return np.full(len(selection.question_ids), self.group_size) if sizes is None else np.asarray(sizes)
+
+    def _roll_out(self, selection: Selection, first: int | None = None) -> list[PromptGroup]:
+        """Groups of the (first) selected questions: what was started is continued, the rest is rolled out at once."""
+        ids, sizes = np.asarray(selection.question_ids)[:first], self._sizes(selection)[:first]
+        started = {g.question_id: g.rollouts for g in selection.started}
+        missing = sizes - np.array([len(started.get(int(i), ())) for i in ids], dtype=np.int64)
+        due = missing > 0
+        counts = missing[due]
+        alike = len(counts) > 0 and bool((counts == counts[0]).all())
+        stream = self._stream("select") if due.any() else []
+        rolled = self.engine.rollout(ids[due], int(counts[0]) if alike else counts, "rollout", stream) if due.any() else []
+        new = {g.question_id: g for g in rolled}
+        return [_continued(int(i), started.get(int(i), ()), new.get(int(i))) for i in ids]
+
+    def _compose(self, admitted: Sequence[PromptGroup], replayed: Sequence[PromptGroup]) -> list[PromptGroup]:
+        """The batch: the selector's subsets of the fresh groups, then what the replay part makes of them and the replayed ones."""
+        with self.clock.phase("select"):
+            context = self.context("subset")
+            fresh = [self.strategy.subset(group, context) for group in admitted]
+        with self.clock.phase("replay"):
+            groups = self.strategy.mix([*fresh, *replayed], self.context("mix"))
+        check_batch(groups, self.groups_per_step, self.group_size, self.strategy)
+        return groups
+
+    def _uncontinued_probes(self, fresh: Sequence[PromptGroup]) -> list[PromptGroup]:
+        """Probe groups that were not continued: a continued one is observed once, as the whole group."""
+        first = {id(g.rollouts[0]) for g in fresh}
+        return [g for g in self._probes if id(g.rollouts[0]) not in first]
 
     def _admit(self, groups: Sequence[PromptGroup]) -> tuple[list[PromptGroup], list[PromptGroup]]:
         admitted: list[PromptGroup] = []
@@ -250,15 +284,18 @@ class StepDriver:
                 (admitted if self.strategy.admit(group, context) else refused).append(group)
         return admitted, refused
 
-    def _check_replayed(self, groups: list[PromptGroup]) -> None:
-        if len(groups) > self.groups_per_step:
-            raise ValueError(f"strategy {self.strategy.name!r} replayed {len(groups)} groups into a batch of {self.groups_per_step}")
-        if any(g.size != self.group_size for g in groups):
-            raise ValueError(f"strategy {self.strategy.name!r} replayed a group whose size is not {self.group_size}")
-
-    def _meter(self, groups: Sequence[PromptGroup], column: str) -> None:
-        setattr(self.costs, column, getattr(self.costs, column) + sum(g.size for g in groups))
-        self.costs.generated_tokens += sum(g.num_tokens for g in groups)
+    def _meter_fresh(self, fresh: Sequence[PromptGroup], batch: Sequence[PromptGroup]) -> None:
+        """Rollouts generated for the batch: ``fresh`` if trained on, ``filtered`` if not; probes have been metered already."""
+        trained = {id(r) for g in batch for r in g.trained_rollouts}
+        probed = {id(r) for g in self._probes for r in g.rollouts}
+        for rollout in (r for g in fresh for r in g.rollouts):
+            if id(rollout) in probed or rollout.policy_version < self.step:
+                continue
+            self.costs.generated_tokens += rollout.num_tokens
+            if id(rollout) in trained:
+                self.costs.fresh_rollouts += 1
+            else:
+                self.costs.filtered_rollouts += 1
 
     def _stream(self, name: str) -> list[int]:
         self._calls += 1
@@ -294,6 +331,13 @@ def _ranks(values: FloatArray) -> FloatArray:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse]
+
+
+def _continued(question_id: int, started: Sequence[Rollout], new: PromptGroup | None) -> PromptGroup:
+    """A fresh group whose first rollouts were probed earlier."""
+    if new is not None and not started:
+        return new
+    return PromptGroup(question_id, (*started, *(new.rollouts if new is not None else ())))
 
 
 def _share(flags: Any) -> float:

@@ -18,6 +18,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+class Interrupted(Exception):
+    """A run that was cut off from outside (one of its processes was killed): it may go on from its last checkpoint."""
+
+    exit_code = 76
+
+
 class RunFailed(UserError):
     """A run that cannot go on and would fail again in the same way (NaN loss, a reward that raises).
 

@@ -7,6 +7,7 @@ type           fields
 =============  ==================================================================================================
 run            schema, run_id, spec (the resolved run spec); first line, once
 attempt        number, environment (versions, hardware fingerprint), resumed_from (step of the checkpoint, 0 if none)
+provenance     backend, model (revision, commit), questions and sources per split, as :mod:`harness.provenance` found them
 one_off        name, seconds, detail: costs paid once, outside the clock (predictor training, embeddings, model)
 step           a StepRecord
 evaluation     an EvalPoint
@@ -34,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from harness.errors import UserError
 from harness.types import Costs, EvalPoint, StepRecord
@@ -98,12 +100,15 @@ def _unseal(line: bytes) -> dict[str, Any]:
     cut = line.rfind(_CRC)
     if cut < 0:
         raise ValueError("no checksum")
-    body = line[:cut] + b"}"
-    if line[cut + len(_CRC) : -1] != str(zlib.crc32(body)).encode():
+    if line[cut + len(_CRC) : -1] != b"%d" % zlib.crc32(b"}", zlib.crc32(memoryview(line)[:cut])):
         raise ValueError("the checksum does not match")
-    record = json.loads(body)
+    try:
+        record = orjson.loads(line)  # four times as fast as json, but refuses the NaN that json writes
+    except orjson.JSONDecodeError:
+        record = json.loads(line)
     if not isinstance(record, dict):
         raise ValueError("not an object")
+    del record["crc"]
     return record
 
 
@@ -128,6 +133,7 @@ class RunLog:
     run_id: str
     spec: dict[str, Any]
     attempts: list[dict[str, Any]] = field(default_factory=list)
+    provenance: dict[str, Any] | None = None
     one_off: list[dict[str, Any]] = field(default_factory=list)
     steps: list[StepRecord] = field(default_factory=list)
     evaluations: list[EvalPoint] = field(default_factory=list)
@@ -152,11 +158,7 @@ def read_ledger(path: Path) -> RunLog:
     lines.pop()  # what follows the last newline: nothing, or the torn tail of a crash
     for number, line in enumerate(lines, start=1):
         try:
-            record = _unseal(line)
-            if log is None:
-                log = _open_log(path, record)
-            else:
-                _apply(log, record)
+            log = add_line(log, path, line)
         except LedgerError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -166,6 +168,18 @@ def read_ledger(path: Path) -> RunLog:
             ) from error
     if log is None:
         raise LedgerError(f"{path} holds no run record; move the run's folder away and run it again")
+    return log
+
+
+def add_line(log: RunLog | None, path: Path, line: bytes) -> RunLog:
+    """The ledger with one more whole line, given without its line feed; None stands for the empty ledger.
+
+    Raises ValueError, KeyError or TypeError for a line that is no record, LedgerError for a newer schema.
+    """
+    record = _unseal(line)
+    if log is None:
+        return _open_log(path, record)
+    _apply(log, record)
     return log
 
 
@@ -182,13 +196,17 @@ def _open_log(path: Path, record: dict[str, Any]) -> RunLog:
 def _apply(log: RunLog, record: dict[str, Any]) -> None:
     kind = record.pop("type")
     if kind == "step":
-        log.steps.append(StepRecord(**{**record, "costs": Costs.from_json(record["costs"])}))
+        record["costs"] = Costs.from_json(record["costs"])
+        log.steps.append(StepRecord(**record))
     elif kind == "evaluation":
-        log.evaluations.append(EvalPoint(**{**record, "costs": Costs.from_json(record["costs"])}))
+        record["costs"] = Costs.from_json(record["costs"])
+        log.evaluations.append(EvalPoint(**record))
     elif kind == "attempt":
         _take_back(log, record["resumed_from"])
         log.attempts.append(record)
         log.failure = None
+    elif kind == "provenance":
+        log.provenance = record
     elif kind == "one_off":
         log.one_off.append(record)
     elif kind == "warning":

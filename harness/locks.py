@@ -7,6 +7,7 @@ what somebody wrote down.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -49,8 +50,9 @@ class FileLock:
         if not _lock(handle, fcntl.LOCK_EX):
             os.close(handle)
             return False
-        os.truncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk takes no name; the lock holds all the same
+            os.truncate(handle, 0)
+            os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         self._handle = handle
         _held.add(key)
         return True

@@ -9,13 +9,14 @@ from typing import Any, Protocol, TextIO
 
 from harness.runs import DONE, RunStatus
 from harness.spec import RunSpec
+from harness.tally import Tally
 
 
 class Display(Protocol):
     """Told by the runner what happens."""
 
-    def begin(self, runs: Sequence[RunSpec], statuses: Mapping[str, RunStatus]) -> None:
-        """The command starts; ``statuses`` by run id, as found on disk."""
+    def begin(self, runs: Sequence[RunSpec], statuses: Mapping[str, RunStatus], parallel: int) -> None:
+        """The command starts; ``statuses`` by run id, as found on disk; so many runs go at a time."""
 
     def preparing(self, combination: str, what: str, done: int, total: int) -> None:
         """Something that runs share is being built; ``total`` is 0 where it is not known."""
@@ -71,9 +72,11 @@ class LineDisplay:
         self._stream, self._every = stream, every_seconds
         self._start = time.monotonic()
         self._spoken: dict[str, tuple[str, float]] = {}
+        self._tally: Tally | None = None
 
-    def begin(self, runs: Sequence[RunSpec], statuses: Mapping[str, RunStatus]) -> None:
+    def begin(self, runs: Sequence[RunSpec], statuses: Mapping[str, RunStatus], parallel: int) -> None:
         """Say how much there is to do."""
+        self._tally = Tally(runs, statuses, parallel)
         done = sum(status.state in DONE for status in statuses.values())
         self.note(f"{runs[0].suite}: {len(runs)} runs, {done} already done")
 
@@ -90,10 +93,14 @@ class LineDisplay:
 
     def started(self, run: RunSpec, step: int) -> None:
         """Say so."""
+        if self._tally:
+            self._tally.started(run.run_id, step)
         self.note(f"{run.title}: started")
 
     def recorded(self, run: RunSpec, record: Mapping[str, Any]) -> None:
         """Say where a run goes on, what an evaluation found, and what a backend warns of."""
+        if self._tally:
+            self._tally.recorded(run.run_id, record)
         if record.get("type") == "evaluation":
             self.note(f"{run.title}: step {record['step']}/{run.algorithm.max_steps}, accuracy {record['accuracy']:.3f}")
         elif record.get("type") == "attempt" and record["resumed_from"]:
@@ -102,8 +109,11 @@ class LineDisplay:
             self.note(f"{run.title}: warning: {record['message']}")
 
     def ended(self, run: RunSpec, status: RunStatus) -> None:
-        """Say how."""
+        """Say how, and how far its combination is."""
         self.note(f"{run.title}: {end_words(status)}")
+        if self._tally:
+            self._tally.ended(run.run_id, status.state)
+            self.note(self._tally.words(run.combination.name))
 
     def note(self, words: str) -> None:
         """Write one line."""

@@ -1,4 +1,4 @@
-"""Bars for a terminal: one per active run, one for everything."""
+"""Bars for a terminal: one per active run, one per combination with the time it still takes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from harness.allowance import duration
 from harness.progress import end_words
-from harness.runs import DONE, RunStatus
+from harness.runs import RunStatus
 from harness.spec import RunSpec
+from harness.tally import Tally
 
 _STYLES = {"complete": "green", "exhausted": "green", "failed": "red"}
 
@@ -27,8 +29,22 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.1f} steps/s" if speed >= 1 else f"{1 / speed:.1f} s/step", style="dim")
 
 
+class _Left(ProgressColumn):
+    """Time left: of a combination as its tally gives it, of a run by its own speed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._own = TimeRemainingColumn(compact=True)
+
+    def render(self, task: Task) -> Text:
+        if "left" not in task.fields:
+            return self._own.render(task)
+        seconds = task.fields["left"]
+        return Text("" if seconds is None else f"{duration(seconds)} left", style="progress.remaining")
+
+
 class BarDisplay:
-    """Label, bar, step k/n, last accuracy, rate and ETA per run; the overall bar counts steps of all runs."""
+    """Label, bar, step k/n, last accuracy, rate and time left per active run; below, a bar per combination that counts steps."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -37,7 +53,7 @@ class BarDisplay:
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[accuracy]}"),
             _Rate(),
-            TimeRemainingColumn(compact=True),
+            _Left(),
             console=console,
             transient=True,
             refresh_per_second=2,  # drawing takes processor time away from the runs that are being timed
@@ -45,21 +61,15 @@ class BarDisplay:
         )
         self._console = console
         self._tasks: dict[str, TaskID] = {}
-        self._steps: dict[str, int] = {}
-        self._overall: TaskID | None = None
-        self._done, self._count = 0, 0
+        self._combinations: dict[str, TaskID] = {}
+        self._tally: Tally | None = None
 
-    def begin(self, runs: Sequence[RunSpec], statuses: Mapping[str, RunStatus]) -> None:
-        """Show the overall bar."""
-        self._count = len(runs)
-        for run in runs:
-            status = statuses[run.run_id]
-            finished = status.state in DONE
-            self._done += finished
-            self._steps[run.run_id] = run.algorithm.max_steps if finished else status.step
-        total = sum(run.algorithm.max_steps for run in runs)
-        self._overall = self._progress.add_task("", total=total, accuracy="")
-        self._advance()
+    def begin(self, runs: Sequence[RunSpec], statuses: Mapping[str, RunStatus], parallel: int) -> None:
+        """Show the bars of the combinations."""
+        self._tally = Tally(runs, statuses, parallel)
+        for name in self._tally.combinations:
+            self._combinations[name] = self._progress.add_task(escape(name), total=None, accuracy="", left=None)
+            self._count(name)
         self._progress.start()
 
     def preparing(self, combination: str, what: str, done: int, total: int) -> None:
@@ -73,6 +83,8 @@ class BarDisplay:
 
     def started(self, run: RunSpec, step: int) -> None:
         """Show the bar of a run."""
+        if self._tally:
+            self._tally.started(run.run_id, step)
         self._progress.update(self._task(run.run_id, run.title, run.algorithm.max_steps), completed=step)
 
     def recorded(self, run: RunSpec, record: Mapping[str, Any]) -> None:
@@ -81,9 +93,10 @@ class BarDisplay:
         kind = record.get("type")
         step = record.get("resumed_from" if kind == "attempt" else "step")
         if step is not None:
-            self._steps[run.run_id] = int(step)
             self._progress.update(task, completed=int(step))
-            self._advance()
+        if self._tally:
+            self._tally.recorded(run.run_id, record)
+            self._count(run.combination.name)
         if kind == "evaluation":
             self._progress.update(task, accuracy=f"accuracy {record['accuracy']:.3f}")
         if kind == "warning":
@@ -92,10 +105,10 @@ class BarDisplay:
     def ended(self, run: RunSpec, status: RunStatus) -> None:
         """Replace it by a line."""
         self._remove(run.run_id)
-        if status.state in DONE:
-            self._done += 1
-            self._steps[run.run_id] = run.algorithm.max_steps
-        self._advance()
+        if self._tally:
+            self._tally.ended(run.run_id, status.state)
+            for name in self._combinations:
+                self._count(name)
         self._console.print(f"{run.title}: {end_words(status)}", style=_STYLES.get(status.state), markup=False, highlight=False)
 
     def note(self, words: str) -> None:
@@ -110,10 +123,17 @@ class BarDisplay:
         """Remove what is left."""
         self._progress.stop()
 
-    def _advance(self) -> None:
-        if self._overall is not None:
-            words = f"all runs: {self._done} of {self._count} done"
-            self._progress.update(self._overall, completed=sum(self._steps.values()), description=words)
+    def _count(self, combination: str) -> None:
+        assert self._tally is not None
+        done, count = self._tally.counts(combination)
+        steps, total = self._tally.steps(combination)
+        self._progress.update(
+            self._combinations[combination],
+            description=f"{escape(combination)}: {done} of {count} done",
+            completed=steps,
+            total=total,
+            left=self._tally.seconds_left(combination),
+        )
 
     def _task(self, key: str, title: str, total: int) -> TaskID:
         if key not in self._tasks:

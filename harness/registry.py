@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.spec import StrategySpec
 
 ENTRY_POINT_GROUP = "halfway.strategies"
+_PLUGIN = "--plugin "
 
 BUILTIN_STRATEGIES: dict[str, str] = {
     "grpo": "harness.strategies.uniform:GRPO",
@@ -28,11 +29,36 @@ BUILTIN_STRATEGIES: dict[str, str] = {
     "rr": "harness.strategies.fifo:RR",
     "dots-rr": "harness.strategies.dots_rr:DOTS_RR",
     "oracle": "harness.strategies.oracle:ORACLE",
+    "dapo": "harness.strategies.filtering:DAPO",
+    "bae": "harness.strategies.filtering:BAE",
+    "greso": "harness.strategies.greso:GRESO",
+    "mopps": "harness.strategies.mopps:MOPPS",
+    "history": "harness.strategies.history:HISTORY",
+    "cdas": "harness.strategies.cdas:CDAS",
+    "adarft": "harness.strategies.adarft:ADARFT",
+    "sec": "harness.strategies.sec:SEC",
+    "prompt-replay": "harness.strategies.prompt_replay:PROMPT_REPLAY",
+    "speed": "harness.strategies.speed:SPEED",
+    "lilo": "harness.strategies.lilo:LILO",
+    "pcl": "harness.strategies.pcl:PCL",
+    "static-filter": "harness.strategies.static:STATIC_FILTER",
+    "curriculum": "harness.strategies.static:CURRICULUM",
+    "knapsack": "harness.strategies.knapsack:KNAPSACK",
+    "pods": "harness.strategies.pods:PODS",
+    "aper": "harness.strategies.aper:APER",
+    "freshper": "harness.strategies.freshper:FRESHPER",
+    "random-replay": "harness.strategies.freshper:RANDOM_REPLAY",
+    "repo": "harness.strategies.repo:REPO",
+    "rlep": "harness.strategies.successes:RLEP",
+    "arpo": "harness.strategies.successes:ARPO",
+    "fewer-fresh": "harness.strategies.fifo:FEWER_FRESH",
 }
-BACKENDS: dict[str, str] = {"trl": "backends.trl.backend:TrlBackend"}
+BACKENDS: dict[str, str] = {"trl": "backends.trl.backend:TrlBackend", "verl": "backends.verl.backend:VerlBackend"}
 TASKS: dict[str, str] = {
     "spell-backward": "suites.tasks.spell_backward:SpellBackward",
     "reasoning-gym": "suites.tasks.reasoning_gym:ReasoningGym",
+    "maths": "suites.tasks.maths:Maths",
+    "science": "suites.tasks.science:Science",
 }
 
 
@@ -44,13 +70,17 @@ class RegistryError(UserError):
 class Composition:
     """A named pair of selector and replay classes; the value behind a strategy name.
 
-    ``summary`` is one line for ``halfway strategies``; ``source`` names the paper.
+    What ``halfway strategies`` shows, in words: ``summary`` (one line), ``source`` (the paper), what it ``observes``, where it
+    ``acts`` in a step, and what that ``costs`` beyond training on the batch.
     """
 
     selector: type[Selector[Any]]
     replay: type[Replay[Any]] = NoReplay
     summary: str = ""
     source: str = ""
+    observes: str = ""
+    acts: str = ""
+    costs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +151,62 @@ def load_attr(reference: str) -> Any:
 def strategy_entry(name: str, plugins: Iterable[str] = ()) -> StrategyEntry:
     """Look a strategy up by name. ``plugins`` are ``module:attr`` references whose names join the table."""
     table = strategy_references(plugins)
+    if name not in table and "+" in name:
+        return _combined(name, plugins)
     if name not in table:
         raise RegistryError(f"unknown strategy {name!r}{did_you_mean(name, table)} (known: {', '.join(sorted(table))})")
     origin, reference = table[name]
     return _entry(name, origin, load_attr(reference))
+
+
+def _combined(name: str, plugins: Iterable[str]) -> StrategyEntry:
+    """``selector+replay``: the selector of the strategy before the plus, the replay of the one after it."""
+    from harness.strategies.uniform import Uniform
+
+    first, _, second = name.partition("+")
+    if not first or not second or "+" in second:
+        raise RegistryError(f"strategy {name!r} is not of the form selector+replay (for example mopps+rr)")
+    plugins = tuple(plugins)
+    chooser, replayer = strategy_entry(first, plugins), strategy_entry(second, plugins)
+    left, right = chooser.composition, replayer.composition
+    if left.replay is not NoReplay:
+        raise RegistryError(f"strategy {name!r}: {first!r} has a replay of its own; what stands before the plus only selects")
+    if right.replay is NoReplay:
+        raise RegistryError(f"strategy {name!r}: {second!r} replays nothing; what stands after the plus must replay")
+    if right.selector is not Uniform:
+        raise RegistryError(f"strategy {name!r}: {second!r} has a selector of its own; what stands after the plus only replays")
+    from_plugin = [entry.origin for entry in (chooser, replayer) if entry.origin.startswith(_PLUGIN)]
+    if len(from_plugin) > 1:
+        raise RegistryError(f"strategy {name!r} combines two --plugin references; install one of them as a package")
+    both = ["; ".join(w for w in words if w and w != "nothing") for words in zip(_words(left), _words(right), strict=True)]
+    return _entry(name, from_plugin[0] if from_plugin else "a combination", Composition(left.selector, right.replay, *both))
+
+
+def _words(composition: Composition) -> tuple[str, ...]:
+    return composition.summary, composition.source, composition.observes, composition.acts, composition.costs
+
+
+#: What a backend lacks where it cannot serve a requirement.
+_LACKING: dict[Requirement, str] = {
+    "probe": "rolling out questions for the strategy",
+    "embed": "embeddings",
+    "predictor": "difficulty predictors",
+    "oracle": "uncharged pass rates",
+    "behaviour_log_probs": "the log-probs of the policy that sampled a rollout",
+    "group_sizes": "groups of different sizes",
+    "partial_groups": "training on part of a group",
+    "mixed_groups": "stored rollouts inside a fresh group",
+}
+
+
+def refusal(entry: StrategyEntry, backend: str) -> str:
+    """Why a backend cannot run a strategy, in words; empty if it can."""
+    from harness.backend import WHOLE_GROUPS
+
+    lacking = sorted(entry.requires - getattr(load_backend(backend), "capabilities", WHOLE_GROUPS))
+    if not lacking:
+        return ""
+    return f"strategy {entry.name!r} cannot run on backend {backend!r}, which does not support {', '.join(_LACKING[r] for r in lacking)}"
 
 
 def entry_of(strategy: StrategySpec) -> StrategyEntry:
@@ -141,7 +223,7 @@ def strategy_references(plugins: Iterable[str] = ()) -> dict[str, tuple[str, str
     for reference in plugins:
         part = load_attr(reference)
         name = getattr(part, "name", None) or reference.partition(":")[2].lower().replace("_", "-")
-        _claim(table, name, f"--plugin {reference}", reference)
+        _claim(table, name, f"{_PLUGIN}{reference}", reference)
     return table
 
 

@@ -1,14 +1,17 @@
-"""A buffer of whole prompt groups: first in, first out; capacity counts groups, never rows."""
+"""Buffers of stored rollouts: whole groups (first in, first out; capacity counts groups), single rollouts, rollouts by question."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from harness.types import PromptGroup, Rollout
+from harness.advantage import advantages
+from harness.predictor.sampling import gumbel_top_k
+from harness.types import FloatArray, IntArray, PromptGroup, Rollout
 
 
 class GroupBuffer:
@@ -45,6 +48,107 @@ class GroupBuffer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._groups.clear()
         self._groups.extend(unpack_groups(state))
+
+
+class RolloutBuffer:
+    """At most ``capacity`` single rollouts with an advantage, the oldest going first; each stays with the group that it was sampled in.
+
+    A drawn rollout comes back as its whole group, trained on that rollout alone: with ``advantage_scope`` "all" its advantage is
+    the one it had when it was sampled. Groups without a rollout left are forgotten.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._groups: dict[int, PromptGroup] = {}
+        self._next = 0
+        self._entries = np.empty((0, 3), dtype=np.int64)  # serial number of the group, position in it, policy version
+        self._advantage: FloatArray = np.empty(0)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def policy_versions(self) -> IntArray:
+        """Shape (n,)."""
+        return self._entries[:, 2]
+
+    @property
+    def abs_advantages(self) -> FloatArray:
+        """|A| of every rollout within its group (divided by the standard deviation), shape (n,)."""
+        return self._advantage
+
+    def add(self, groups: Sequence[PromptGroup]) -> None:
+        """Take in every rollout whose advantage is not zero."""
+        for group in groups:
+            size = np.abs(advantages(replace(group, trained=None, advantage_scope="all"), "std"))
+            positions = np.flatnonzero(size)
+            if not len(positions):
+                continue
+            versions = [group.rollouts[i].policy_version for i in positions]
+            entries = np.column_stack([np.full(len(positions), self._next), positions, versions])
+            self._groups[self._next] = group
+            self._next += 1
+            self._entries = np.concatenate([self._entries, entries])
+            self._advantage = np.concatenate([self._advantage, size[positions]])
+        self._keep(np.arange(len(self)) >= len(self) - self._capacity)
+
+    def evict_older(self, policy_version: int) -> None:
+        """Forget rollouts sampled before this policy version."""
+        self._keep(self.policy_versions >= policy_version)
+
+    def draw(self, log_weights: FloatArray, num_rollouts: int, rng: np.random.Generator) -> list[PromptGroup]:
+        """``num_rollouts`` different rollouts with P ∝ exp(log_weights), one after the other; those of one group in one group."""
+        chosen = gumbel_top_k(log_weights, num_rollouts, rng)
+        positions: dict[int, list[int]] = {}
+        for serial, position, _ in self._entries[chosen].tolist():
+            positions.setdefault(serial, []).append(position)
+        return [self._groups[serial].train_on(sorted(found)) for serial, found in positions.items()]
+
+    def _keep(self, mask: Any) -> None:
+        self._entries, self._advantage = self._entries[mask], self._advantage[mask]
+        alive = set(self._entries[:, 0].tolist())
+        self._groups = {serial: group for serial, group in self._groups.items() if serial in alive}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Groups whole and once, whatever number of their rollouts is left."""
+        groups = list(self._groups.values())
+        serials = np.array(list(self._groups), dtype=np.int64)
+        return {
+            "groups": pack_groups(groups),
+            "serials": serials,
+            "next": self._next,
+            "entries": self._entries,
+            "advantage": self._advantage,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._groups = dict(zip(np.asarray(state["serials"]).tolist(), unpack_groups(state["groups"]), strict=True))
+        self._next = int(state["next"])
+        self._entries, self._advantage = np.array(state["entries"]), np.array(state["advantage"])
+
+
+class QuestionBuffer:
+    """The last ``per_question`` stored rollouts of every question."""
+
+    def __init__(self, per_question: int) -> None:
+        self._per_question = per_question
+        self._rollouts: dict[int, deque[Rollout]] = {}
+
+    def of(self, question_id: int) -> tuple[Rollout, ...]:
+        """Stored rollouts of a question, oldest first."""
+        return tuple(self._rollouts.get(question_id, ()))
+
+    def add(self, rollouts: Sequence[Rollout]) -> None:
+        for rollout in rollouts:
+            self._rollouts.setdefault(rollout.question_id, deque(maxlen=self._per_question)).append(rollout)
+
+    def state_dict(self) -> dict[str, Any]:
+        return pack_groups([PromptGroup(q, tuple(found)) for q, found in self._rollouts.items()])
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._rollouts.clear()
+        for group in unpack_groups(state):
+            self.add(group.rollouts)
 
 
 def pack_groups(groups: Sequence[PromptGroup]) -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""Run a suite: one subprocess per run, a few at a time, as often as it takes. Starting it again *is* resuming.
+"""Run a suite: one worker process per run, a few at a time, as often as it takes. Starting it again *is* resuming.
 
 What counts is on disk: a run that is done is not touched, any other goes on from its newest complete checkpoint. A
 worker that was *interrupted* (killed, out of memory, silent) is started again, up to ``execution.attempts`` times, unless two
 attempts die at the same step; one that *failed* by itself would fail again and is not. The other runs go on either way.
+Where workers are is the executor's business; in which order runs start is that of the plan.
 """
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from harness.environment import core_count, visible_gpus
+from harness.allowance import Allowance, Spending
 from harness.errors import UserError
-from harness.jobs import Follower, Job, WorkerProcess, interpreter
+from harness.executors import Executor, Worker, open_executor
+from harness.jobs import Follower, Job
 from harness.ledger import LedgerWriter
 from harness.locks import FileLock, holder
+from harness.preparation import Preparation
 from harness.progress import Display
 from harness.runs import DONE, RunPaths, RunStatus, check_spec, run_paths, run_status, suite_folder
 from harness.spec import RunSpec
@@ -47,18 +49,21 @@ class Outcome:
 
 @dataclass(slots=True)
 class SuiteResult:
-    """How all runs stand when the command ends."""
+    """How all runs stand when the command ends; ``spent`` says which budget of the command ended it."""
 
     outcomes: list[Outcome]
     stopped: bool = False
+    spent: str | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 all done; 130 stopped; 2 if nothing is done and a person must mend something everywhere; 1 otherwise."""
+        """0 all done; 130 stopped; 3 budget spent; 2 if nothing is done and a person must mend something everywhere; 1 otherwise."""
         if self.stopped:
             return 130
         if all(outcome.done for outcome in self.outcomes):
             return 0
+        if self.spent:
+            return 3
         if all(outcome.status.mendable for outcome in self.outcomes):
             return 2
         return 1
@@ -72,48 +77,65 @@ def run_suite(
     max_parallel: int | None = None,
     wait: bool = False,
     retry_failed: bool = False,
+    allowance: Allowance = Allowance(),  # noqa: B008 - frozen
+    executor: str = "local",
 ) -> SuiteResult:
     """Bring every run to its end as far as possible.
 
-    Raises UserError if another command works on the same suite folder and ``wait`` is False.
+    Raises UserError if another command works on the same suite folder and ``wait`` is False, or if there is no such executor.
     """
     if not runs:
         return SuiteResult([])
-    with _suite_lock(suite_folder(runs_dir, runs[0].suite), display, wait):
-        runner = _Runner(runs, runs_dir, display, _slots(runs, max_parallel), retry_failed)
-        with _stoppable(runner.stop):
-            return runner.run()
+    folder = suite_folder(runs_dir, runs[0].suite)
+    with _suite_lock(folder, display, wait):
+        workers = open_executor(executor, runs, folder, max_parallel)
+        try:
+            runner = _Runner(runs, runs_dir, display, workers, retry_failed, allowance)
+            with _stoppable(runner.stop):
+                return runner.run()
+        finally:
+            workers.close()
 
 
 class _Runner:
-    def __init__(self, runs: Sequence[RunSpec], runs_dir: Path, display: Display, slots: list[dict[str, str]], retry_failed: bool) -> None:
-        self.runs, self.runs_dir, self.display, self.slots = runs, runs_dir, display, slots
+    def __init__(
+        self, runs: Sequence[RunSpec], runs_dir: Path, display: Display, executor: Executor, retry_failed: bool, allowance: Allowance
+    ) -> None:
+        self.runs, self.runs_dir, self.display, self.executor = runs, runs_dir, display, executor
         self.retry_failed = retry_failed
         self.messages: dict[str, RunStatus] = {}
         self.active: list[Job] = []
-        self.deaths: dict[str, list[int]] = {}  # run id -> steps at which its workers were interrupted
-        self.preparing: WorkerProcess | None = None
+        self.deaths: dict[str, list[int | None]] = {}  # run id -> steps at which workers were interrupted; None: their machine was lost
+        self.preparation = Preparation(executor, suite_folder(runs_dir, runs[0].suite) / "prepare", display, self._press)
+        self.spending = Spending(allowance)
+        self.spent: str | None = None
         self.stops = 0
         self._stopped_at = 0.0
 
     def run(self) -> SuiteResult:
         todo = [spec for spec in self.runs if self._is_owed(spec)]
-        self.display.begin(self.runs, {s.run_id: self._status(s) for s in self.runs})
+        self.display.begin(self.runs, {s.run_id: self._status(s) for s in self.runs}, self.executor.capacity())
         try:
             queue = deque(self._prepare(todo))
-            while (queue and not self.stops) or self.active:
-                while queue and not self.stops and len(self.active) < len(self.slots):
+            while (queue and not self._halted) or self.active:
+                while queue and not self._halted and len(self.active) < self.executor.capacity():
                     self._start(queue.popleft())
                 for job in list(self.active):
-                    if self._follow(job) and not self.stops:
+                    if self._follow(job) and not self._halted:
                         queue.appendleft(job.spec)
+                self._spend()
                 self._press()
                 time.sleep(POLL_SECONDS)
         finally:
             for process in self._processes():
                 process.kill()
         outcomes = [Outcome(spec, status := self._status(spec), status.failure) for spec in self.runs]
-        return SuiteResult(outcomes, stopped=self.stops > 0)
+        return SuiteResult(outcomes, stopped=self.stops > 0, spent=self.spent)
+
+    @property
+    def _halted(self) -> bool:
+        """Whether no run is to be started any more."""
+        return self.stops > 0 or self.spent is not None
 
     def stop(self) -> None:
         """First call: ask the workers to end. Second: kill them."""
@@ -131,8 +153,17 @@ class _Runner:
             for process in self._processes():
                 process.kill()
 
-    def _processes(self) -> list[WorkerProcess]:
-        return [job.process for job in self.active] + ([self.preparing] if self.preparing else [])
+    def _spend(self) -> None:
+        """When the command's budget is spent, ask the workers to end at their next checkpoint."""
+        if self.spent is None and (words := self.spending.spent()) is not None:
+            self.spent = words
+            if self.active:
+                self.display.note(f"{words}; {len(self.active)} runs end at their next checkpoints")
+            for job in self.active:
+                job.finish_soon()
+
+    def _processes(self) -> list[Worker]:
+        return [job.process for job in self.active] + ([self.preparation.worker] if self.preparation.worker else [])
 
     # -- what is to be done --------------------------------------------------------------------------------------
 
@@ -152,12 +183,7 @@ class _Runner:
         ready: set[str] = set()
         for combination in dict.fromkeys(spec.combination.name for spec in todo):
             runs = [spec for spec in todo if spec.combination.name == combination]
-            try:
-                words, code = self._prepare_combination(combination, runs)
-            except UserError as error:
-                words, code = str(error), error.exit_code
-            except OSError as error:
-                words, code = f"{error.strerror} ({error.filename})", UserError.exit_code
+            words, code = self.preparation.prepare(combination, runs)
             if self.stops:
                 return []
             if code == 0:
@@ -167,36 +193,6 @@ class _Runner:
                 self._failed(spec, f"preparing {combination} failed: {words}", "input" if code == UserError.exit_code else "prepare")
         return [spec for spec in todo if spec.run_id in ready]
 
-    def _prepare_combination(self, combination: str, runs: Sequence[RunSpec]) -> tuple[str, int]:
-        arms = {spec.strategy.label: spec for spec in reversed(runs)}
-        folder = suite_folder(self.runs_dir, runs[0].suite) / "prepare"
-        folder.mkdir(parents=True, exist_ok=True)
-        specs, progress = folder / f"{combination}.json", folder / f"{combination}.progress"
-        specs.write_text(json.dumps([spec.model_dump(mode="json") for spec in arms.values()]), encoding="utf-8")
-        progress.unlink(missing_ok=True)
-        follower, silenced = Follower(progress), False
-        self.display.preparing(combination, "starting", 0, 0)
-        process = self.preparing = WorkerProcess(interpreter(runs[0]), ["--prepare", str(specs)], self.slots[0], progress)
-        try:
-            while (code := process.poll()) is None:
-                for what, done, total in follower.news():
-                    self.display.preparing(combination, what, done, total)
-                if follower.silent_seconds() > runs[0].execution.silence_seconds:
-                    silenced = True
-                    process.kill()
-                self._press()
-                time.sleep(POLL_SECONDS)
-            self.display.prepared(combination)
-            log = specs.with_suffix(".log")
-            if silenced:
-                return f"its process showed no progress for {runs[0].execution.silence_seconds:g} s and was stopped (log: {log})", 1
-            if code < 0:
-                return f"its process was killed by signal {-code} (log: {log})", 1
-            return process.last_words() or f"its process ended with code {code} (log: {log})", code
-        finally:
-            self.preparing = None
-            process.close()
-
     # -- runs ----------------------------------------------------------------------------------------------------
 
     def _start(self, spec: RunSpec) -> None:
@@ -205,8 +201,9 @@ class _Runner:
             paths.root.mkdir(parents=True, exist_ok=True)
             if not paths.spec.exists() or check_spec(paths) != spec:
                 spec.save(paths.spec)
-            slot = min(set(range(len(self.slots))) - {job.slot for job in self.active})
-            job = Job(spec, paths, slot, self.slots[slot], run_status(paths, spec).step)
+            paths.stop.unlink(missing_ok=True)
+            step, follower = run_status(paths, spec).step, Follower(paths.ledger)  # followed from before the worker's first line
+            job = Job(spec, paths, follower, self.executor.start(spec, paths), step)
         except UserError as error:
             self._failed(spec, str(error), "input")
         except OSError as error:
@@ -219,23 +216,25 @@ class _Runner:
         """Pass on what a worker recorded; True if it ended in a way that asks for another attempt."""
         code = job.process.poll()  # before the ledger is read, so that nothing written before the end is missed
         for record in job.news():
+            self.spending.record(job.spec.run_id, record)
             self.display.recorded(job.spec, record)
         if code is None:
             if not self.stops:
-                job.watch()
+                job.watch.look()
             return False
         self.active.remove(job)
-        words = job.process.last_words()
+        words, death = job.process.last_words(), job.how_it_died(code)
         job.process.close()
-        death = job.how_it_died(code)
+        job.clear_up()
         if death is None:
             if code == 0:
                 self.display.ended(job.spec, self._status(job.spec))
             else:
                 self._ended_badly(job, words or f"its worker ended with code {code} (log: {job.log})", code)
             return False
-        if self.stops:
-            self.display.ended(job.spec, self._status(job.spec))
+        status = self._status(job.spec)
+        if self._halted or status.state in DONE:  # what it owed it has written
+            self.display.ended(job.spec, status)
             return False
         return self._again(job, death, job.advice(code))
 
@@ -248,8 +247,9 @@ class _Runner:
     def _again(self, job: Job, death: str, advice: str) -> bool:
         """Whether to start an interrupted run again; if not, say why."""
         steps = self.deaths.setdefault(job.spec.run_id, [])
-        steps.append(job.step)
-        if len(steps) >= 2 and steps[-1] == steps[-2]:
+        steps.append(None if job.process.blameless else job.step)
+        own = [step for step in steps if step is not None]
+        if steps[-1] is not None and own[-2:] == [job.step, job.step]:
             words = f"{death} twice at step {job.step} ({advice})"
             _write_failure(job.paths, words)
             self._failed(job.spec, words, "killed")
@@ -283,18 +283,6 @@ def _write_failure(paths: RunPaths, words: str) -> None:
         pass  # the sentence is shown all the same; the run then counts as interrupted
     finally:
         lock.release()
-
-
-def _slots(runs: Sequence[RunSpec], max_parallel: int | None) -> list[dict[str, str]]:
-    """Environment variables per slot: as many as cores (or GPUs) allow, one GPU each where runs use GPUs."""
-    execution = runs[0].execution
-    gpus = [name for name, _ in visible_gpus()] if execution.device in ("auto", "cuda") else []
-    if len(gpus) < execution.processes:
-        count = max_parallel or max(1, core_count() // (execution.threads * execution.processes))
-        return [{} for _ in range(count)]
-    per_run = execution.processes
-    places = [",".join(gpus[i : i + per_run]) for i in range(0, len(gpus) - per_run + 1, per_run)]
-    return [{"CUDA_VISIBLE_DEVICES": places[i % len(places)]} for i in range(max_parallel or len(places))]
 
 
 @contextmanager

@@ -20,14 +20,16 @@ from harness.spec import RunSpec, SpecError
 
 RunState = Literal["pending", "running", "interrupted", "complete", "exhausted", "failed"]
 
+STOP_NAME = "stop"
+"""A file of this name in a run's folder asks the worker to end at its next checkpoint."""
+
 STATES: tuple[RunState, ...] = ("complete", "exhausted", "running", "interrupted", "pending", "failed")
 DONE: frozenset[RunState] = frozenset({"complete", "exhausted"})
-MENDABLE = frozenset({"input", "disk", "memory"})
+MENDABLE = frozenset({"input", "disk", "memory", "out-of-memory"})
 """Kinds of failure that a person can mend (a missing package, a full disk): the next command tries the run again."""
 
-
-TECHNICAL = frozenset({"error", "killed", "prepare"})
-"""Kinds of failure that say nothing about the strategy: a bug, a worker killed twice at one step."""
+DIVERGED = frozenset({"nan", "nan-loss"})
+"""Kinds of failure that lie in the training itself. All others (a bug, a lost rank, a reward that raises) say nothing of the strategy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,18 @@ class RunPaths:
         """Held by the worker for as long as it lives."""
         return self.root / "lock"
 
+    @property
+    def stop(self) -> Path:
+        """While it exists, the worker ends at its next checkpoint."""
+        return self.root / STOP_NAME
+
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """What ``status`` shows of one run: state, last step and accuracy recorded, training seconds, last failure."""
+    """What ``status`` shows of one run: state, last step and accuracy recorded, training seconds, last failure.
+
+    tokens: generated so far. wall_seconds_per_step: of the attempt that completed it, everything included; None where not recorded.
+    """
 
     state: RunState
     step: int = 0
@@ -72,6 +82,8 @@ class RunStatus:
     seconds: float = 0.0
     failure: str | None = None
     failure_kind: str | None = None
+    tokens: int = 0
+    wall_seconds_per_step: float | None = None
 
     @property
     def mendable(self) -> bool:
@@ -81,7 +93,7 @@ class RunStatus:
     @property
     def is_result(self) -> bool:
         """Done, or failed in training itself (a NaN loss): such a run never reaches the target and must count as a miss."""
-        return self.state in DONE or (self.state == "failed" and self.failure_kind not in MENDABLE | TECHNICAL)
+        return self.state in DONE or (self.state == "failed" and self.failure_kind in DIVERGED)
 
 
 def suite_folder(runs_dir: Path, suite: str) -> Path:
@@ -146,7 +158,16 @@ def run_status(paths: RunPaths, spec: RunSpec, *, mine: bool = False) -> RunStat
         seconds=seconds,
         failure=str(last.get("message")) if failed else None,
         failure_kind=str(last.get("kind")) if failed else None,
+        tokens=int(costs.get("generated_tokens", 0)),
+        wall_seconds_per_step=_wall_seconds_per_step(last),
     )
+
+
+def _wall_seconds_per_step(last: dict[str, Any]) -> float | None:
+    try:
+        return float(last["seconds"]) / (int(last["step"]) - int(last["resumed_from"])) if last.get("type") == "complete" else None
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None  # written by an earlier version, or nothing was left to train
 
 
 def _state(spec: RunSpec, last: dict[str, Any], costs: dict[str, Any], locked: bool) -> RunState:

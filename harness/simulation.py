@@ -5,8 +5,9 @@ Nothing measured here is a result: it exercises a strategy through the same driv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,30 @@ from harness.types import FloatArray, IntArray, PromptGroup, Question, QuestionP
 EMBEDDING_WIDTH = 8
 
 
-def simulated_pool(size: int) -> QuestionPool:
-    """Questions without content."""
-    return QuestionPool([Question(i, f"question {i}", "", "simulated", {"category": i % 4}) for i in range(size)])
+#: Rollouts that one step of a check may generate; a strategy that asks for more would go on for ever.
+MOST_ROLLOUTS_PER_STEP = 20_000
+
+
+class SimulatedPool(QuestionPool):
+    """Questions without content, made when they are looked at, so that a million of them cost nothing."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__([])
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(self._size)))
+        if not -self._size <= index < self._size:
+            raise IndexError(f"question {index} of a pool of {self._size}")
+        i = int(index) % self._size
+        return Question(i, f"question {i}", "", "simulated", {"category": i % 4, "difficulty": i * 37 % 101})
+
+    def __iter__(self) -> Iterator[Question]:
+        return (self[i] for i in range(self._size))
 
 
 class SimulatedEngine:
@@ -31,18 +53,31 @@ class SimulatedEngine:
         self.clock, self.policy_version = clock, 0
         self.embeddings: FloatArray = rng.normal(size=(pool_size, EMBEDDING_WIDTH)).astype(np.float32)
         self.ability = self.embeddings[:, 0].astype(np.float64) * 2 - 0.5
-        self.rollouts_generated = 0
-        self.calls: list[tuple[RolloutPhase, list[int], int]] = []
+        self.rollouts_generated = self.tokens_generated = 0
+        self._in_step = (0, 0)  # policy version, rollouts generated at it
+        self.calls: list[tuple[RolloutPhase, list[int], list[int]]] = []
 
-    def rollout(self, question_ids: IntArray, rollouts_per_question: int, phase: RolloutPhase, stream: Sequence[int]) -> list[PromptGroup]:
+    def rollout(
+        self, question_ids: IntArray, rollouts_per_question: int | IntArray, phase: RolloutPhase, stream: Sequence[int]
+    ) -> list[PromptGroup]:
         rng = np.random.default_rng(list(stream))
-        self.calls.append((phase, [int(i) for i in question_ids], rollouts_per_question))
-        self.rollouts_generated += len(question_ids) * rollouts_per_question
+        sizes = np.broadcast_to(rollouts_per_question, np.shape(question_ids)).tolist()
+        self.calls.append((phase, [int(i) for i in question_ids], sizes))
+        self._count(sum(sizes))
         with self.clock.phase(phase):
-            return [self._group(int(i), rollouts_per_question, rng) for i in question_ids]
+            groups = [self._group(int(i), size, rng) for i, size in zip(question_ids, sizes, strict=True)]
+        self.tokens_generated += sum(g.num_tokens for g in groups)
+        return groups
 
     def embed(self, question_ids: IntArray) -> FloatArray:
         return self.embeddings[question_ids]
+
+    def _count(self, rollouts: int) -> None:
+        version, before = self._in_step
+        self._in_step = self.policy_version, rollouts + (before if version == self.policy_version else 0)
+        self.rollouts_generated += rollouts
+        if self._in_step[1] > MOST_ROLLOUTS_PER_STEP:
+            raise RuntimeError(f"more than {MOST_ROLLOUTS_PER_STEP:,} rollouts in one step; does it ask until it likes what it gets?")
 
     def _group(self, question_id: int, size: int, rng: np.random.Generator) -> PromptGroup:
         pass_rate = 1 / (1 + np.exp(-self.ability[question_id] - 0.05 * self.policy_version))
@@ -69,7 +104,7 @@ class SimulatedRun:
         predictor: str | None = None,
     ) -> None:
         self.clock = Clock()
-        self.pool = simulated_pool(pool_size)
+        self.pool = SimulatedPool(pool_size)
         self.engine = SimulatedEngine(pool_size, self.clock, seed)
         self.driver = StepDriver(
             strategy,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +68,7 @@ class StrategySpec(Settings):
     config: dict[str, JsonValue] = Field(default_factory=dict, description="resolved settings")
     uncharged_oracle: bool = Field(default=False, description="an upper bound whose labels cost nothing")
     plugin: str | None = Field(default=None, description="module:attr the strategy was loaded from")
+    predictor_digest: str = Field(default="", description="content hash of the predictor that the setting predictor names")
 
 
 class AlgorithmSpec(Settings):
@@ -95,6 +97,9 @@ class AlgorithmSpec(Settings):
     max_prompt_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int = Field(default=16, ge=1)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    behaviour_log_probs: Literal["engine", "actor"] = Field(
+        default="engine", description="μ: as the inference engine sampled, or recomputed by the actor before the update"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> AlgorithmSpec:
@@ -117,6 +122,7 @@ class EvaluationSpec(Settings):
 
     every_steps: int = Field(default=4, ge=1)
     sets: tuple[str, ...] = Field(default=("test",), min_length=1, strict=False, description="evaluation sets of the task")
+    also: tuple[str, ...] = Field(default=(), strict=False, description="further sets that are measured and shown, but not in the mean")
     samples_per_question: int = Field(default=1, ge=1)
     temperature: float | None = Field(default=None, ge=0, description="null: as in training; 0: greedy")
     top_p: float | None = Field(default=None, gt=0, le=1, description="null: as in training")
@@ -128,7 +134,18 @@ class EvaluationSpec(Settings):
     def _no_repeats(self) -> EvaluationSpec:
         if len(set(self.sets)) != len(self.sets):
             raise ValueError(f"sets names an evaluation set twice: {', '.join(self.sets)}")
+        if len(set(self.all_sets)) != len(self.all_sets):
+            raise ValueError(f"also names a set that is there already: {', '.join(self.all_sets)}")
         return self
+
+    @property
+    def all_sets(self) -> tuple[str, ...]:
+        """Every set that is measured: those of the mean first."""
+        return self.sets + self.also
+
+    def accuracy(self, accuracies: Mapping[str, float]) -> float:
+        """The accuracy that counts: the mean over ``sets``."""
+        return sum(accuracies[name] for name in self.sets) / len(self.sets)
 
 
 class ExecutionSpec(Settings):
@@ -137,14 +154,16 @@ class ExecutionSpec(Settings):
     threads: int = Field(default=1, ge=1, description="CPU threads per run")
     checkpoint_every_steps: int = Field(default=16, ge=1)
     micro_batch_rollouts: int | None = Field(default=None, ge=1, description="rollouts per forward pass; null for a whole mini-batch")
-    generation: Literal["decoder", "generate", "vllm-colocate", "vllm-server"] = "decoder"
+    generation: Literal["decoder", "generate", "vllm-colocate", "vllm-server", "vllm", "sglang"] = "decoder"
     device: str = Field(default="auto", min_length=1, description="auto, cpu, cuda or cuda:N")
     processes: int = Field(default=1, ge=1, description="processes of one run (data parallel)")
+    nodes: int = Field(default=1, ge=1, description="machines over which a run's processes are spread (verl)")
+    engine: dict[str, JsonValue] = Field(default_factory=dict, description="further settings of the engine, in its own keys (verl)")
     attempts: int = Field(default=3, ge=1, description="how often an interrupted run is started by one command")
     reward_seconds: float = Field(default=5.0, gt=0, description="time limit per answer of the reward")
     silence_seconds: float = Field(default=600.0, gt=0, description="a worker that records nothing for so long is stopped")
     keep_rollouts: bool = False
-    trackers: tuple[str, ...] = Field(default=(), strict=False)
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(default=(), strict=False)
     python: dict[str, str] = Field(default_factory=dict, description="interpreter per backend; default: the one halfway runs in")
 
 
@@ -210,6 +229,9 @@ class RunSpec(Settings):
         """The identity fields by dotted path."""
         data = self.model_dump(mode="json")
         chosen: dict[str, Any] = {path: _at(data, path) for path in sorted(IDENTITY)}
+        for path, default in ADDED.items():
+            if chosen[path] == default:
+                del chosen[path]
         if self.algorithm.lr_schedule != "constant":
             # A schedule that ends at max_steps trains differently for another max_steps: it is then no mere budget.
             chosen["algorithm.max_steps"] = self.algorithm.max_steps
@@ -247,19 +269,25 @@ def _paths(section: str, *names: str) -> frozenset[str]:
 
 IDENTITY: frozenset[str] = (
     _paths("combination", "backend", "model.name", "model.revision", "task.name", "task.config", "task.version")
-    | _paths("strategy", "name", "version", "config", "uncharged_oracle", "plugin")
+    | _paths("strategy", "name", "version", "config", "uncharged_oracle", "plugin", "predictor_digest")
     | _paths("algorithm", "groups_per_step", "group_size", "updates_per_batch", "learning_rate", "lr_schedule", "warmup_steps")
     | _paths("algorithm", "adam_beta1", "adam_beta2", "weight_decay", "max_grad_norm", "clip_epsilon", "clip_epsilon_high")
     | _paths("algorithm", "kl_coefficient", "advantage_normalization", "loss_aggregation", "drop_degenerate", "max_refills")
     | _paths("algorithm", "temperature", "top_p", "max_prompt_tokens", "max_completion_tokens", "precision")
+    | _paths("algorithm", "behaviour_log_probs")
     | _paths("evaluation", "every_steps", "sets", "samples_per_question", "temperature", "top_p", "max_questions")
-    | _paths("evaluation", "diagnostic_questions", "diagnostic_every")
+    | _paths("evaluation", "diagnostic_questions", "diagnostic_every", "also")
     | {"seed"}
 )
 """Dotted paths that say which run it is."""
 
+ADDED: dict[str, Any] = {"algorithm.behaviour_log_probs": "engine", "strategy.predictor_digest": "", "evaluation.also": []}
+"""Identity fields newer than :data:`IDENTITY_VERSION`, with the value that means "as before": left out of the hash at that value, so
+that a new setting does not make every finished run another run."""
+
 EXECUTION: frozenset[str] = (
     _paths("execution", "threads", "checkpoint_every_steps", "micro_batch_rollouts", "generation", "device", "processes")
+    | _paths("execution", "nodes", "engine")
     | _paths("execution", "attempts", "reward_seconds", "silence_seconds", "keep_rollouts", "trackers", "python")
     | _paths("target", "share_of_gain", "accuracy", "final", "crossing")
     | _paths("budget", "training_seconds", "generated_tokens")

@@ -7,25 +7,28 @@ holds one :class:`Strategy` per run and calls it at the seams every GRPO trainer
     selection = strategy.select(B - len(replayed), ctx)
     fresh = ...                                      # rolled out and scored by the engine
     admitted = [g for g in fresh if strategy.admit(g, ctx)]   # what is refused is refilled, up to a bound
+    batch = strategy.mix([strategy.subset(g, ctx) for g in admitted] + replayed, ctx)
     strategy.observe(fresh, ctx)                     # every fresh and probe group, once, in order
 
 A new strategy is one file: subclass :class:`Selector` (or :class:`Replay`), write ``select`` (or ``replay``), register
-it (see :mod:`harness.registry`).
+it (see :mod:`harness.registry`). Every other method has a default that does nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from harness.types import Costs, FloatArray, IntArray, PromptGroup, QuestionPool, Selection
+from harness.types import AdvantageScope, Costs, FloatArray, IntArray, PromptGroup, QuestionPool, Selection
 
-#: What a strategy may ask of a backend. A backend that cannot give it refuses the run in words.
-Requirement = Literal["probe", "embed", "predictor", "oracle", "behaviour_log_probs"]
+#: What a strategy may ask of a backend. A backend that cannot give it refuses the run in words (``Backend.capabilities``).
+#: group_sizes: groups of other sizes than G, or batches of another number of rollouts. partial_groups: training on part of a
+#: group, its baseline over the rollouts that ``advantage_scope`` names. mixed_groups: stored rollouts inside a fresh group.
+Requirement = Literal["probe", "embed", "predictor", "oracle", "behaviour_log_probs", "group_sizes", "partial_groups", "mixed_groups"]
 
 State = dict[str, Any]
 """Nested dicts and lists of JSON scalars and numpy arrays; what :mod:`harness.checkpoint` can save without pickle."""
@@ -85,11 +88,13 @@ class Correction:
     """How replayed rollouts enter the loss (method.md, RR).
 
     clip_center: ``old`` clips π/π_old around 1 and multiplies by the detached weight ρ = π_old/μ (the authors'
-    code); ``one`` clips π/μ around 1 (the paper). weight_cap: upper bound on ρ, None for none.
+    code); ``one`` clips π/μ around 1 (the paper). weight_cap: upper bound on ρ, None for none. coefficient: factor on the
+    loss of replayed rollouts.
     """
 
     clip_center: Literal["old", "one"] = "old"
     weight_cap: float | None = None
+    coefficient: float = 1.0
 
 
 ConfigT = TypeVar("ConfigT", bound=StrategyConfig, covariant=True)
@@ -105,6 +110,11 @@ class Part(Generic[ConfigT]):
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
+
+    @property
+    def advantage_scope(self) -> AdvantageScope:
+        """Which rollouts of its groups the advantage baseline uses; all scopes agree on whole groups of one policy version."""
+        return "kept"
 
     def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
         """Learn from freshly scored groups; each is shown once, in order, probe groups marked as such."""
@@ -123,6 +133,15 @@ class Selector(Part[ConfigT]):
     uncharged_oracle: ClassVar[bool] = False
     """True for upper bounds whose labels cost nothing; reports mark them."""
 
+    @property
+    def max_refills(self) -> int | None:
+        """Rounds of refill for refused groups, at most; None for the run's ``max_refills``."""
+        return None
+
+    def round_size(self, missing: int, ctx: StepContext) -> int:
+        """How many questions to roll out in a round that misses so many groups; what is admitted beyond them is not trained on."""
+        return missing
+
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         """Exactly ``num_groups`` different question ids of the pool to roll out now."""
         raise NotImplementedError(f"{type(self).__name__} must define select()")
@@ -130,6 +149,10 @@ class Selector(Part[ConfigT]):
     def admit(self, group: PromptGroup, ctx: StepContext) -> bool:
         """Whether to train on this fresh group; the backend refills what is refused, up to a bound."""
         return True
+
+    def subset(self, group: PromptGroup, ctx: StepContext) -> PromptGroup:
+        """The admitted group, or ``group.train_on(...)`` to train on some of its rollouts only."""
+        return group
 
     def reuse(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
         """Probe groups of this step that may stand in for selected questions (fewer fresh rollouts)."""
@@ -149,8 +172,12 @@ class Replay(Part[ConfigT]):
         return Correction()
 
     def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
-        """At most ``num_groups`` groups of earlier steps; the rest of the batch is rolled out fresh."""
+        """Groups of earlier steps, with at most ``num_groups``·G trained rollouts; the rest of the batch is rolled out fresh."""
         return []
+
+    def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
+        """The batch to train on, given its fresh and replayed groups: stored rollouts may be added to groups or as groups."""
+        return list(groups)
 
 
 NoReplay = Replay
@@ -172,7 +199,23 @@ class Strategy:
         return self.replay_part.correction
 
     def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
-        return [g.with_source("replayed") for g in self.replay_part.replay(num_groups, ctx)]
+        return [_stamp(g.with_source("replayed"), self.replay_part) for g in self.replay_part.replay(num_groups, ctx)]
+
+    @property
+    def max_refills(self) -> int | None:
+        """The selector's own bound on refills, if it has one."""
+        return self.selector.max_refills
+
+    def round_size(self, missing: int, ctx: StepContext) -> int:
+        return self.selector.round_size(missing, ctx)
+
+    def subset(self, group: PromptGroup, ctx: StepContext) -> PromptGroup:
+        return _stamp(self.selector.subset(group, ctx), self.selector)
+
+    def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
+        """The batch; groups that the replay part adds or changes take its advantage scope."""
+        given = {id(g) for g in groups}
+        return [g if id(g) in given else _stamp(g, self.replay_part) for g in self.replay_part.mix(groups, ctx)]
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         return self.selector.select(num_groups, ctx)
@@ -198,14 +241,7 @@ class Strategy:
         self.replay_part.load_state_dict(state["replay"])
 
 
-def check_selection(selection: Selection, num_groups: int, pool_size: int, name: str) -> None:
-    """Raise ValueError, in words, unless the selection is one a backend can roll out."""
-    ids = np.asarray(selection.question_ids)
-    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
-        raise ValueError(f"strategy {name!r} selected {ids.dtype} of shape {ids.shape}; question ids are a flat integer array")
-    if len(ids) != num_groups:
-        raise ValueError(f"strategy {name!r} selected {len(ids)} questions where {num_groups} were asked for")
-    if len(ids) and (ids.min() < 0 or ids.max() >= pool_size):
-        raise ValueError(f"strategy {name!r} selected a question outside the pool of {pool_size}")
-    if len(np.unique(ids)) != len(ids):
-        raise ValueError(f"strategy {name!r} selected a question twice in one step")
+def _stamp(group: PromptGroup, part: Part[Any]) -> PromptGroup:
+    """The group with the advantage scope that a part declares."""
+    scope = part.advantage_scope
+    return group if group.advantage_scope == scope else replace(group, advantage_scope=scope)

@@ -2,19 +2,33 @@
 
 Whatever is wrong in a suite file is one :class:`SuiteError` that names the file, the line and the key, with a suggestion
 where a known word is near. A suite has ``name``, ``description``, ``seeds`` and ``baseline`` at the top, optional tables
-``[algorithm] [evaluation] [target] [execution] [budget]``, and the arrays ``[[combinations]]`` and ``[[strategies]]``,
-whose ``algorithm`` tables override the suite's (strategy over combination over suite).
+``[algorithm] [evaluation] [target] [execution] [budget] [tuning]``, and the arrays ``[[combinations]]`` and ``[[strategies]]``,
+whose ``algorithm`` tables override the suite's (strategy over combination over suite). A combination's ``expected`` table says what
+a run costs, with its source; it is shown by ``halfway plan`` and changes nothing else.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pydantic import Field
+
 from harness.errors import UserError, did_you_mean
-from harness.spec import AlgorithmSpec, BudgetSpec, CombinationSpec, EvaluationSpec, ExecutionSpec, RunSpec, StrategySpec, TargetSpec
+from harness.spec import (
+    AlgorithmSpec,
+    BudgetSpec,
+    CombinationSpec,
+    EvaluationSpec,
+    ExecutionSpec,
+    RunSpec,
+    Settings,
+    StrategySpec,
+    TargetSpec,
+)
+from harness.tuning.table import TuningTable
 
 DEFAULT_BASELINE = "grpo"
 
@@ -32,9 +46,18 @@ class Arm:
     algorithm: AlgorithmSpec
 
 
+class Expected(Settings):
+    """What the author of a suite expects a run of a combination to cost, for ``halfway plan`` until runs say it themselves."""
+
+    source: str = Field(min_length=1, description="where the numbers come from: measured when and on what, or which table of which paper")
+    seconds_per_step: float | None = Field(default=None, gt=0, description="wall seconds per training step, evaluations included")
+    tokens_per_step: float | None = Field(default=None, gt=0, description="generated tokens per training step")
+    disk_mib: float | None = Field(default=None, gt=0, description="size of a finished run's folder")
+
+
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A suite as resolved from its file."""
+    """A suite as resolved from its file; ``lock`` is the file that its arms' settings were tuned in, None for the suite's own settings."""
 
     name: str
     description: str
@@ -46,6 +69,9 @@ class Suite:
     target: TargetSpec
     execution: ExecutionSpec
     budget: BudgetSpec
+    tuning: TuningTable = TuningTable()  # noqa: RUF009 - frozen
+    lock: Path | None = None
+    expected: dict[str, Expected] = field(default_factory=dict)
 
     @property
     def combinations(self) -> list[str]:
@@ -69,7 +95,7 @@ def suites_folder() -> Path:
 
 def shipped_suites() -> list[Path]:
     """Files of the suites that come with Halfway, by name."""
-    return sorted(suites_folder().glob("*.toml"))
+    return sorted(path for path in suites_folder().glob("*.toml") if not path.name.endswith(".lock.toml"))
 
 
 def find_suite(name: str) -> Path:
@@ -88,17 +114,32 @@ def find_suite(name: str) -> Path:
 
 
 def plan(suite: Suite) -> list[RunSpec]:
-    """Every run of the suite: by combination, then seed, then arm with the baseline first.
+    """Every run of the suite in the order in which runs start: by combination; in it the baseline's runs, then seed by seed the others.
 
-    All arms of one seed stand together, so that what is compared in pairs also runs close in time.
+    The baseline comes first because targets come from it. The other arms of one seed stand together, so that what is compared in
+    pairs also runs close in time.
     """
     runs = []
     for combination in suite.combinations:
         arms = [arm for arm in suite.arms if arm.combination.name == combination]
-        arms.sort(key=lambda arm: arm.strategy.label != suite.baseline)
-        for seed in suite.seeds:
-            runs += [_run(suite, arm, seed) for arm in arms]
+        baseline = [arm for arm in arms if arm.strategy.label == suite.baseline]
+        others = [arm for arm in arms if arm.strategy.label != suite.baseline]
+        for group in (baseline, others):
+            runs += [_run(suite, arm, seed) for seed in suite.seeds for arm in group]
     return runs
+
+
+def with_backend(suite: Suite, backend: str) -> Suite:
+    """The suite with all combinations on one backend. Raises SuiteError if there is no such backend."""
+    from harness.registry import BACKENDS, entry_of, refusal
+
+    if ":" not in backend and backend not in BACKENDS:
+        raise SuiteError(f"--backend {backend}: unknown{did_you_mean(backend, BACKENDS)} (known: {', '.join(sorted(BACKENDS))})")
+    for strategy in {arm.strategy.label: arm.strategy for arm in suite.arms}.values():
+        if refused := refusal(entry_of(strategy), backend):
+            raise SuiteError(f"--backend {backend}: {refused}")
+    arms = tuple(replace(arm, combination=arm.combination.model_copy(update={"backend": backend})) for arm in suite.arms)
+    return replace(suite, arms=arms)
 
 
 def _run(suite: Suite, arm: Arm, seed: int) -> RunSpec:

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from harness.errors import UserError, did_you_mean
-from harness.registry import BACKENDS, TASKS, StrategyEntry, load_task, strategy_entry
+from harness.predictor.artifact import artifact_digest
+from harness.registry import BACKENDS, TASKS, StrategyEntry, entry_of, load_task, refusal, strategy_entry
 from harness.spec import (
     SLUG,
     AlgorithmSpec,
@@ -26,8 +27,9 @@ from harness.spec import (
     TaskSpec,
     explain,
 )
-from harness.suite import DEFAULT_BASELINE, Arm, Suite, SuiteError, plan
+from harness.suite import DEFAULT_BASELINE, Arm, Expected, Suite, SuiteError, plan
 from harness.toml_lines import KeyPath, key_lines, line_of
+from harness.tuning.table import TuningTable
 
 
 class _CombinationTable(Settings):
@@ -36,6 +38,7 @@ class _CombinationTable(Settings):
     model: str | ModelSpec
     task: str | dict[str, JsonValue]
     algorithm: dict[str, JsonValue] = Field(default_factory=dict)
+    expected: Expected | None = None
 
 
 class _StrategyTable(Settings):
@@ -57,6 +60,7 @@ class _SuiteTable(Settings):
     target: TargetSpec = TargetSpec()
     execution: ExecutionSpec = ExecutionSpec()
     budget: BudgetSpec = BudgetSpec()
+    tuning: TuningTable = TuningTable()
     combinations: list[_CombinationTable] = Field(min_length=1)
     strategies: list[_StrategyTable] = Field(min_length=1)
 
@@ -101,6 +105,8 @@ class SuiteReader:
             target=table.target,
             execution=table.execution,
             budget=table.budget,
+            tuning=table.tuning,
+            expected={c.name: c.expected for c in table.combinations if c.expected is not None},
         )
         self._distinct(suite)
         return suite
@@ -108,10 +114,13 @@ class SuiteReader:
     def _arms(self, table: _SuiteTable) -> Iterable[Arm]:
         names = [c.name for c in table.combinations]
         strategies = [self._strategy(i, s, names) for i, s in enumerate(table.strategies)]
+        entries = [entry_of(spec) for spec in strategies]
         for i, combination in enumerate(table.combinations):
             resolved = self._combination(i, combination)
             for j, (strategy, spec) in enumerate(zip(table.strategies, strategies, strict=True)):
                 if strategy.combinations is None or combination.name in strategy.combinations:
+                    if refused := refusal(entries[j], resolved.backend):
+                        raise self.error(("strategies", j, "name"), f"{refused}; give it combinations with another backend")
                     yield Arm(resolved, spec, self._algorithm(table, i, j))
 
     def _algorithm(self, table: _SuiteTable, combination: int, strategy: int) -> AlgorithmSpec:
@@ -186,6 +195,7 @@ class SuiteReader:
             config=config,
             uncharged_oracle=entry.uncharged_oracle,
             plugin=_plugin_of(entry),
+            predictor_digest=artifact_digest(str(config["predictor"])) if config.get("predictor") else "",
         )
 
     def _unique(self, names: Sequence[str], array: str, noun: str, key: str) -> None:

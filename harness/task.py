@@ -49,6 +49,8 @@ class TaskData:
     alphabet: every character that prompts and answers hold, sorted (for character-level tokenizers).
     private: question key → metadata that only the scorer may see (a reasoning-gym entry often holds the solution).
     system_prompt: set where prompts go through the model's chat template; None where they are given to it bare.
+    tokens: texts that character-level tokenizers read as one token, such as the tags around an answer.
+    sources: split → where its questions were read (file with SHA-256, or hub name with commit) and what was left out; not hashed.
     """
 
     name: str
@@ -58,6 +60,8 @@ class TaskData:
     private: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     system_prompt: str | None = None
     warm_up: WarmUp = field(default_factory=WarmUp)
+    tokens: tuple[str, ...] = ()
+    sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def split(self, name: str) -> tuple[Question, ...]:
         """The questions of a split; TaskError in words if the task has no such split."""
@@ -77,7 +81,7 @@ class TaskData:
     def content_hash(self) -> str:
         """Content hash of everything in the task."""
         hashes = {name: self.split_hash(name) for name in sorted(self.splits)}
-        return _digest(self.name, hashes, self.alphabet, asdict(self.warm_up))
+        return _digest(self.name, hashes, self.alphabet, asdict(self.warm_up), *self.tokens)
 
 
 class TaskBuilder(Protocol):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,13 @@ IntArray = npt.NDArray[np.integer[Any]]
 FloatArray = npt.NDArray[np.floating[Any]]
 
 GroupSource = Literal["fresh", "probe", "replayed"]
+
+#: Which rewards of a group the mean and the standard deviation of its advantages are taken over (papers differ, see methods in docs):
+#: those of the rollouts trained on (``kept``), of every rollout of the group (``all``), or of its fresh ones (``fresh``).
+AdvantageScope = Literal["kept", "all", "fresh"]
+
+#: Classes of the importance ratio π_old/μ in a step record: below the first edge, between two, from the last on.
+RATIO_EDGES = (0.5, 0.8, 0.95, 1.05, 1.25, 2.0)
 
 #: The phases of a training step, in the order in which they happen. Their sum is the training clock.
 PHASES = ("probe", "select", "rollout", "reward", "log_probs", "replay", "update")
@@ -75,7 +83,9 @@ class Selection:
     """The questions to roll out now.
 
     question_ids: shape (F,), positions in the pool, no repeats.
-    rollouts_per_question: shape (F,), or None for the run's group size.
+    rollouts_per_question: shape (F,), sizes of the groups to make, or None for the run's group size.
+    started: groups of selected questions, probed now or earlier, that are continued: their rollouts come first in the group
+    and count towards its size, so that only the rest is rolled out.
     predicted_pass_rates: shape (F,), what the selector expected, or None; compared with what is observed.
     info: scalars that go into the step record as they are.
     """
@@ -84,6 +94,7 @@ class Selection:
     rollouts_per_question: IntArray | None = None
     predicted_pass_rates: FloatArray | None = None
     info: Mapping[str, float | str | bool] = field(default_factory=dict)
+    started: tuple[PromptGroup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,11 +123,17 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptGroup:
-    """All rollouts of one question from one policy version: the unit of selection, replay and advantage."""
+    """All rollouts of one question: the unit of selection, replay and advantage; whole, also where only part is trained on.
+
+    trained: positions of the rollouts trained on, or None for all of them. advantage_scope: see :data:`AdvantageScope`.
+    Rollouts older than the newest one were stored and put into the group (:meth:`with_stored`).
+    """
 
     question_id: int
     rollouts: tuple[Rollout, ...]
     source: GroupSource = "fresh"
+    trained: tuple[int, ...] | None = None
+    advantage_scope: AdvantageScope = "kept"
 
     def __post_init__(self) -> None:
         if not self.rollouts:
@@ -145,14 +162,38 @@ class PromptGroup:
 
     @property
     def policy_version(self) -> int:
-        return self.rollouts[0].policy_version
+        """That of the newest rollout; all have one version unless stored ones were put in."""
+        return max(r.policy_version for r in self.rollouts)
 
     @property
     def num_tokens(self) -> int:
         return sum(r.num_tokens for r in self.rollouts)
 
+    @property
+    def trained_rollouts(self) -> tuple[Rollout, ...]:
+        """The rollouts that go into the loss, in order."""
+        return self.rollouts if self.trained is None else tuple(self.rollouts[i] for i in self.trained)
+
+    @property
+    def replayed_flags(self) -> tuple[bool, ...]:
+        """Of every trained rollout, whether it is a stored one (and needs the off-policy correction)."""
+        version = self.policy_version
+        return tuple(self.source == "replayed" or r.policy_version < version for r in self.trained_rollouts)
+
     def with_source(self, source: GroupSource) -> PromptGroup:
         return replace(self, source=source)
+
+    def train_on(self, positions: Sequence[int]) -> PromptGroup:
+        """The same group, trained on these positions only. Raises ValueError for none, repeats or positions that do not exist."""
+        chosen = tuple(int(i) for i in positions)
+        if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(self.size)):
+            raise ValueError(f"cannot train on positions {chosen} of a group of {self.size} rollouts")
+        return replace(self, trained=chosen)
+
+    def with_stored(self, rollouts: Sequence[Rollout]) -> PromptGroup:
+        """The same group with stored rollouts of its question after the fresh ones; they are trained on too."""
+        trained = self.trained and (*self.trained, *range(self.size, self.size + len(rollouts)))
+        return replace(self, rollouts=(*self.rollouts, *rollouts), trained=trained)
 
 
 @dataclass(slots=True)
@@ -186,7 +227,10 @@ class Costs:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Costs:
-        return cls(**{name: data[name] for name in cls.__dataclass_fields__})
+        return cls(*_COST_VALUES(data))
+
+
+_COST_VALUES = itemgetter(*(f.name for f in fields(Costs)))
 
 
 @dataclass(slots=True)
@@ -194,7 +238,8 @@ class StepRecord:
     """One training step (one batch of groups, ``updates`` optimizer steps) as the ledger keeps it.
 
     phases: seconds per phase of ``PHASES``; they sum to ``seconds``. question_ids and pass_rates are those of the
-    fresh groups, in order. importance_ratio holds statistics of π_old/μ over replayed tokens, ``fresh_log_ratio``
+    fresh groups, in order. importance_ratio holds statistics of π_old/μ over replayed tokens and, as ``classes``, their
+    counts between ``RATIO_EDGES``; ``fresh_log_ratio``
     the largest |log π_old − log μ| over fresh tokens (a self-check; None where it was not measured).
     """
 
@@ -212,8 +257,9 @@ class StepRecord:
     loss: float
     mean_reward: float
     mean_completion_tokens: float
-    importance_ratio: dict[str, float] = field(default_factory=dict)
+    importance_ratio: dict[str, Any] = field(default_factory=dict)
     fresh_log_ratio: float | None = None
+    pool_size: int | None = None
     info: dict[str, float | str | bool] = field(default_factory=dict)
 
 
@@ -221,9 +267,11 @@ class StepRecord:
 class EvalPoint:
     """Accuracy after ``step`` training steps with every cost up to there; measured off the clock.
 
-    accuracies: per evaluation set; accuracy: their mean. predictor: diagnostics of the strategy's predictor on
-    questions rolled out off the clock and never shown to it (``pearson``, ``spearman``, ``mae``, ``n``); empty where
-    the strategy predicts nothing.
+    accuracies: per evaluation set; accuracy: the mean of those in ``evaluation.sets``. predictor: diagnostics of the
+    strategy's predictor on
+    questions rolled out off the clock and never shown to it (``pearson``, ``spearman``, ``mae``, ``n``, and
+    ``reliability``: rows of n, mean predicted and mean observed pass rate per tenth of the prediction); empty where the
+    strategy predicts nothing.
     """
 
     step: int
@@ -231,4 +279,4 @@ class EvalPoint:
     accuracies: dict[str, float]
     num_questions: int
     costs: Costs
-    predictor: dict[str, float] = field(default_factory=dict)
+    predictor: dict[str, Any] = field(default_factory=dict)

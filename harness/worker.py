@@ -2,8 +2,9 @@
 ``python -m harness.worker --prepare SPECS.json``.
 
 Exit codes: 0 done, 2 something a person can mend, 3 the run cannot go on (NaN loss), 4 an unexpected error,
-75 asked to stop. On 2, 3 and 4 the last line of stderr is the one sentence that says why; everything else the process
-prints goes to its log. This module imports nothing heavy, because thread counts must be set before numpy or torch load.
+75 asked to stop, 76 cut off from outside (a rank was killed). On 2, 3, 4 and 76 the last line of stderr is the one sentence
+that says why; everything else the process prints goes to its log. This module imports nothing heavy, because thread counts must
+be set before numpy or torch load.
 """
 
 from __future__ import annotations

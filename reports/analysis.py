@@ -46,7 +46,8 @@ class Arm:
     """One strategy on one combination.
 
     outcomes: per cost ledger, one per run in order of seed. speed_ups: against the baseline, pairs of equal seed; empty
-    for the baseline itself. missing: seeds that other arms have and this one has not.
+    for the baseline itself. missing: seeds that other arms have and this one has not. absent: of some of these, (state, reason)
+    why they have no result, where something was recorded.
     """
 
     combination: str
@@ -58,6 +59,7 @@ class Arm:
     speed_ups: dict[str, SpeedUp] = field(default_factory=dict)
     p_values: dict[str, float] = field(default_factory=dict)
     improvement: Band | None = None
+    absent: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def oracle(self) -> bool:
@@ -75,8 +77,10 @@ class Arm:
         return sum(o.reached for o in self.outcomes[SECONDS])
 
     def count(self, state: str) -> int:
-        """Runs in one state, ``missing`` included."""
-        return len(self.missing) if state == "missing" else sum(r.state == state for r in self.runs)
+        """Runs in one state; ``missing`` are those of which nothing is known."""
+        if state == "missing":
+            return len(self.missing) - len(self.absent)
+        return sum(r.state == state for r in self.runs) + sum(found == state for found, _ in self.absent.values())
 
     def median_cost(self, cost: str) -> tuple[float, float]:
         """(median cost, +inf for misses; median of what was spent at least, a bound where the first is infinite)."""
@@ -190,11 +194,14 @@ def analyse(
     baseline: str,
     target: Mapping[str, Any],
     expected: Iterable[tuple[str, str, int]] = (),
+    absent: Mapping[tuple[str, str, int], tuple[str, str]] | None = None,
     assumed_deviation: float | None = None,
+    targets: Mapping[str, Target] | None = None,
 ) -> Analysis:
     """Compare every strategy with the baseline on every combination.
 
-    expected: (combination, strategy label, seed) of runs that should exist; what has no record is shown as missing.
+    expected: (combination, strategy label, seed) of runs that should exist; what has no record is shown as missing. absent: of
+    some of these, (state, reason) why they have no result. targets: per combination, where they were resolved elsewhere.
     Raises UserError where there is nothing to report or the baseline is nowhere.
     """
     rule = parse_target(target)
@@ -218,10 +225,12 @@ def analyse(
     wanted = set(expected)
     combinations = []
     for name in sorted(table):
-        found = _combination(name, table[name], baseline, rule, seeds_of[name], assumed_deviation)
-        if wanted:
-            for arm in found.arms:
+        found = _combination(name, table[name], baseline, rule, seeds_of[name], assumed_deviation, (targets or {}).get(name))
+        for arm in found.arms:
+            if wanted:
                 arm.missing = [s for s in arm.missing if (name, arm.strategy, s) in wanted]
+            known = {s: (absent or {}).get((name, arm.strategy, s)) for s in arm.missing}
+            arm.absent = {s: reason for s, reason in known.items() if reason is not None}
         found.duplicates = duplicates.get(name, [])
         combinations.append(found)
     strategies = sorted(labels, key=lambda s: (s != baseline, s))
@@ -245,11 +254,12 @@ def _combination(
     rule: TargetRule,
     seeds: set[int],
     assumed_deviation: float | None,
+    target: Target | None,
 ) -> Combination:
     base_runs = [table.get(baseline, {})[s] for s in sorted(table.get(baseline, {}))]
     comparable = len({r.machine for arm in table.values() for r in arm.values() if len(r.curve.accuracy)}) <= 1
     base_curves = [r.curve for r in base_runs]
-    target = resolve_target(rule, base_curves)
+    target = target or resolve_target(rule, base_curves)
     plateau = check_plateau(base_curves, target.accuracy, cost=SECONDS if comparable else TOKENS, assumed_deviation=assumed_deviation)
     arms = []
     for strategy in sorted(table, key=lambda s: (s != baseline, s)):

@@ -61,8 +61,9 @@ def trouble(analysis: Analysis) -> list[tuple[str, str, str]]:
     found = []
     for combination in analysis.combinations:
         for arm in combination.arms:
-            missing = [f"{combination.name} / {arm.strategy} / seed {seed}" for seed in arm.missing]
-            found += [("missing", name, "no finished record of this run") for name in missing]
+            for seed in arm.missing:
+                state, reason = arm.absent.get(seed, ("missing", "never started: there is no record of this run"))
+                found.append((state, f"{combination.name} / {arm.strategy} / seed {seed}", reason))
             for run in arm.runs:
                 name = f"{combination.name} / {arm.strategy} / seed {run.seed}"
                 if run.state == "failed":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -17,15 +18,18 @@ from markupsafe import Markup
 
 from harness.errors import UserError
 from harness.ledger import RunLog
+from harness.tuning.lock import Lock
 from reports import appendix, rows, sections, selection, verdict
-from reports.ablation import ablation_table
+from reports.ablation import ablation_pictures, ablation_table
+from reports.across import backend_sections
 from reports.analysis import Analysis, analyse
 from reports.parallel import map_processes
-from reports.parts import Drawer, Table
+from reports.parts import Drawer, Section, Table
 from reports.published import published_table
 from reports.records import Run, condense
 from reports.steps import write_steps
 from reports.tex import results_tex
+from reports.tuning import tuning_section
 
 
 def build_report(
@@ -37,6 +41,7 @@ def build_report(
     target: Mapping[str, Any],
     description: str = "",
     expected: Iterable[tuple[str, str, int]] = (),
+    absent: Mapping[tuple[str, str, int], tuple[str, str]] | None = None,
     figures: bool = False,
 ) -> Path:
     """Write ``index.html``, ``results.csv``, ``curves.csv``, ``results.tex`` and ``steps.parquet`` into ``out``.
@@ -44,12 +49,13 @@ def build_report(
     logs: run ledgers, or runs condensed already; an iterator is read once and each ledger let go. baseline: label of the
     strategy that all others are compared with. target: as in a suite, ``{"share_of_gain": 0.9, "crossing": "sustained"}``,
     ``{"accuracy": 0.4}`` or ``{"final": True}``. expected: (combination, label, seed) of runs that should exist, shown as
-    missing where they have no record. figures: also write every figure as SVG, PDF and PNG into ``out/figures``.
+    missing where they have no record. absent: of some of these, (state, reason) why they have no result. figures: also write
+    every figure as SVG, PDF and PNG into ``out/figures``.
 
     Returns the path of ``index.html``. Raises UserError where there is nothing to report or ``out`` cannot be written.
     """
     runs = (log if isinstance(log, Run) else condense(log) for log in logs)
-    analysis = analyse(runs, baseline=baseline, target=target, expected=expected)
+    analysis = analyse(runs, baseline=baseline, target=target, expected=expected, absent=absent)
     return write_report(analysis, out, title=title, description=description, figures=figures)
 
 
@@ -61,15 +67,20 @@ def write_report(
     description: str = "",
     figures: bool = False,
     extra: Table | None = None,
+    more: Sequence[Section] = (),
+    question: str = "",
+    lock: Lock | None = None,
 ) -> Path:
-    """Write the folder of an analysis; every file appears whole or not at all."""
+    """Write the folder of an analysis; every file appears whole or not at all. For the rest see :func:`render`."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=".partial.") as name:
             folder = Path(name) / "figures" if figures else None
             if folder is not None:
                 folder.mkdir()
-            html = render(analysis, title=title, description=description, figures=folder, extra=extra)
+            html = render(
+                analysis, title=title, description=description, figures=folder, extra=extra, more=more, question=question, lock=lock
+            )
             if folder is not None:
                 _move_figures(folder, out / "figures")
             if write_steps(analysis.runs, Path(name) / "steps.parquet"):
@@ -82,13 +93,14 @@ def write_report(
             "index.html": html,  # last: what it links to is there when it is
         }
         for name, text in files.items():
-            _write_whole(out / name, text.encode("utf-8", "replace"))
+            write_whole(out / name, text.encode("utf-8", "replace"))
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error.strerror or error}; choose another folder with -o") from error
     return out / "index.html"
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, synced, whole or not at all."""
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -110,10 +122,22 @@ def _move_figures(drawn: Path, folder: Path) -> None:
         path.replace(folder / path.name)
 
 
-def render(analysis: Analysis, *, title: str, description: str = "", figures: Path | None = None, extra: Table | None = None) -> str:
+def render(
+    analysis: Analysis,
+    *,
+    title: str,
+    description: str = "",
+    figures: Path | None = None,
+    extra: Table | None = None,
+    more: Sequence[Section] = (),
+    question: str = "",
+    lock: Lock | None = None,
+) -> str:
     """The page as text: no network, no time stamps, everything from the records escaped.
 
-    figures: an existing folder to draw every figure into as SVG, PDF and PNG too.
+    figures: an existing folder to draw every figure into as SVG, PDF and PNG too. extra: what other rules say, beside the verdict.
+    more: sections of their own before the combinations (two sides). lock: what tuning found, if the runs used it.
+    question: what the verdict answers, if it is not whether another strategy is cheaper than the baseline.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("reports", "templates"),
@@ -122,7 +146,7 @@ def render(analysis: Analysis, *, title: str, description: str = "", figures: Pa
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    script = _resource("page.js")
+    script = resource("page.js")
     jobs = [
         (replace(analysis, combinations=[c], overall=[]), Drawer(f"c{i}", figures)) for i, c in enumerate(analysis.combinations, start=1)
     ]
@@ -133,6 +157,7 @@ def render(analysis: Analysis, *, title: str, description: str = "", figures: Pa
         cards=verdict.verdict_cards(analysis),
         sentences=rows.verdicts(analysis),
         certainty=verdict.certainty_notes(analysis),
+        overall=verdict.overall_table(analysis),
         overview=verdict.overview_pictures(analysis, Drawer("overview", figures)),
         combinations=list(map_processes(_combination_content, jobs, least=5)),
         off_clock=appendix.off_clock_table(analysis),
@@ -143,16 +168,21 @@ def render(analysis: Analysis, *, title: str, description: str = "", figures: Pa
         exported=figures is not None,
         extra=extra,
         ablation=ablation_table(analysis),
+        ablation_pictures=ablation_pictures(analysis, Drawer("ablation", figures)),
+        more=[*more, *backend_sections(analysis, Drawer("across", figures))],
+        question=question,
+        tuning=tuning_section(lock, analysis.strategies, Drawer("tuning", figures)) if lock is not None else None,
         has_steps=any(len(r.steps["step"]) for r in analysis.runs),
         versions=appendix.versions_line(analysis),
         published=published_table(analysis) if extra is None else None,
-        css=Markup(_resource("page.css")),  # noqa: S704 - ours, not from the records
+        css=Markup(resource("page.css")),  # noqa: S704 - ours, not from the records
         script=Markup(script),  # noqa: S704
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         svg=Markup,
         infinity=float("inf"),
     )
-    return str(text).replace(" %", "\u00a0%")  # no line break between a number and its per cent
+    # No line break between a number and its per cent, nor within an interval.
+    return re.sub(r"(\[-?[\d.]+,) ", "\\1\u00a0", str(text).replace(" %", "\u00a0%"))
 
 
 def _combination_content(job: tuple[Analysis, Drawer]) -> dict[str, Any]:
@@ -171,5 +201,6 @@ def _combination_content(job: tuple[Analysis, Drawer]) -> dict[str, Any]:
     }
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """A file beside the page's template."""
     return (resources.files("reports") / "templates" / name).read_text(encoding="utf-8")

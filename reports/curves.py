@@ -12,13 +12,12 @@ import numpy as np
 
 from harness.errors import UserError, did_you_mean
 from harness.stats import Crossing, Curve, parse_target, target_from_text
-from harness.types import PHASES
 from reports import words
 from reports.analysis import SECONDS, Analysis, Arm, analyse
 from reports.build import write_report
 from reports.parts import Cell, Table
 from reports.published import published
-from reports.records import PASS_RATE_CLASSES, STEP_COLUMNS, STRETCHES, Run, printable
+from reports.records import Run, bare_run, printable
 
 COLUMNS = ("combination", "method", "hours", "avg_accuracy")
 
@@ -123,7 +122,7 @@ def read_curves(csv_file: Path) -> list[Run]:
         ordered = sorted(curve)
         hours = np.array([h for h, _ in ordered])
         accuracy = np.array([a for _, a in ordered]) / (100 if in_percent else 1)
-        runs.append(_run(Curve(combination, method, seed, accuracy, {SECONDS: hours * 3600})))
+        runs.append(bare_run(Curve(combination, method, seed, accuracy, {SECONDS: hours * 3600})))
     return runs
 
 
@@ -163,29 +162,3 @@ def _point(row: Mapping[str, str | None], where: str) -> tuple[tuple[str, str, i
     except ValueError as error:
         raise UserError(f"{where}: seed is {row.get('seed')!r}; it must be a whole number") from error
     return (printable(row["combination"] or ""), printable(row["method"] or ""), seed), (numbers[0], numbers[1])
-
-
-def _run(curve: Curve) -> Run:
-    """A run of which only the curve is known."""
-    names = (*STEP_COLUMNS, *(f"seconds_{p}" for p in PHASES))
-    return Run(
-        combination=curve.combination,
-        strategy=curve.strategy,
-        seed=curve.seed,
-        run_id="",
-        state="complete",
-        spec={"strategy": {}},
-        curve=curve,
-        eval_steps=np.arange(1.0, len(curve.accuracy) + 1),
-        predictor={},
-        steps={name: np.empty(0) for name in names},
-        pass_rates=np.zeros((STRETCHES, len(PASS_RATE_CLASSES))),
-        staleness_max=0,
-        importance_ratio={},
-        fresh_log_ratio=None,
-        distinct_questions=0,
-        selected_questions=0,
-        environment={},
-        machine="",
-        attempts=0,
-    )

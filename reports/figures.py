@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 
@@ -16,11 +16,10 @@ from harness.stats import Profile
 from harness.types import PHASES
 from reports import words
 from reports.analysis import Arm, Combination
-from reports.records import PASS_RATE_CLASSES, STRETCHES, Array
+from reports.records import Array
 from reports.style import (
     INK,
     MARKERS,
-    PASS_RATE_COLOURS,
     PHASE_COLOURS,
     colour_of,
     dash_of,
@@ -33,9 +32,6 @@ WIDTH, HEIGHT = 4.6, 3.0
 #: Thin lines beyond this many seeds would be a blot; the median stands for all of them.
 MOST_THIN_LINES = 20
 
-#: Steps in the running mean of the line plots of selection; printed in their captions.
-SMOOTHING = 5
-
 AXIS_LABELS = {
     "training_seconds": "training seconds",
     "generated_tokens": "generated tokens",
@@ -47,15 +43,46 @@ AXIS_LABELS = {
 def accuracy_curves(combination: Combination, cost: str, order: Sequence[str], *, legend: bool = False) -> Figure:
     """Accuracy against one cost: seeds thin, their median thick, target dashed, crossings marked."""
     figure, axes = new_figure(WIDTH, HEIGHT)
+    _draw_curves(axes, combination, cost, order)
+    axes.set_ylabel("accuracy")
+    if legend:
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], labels[::-1], loc="lower right")
+    return figure
+
+
+def side_by_side(panels: Sequence[tuple[str, Combination]], cost: str, order: Sequence[str], *, legend: bool = False) -> Figure:
+    """Accuracy against one cost, one panel per (title, combination), with one accuracy axis; the cost axes are their own."""
+    height = HEIGHT + 0.2
+    figure = Figure(figsize=(WIDTH * 0.88 * len(panels), height))
+    first: Axes | None = None
+    for index, (title, combination) in enumerate(panels):
+        width = 1 / len(panels)
+        box = ((index + 0.15) * width, 0.5 / height, 0.81 * width, 1 - 0.82 / height)
+        axes = figure.add_axes(box, sharey=first)
+        first = first or axes
+        _draw_curves(axes, combination, cost, order)
+        axes.set_title(title, fontsize=9, loc="left")
+        axes.set_ylabel("accuracy" if index == 0 else "")
+    if legend and first is not None:
+        handles, labels = first.get_legend_handles_labels()
+        first.legend(handles[::-1], labels[::-1], loc="lower right")
+    return figure
+
+
+def _draw_curves(axes: Axes, combination: Combination, cost: str, order: Sequence[str]) -> None:
     for arm in reversed(combination.arms):
         index = order.index(arm.strategy)
         colour, dash = colour_of(index), dash_of(index)
         runs = [r for r in arm.runs if len(r.curve.accuracy) > 1]
-        for run in runs[:MOST_THIN_LINES]:
-            axes.plot(run.curve.costs[cost], run.curve.accuracy, color=colour, lw=0.7, alpha=0.4, ls=dash)
+        # One collection, not a line each: with a thousand runs the lines would take most of a report's time.
+        thin = [np.column_stack([r.curve.costs[cost], r.curve.accuracy]) for r in runs[:MOST_THIN_LINES]]
+        axes.add_collection(LineCollection(thin, colors=colour, linewidths=0.7, alpha=0.4, linestyles=dash))
         if runs:
             whole = [r for r in runs if r.state == "complete"] or runs  # a run cut short would cut the median short
-            grid, middle = median_curve([r.curve.costs[cost] for r in whole], [r.curve.accuracy for r in whole])
+            grid, (low, middle, high) = seed_band([r.curve.costs[cost] for r in whole], [r.curve.accuracy for r in whole])
+            if len(whole) > 2:
+                axes.fill_between(grid, low, high, color=colour, alpha=0.1, lw=0)
             axes.plot(grid, middle, color=colour, lw=2.0, ls=dash, label=arm.strategy)
         marks = [
             (float(run.curve.costs[cost][o.index]), float(run.curve.accuracy[o.index]))
@@ -74,21 +101,16 @@ def accuracy_curves(combination: Combination, cost: str, order: Sequence[str], *
         )  # fmt: skip
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     _cost_axis(axes, cost)
-    axes.set_ylabel("accuracy")
-    if legend:
-        handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], loc="lower right")
-    return figure
 
 
-def median_curve(costs: Sequence[Array], accuracies: Sequence[Array], points: int = 120) -> tuple[Array, Array]:
-    """Median over runs on a common cost grid, straight lines between evaluations; only for drawing.
+def seed_band(costs: Sequence[Array], accuracies: Sequence[Array], points: int = 120) -> tuple[Array, Array]:
+    """(cost grid, least, median and largest accuracy over runs, shape (3, points)), straight lines between evaluations; for drawing.
 
     The grid ends where the shortest run ends, so that the same runs stand behind every point.
     """
     start, end = max(float(c[0]) for c in costs), min(float(c[-1]) for c in costs)
     grid = np.linspace(start, max(end, start), points)
-    return grid, np.median([np.interp(grid, c, a) for c, a in zip(costs, accuracies, strict=True)], axis=0)
+    return grid, np.quantile([np.interp(grid, c, a) for c, a in zip(costs, accuracies, strict=True)], (0.0, 0.5, 1.0), axis=0)
 
 
 def _cost_axis(axes: Axes, cost: str) -> None:
@@ -130,7 +152,7 @@ def phases(arms: Sequence[Arm], *, legend: bool = False) -> Figure:
     spent = [a.phase_seconds_per_step for a in arms]
     for phase, colour in zip(PHASES, PHASE_COLOURS, strict=True):
         width = np.array([s[phase] for s in spent])
-        _bars(axes, rows, left, width, 0.66, colour, phase.replace("_", "-"))
+        bars(axes, rows, left, width, 0.66, colour, phase.replace("_", "-"))
         left += width
     axes.set_xlim(0, 1.04 * max(float(left.max(initial=0.0)), 1e-9))
     axes.set_yticks(range(len(arms)), labels)
@@ -142,7 +164,7 @@ def phases(arms: Sequence[Arm], *, legend: bool = False) -> Figure:
     return figure
 
 
-def _bars(axes: Axes, rows: Array, left: Array, width: Array, height: float, colour: str, label: str) -> None:
+def bars(axes: Axes, rows: Array, left: Array, width: Array, height: float, colour: str, label: str) -> None:
     """Horizontal bars as one collection: a hundred separate patches would take most of a report's time."""
     low, high, right = rows - height / 2, rows + height / 2, left + width
     corners = np.stack([np.stack(p, axis=-1) for p in ((left, low), (right, low), (right, high), (left, high))], axis=1)
@@ -153,103 +175,6 @@ def shorten(label: str, longest: int = 22) -> str:
     """Labels beyond the room beside a bar lose their middle."""
     half = (longest - 1) // 2
     return label if len(label) <= longest else f"{label[:half]}…{label[-half:]}"
-
-
-def non_degenerate(arms: Sequence[Arm], order: Sequence[str], *, legend: bool = False) -> Figure:
-    """Share of fresh groups that carry gradient, over training steps: mean over seeds, running mean."""
-    figure, axes = new_figure(WIDTH, HEIGHT - 0.3)
-    for arm in reversed(arms):
-        runs = [r for r in arm.runs if len(r.steps["step"])]
-        runs = [r for r in runs if r.state == "complete"] or runs
-        if not runs:
-            continue
-        length = min(len(r.steps["step"]) for r in runs)
-        share = np.mean([r.steps["non_degenerate_share"][:length] for r in runs], axis=0)
-        index = order.index(arm.strategy)
-        x, y = runs[0].steps["step"][:length], running_mean(share, SMOOTHING)
-        axes.plot(x, y, color=colour_of(index), ls=dash_of(index), lw=1.8, label=arm.strategy)
-    axes.set_ylim(0, 1.03)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-    axes.set_xlabel("training step")
-    axes.set_ylabel("non-degenerate groups")
-    if legend:
-        axes.legend(loc="lower right")
-    return figure
-
-
-def running_mean(values: Array, window: int) -> Array:
-    """Mean of the last ``window`` values (fewer at the start), shape as given."""
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - window, 0)
-    found: Array = (total[ends] - total[starts]) / (ends - starts)
-    return found
-
-
-def predictor(arms: Sequence[Arm], order: Sequence[str], name: str = "pearson", *, legend: bool = False) -> Figure:
-    """Correlation of predicted with observed pass rates on held-out questions, over training steps; seeds as dots."""
-    figure, axes = new_figure(WIDTH, HEIGHT - 0.3)
-    for arm in reversed(arms):
-        index = order.index(arm.strategy)
-        found: dict[float, list[float]] = {}
-        for run in arm.runs:
-            for step, value in zip(run.eval_steps, run.predictor.get(name, ()), strict=False):
-                if math.isfinite(value):
-                    found.setdefault(float(step), []).append(float(value))
-        if not found:
-            continue
-        steps = sorted(found)
-        axes.plot(
-            steps,
-            [float(np.mean(found[s])) for s in steps],
-            color=colour_of(index),
-            lw=1.8,
-            ls=dash_of(index),
-            label=arm.strategy,
-        )
-        dots = [(s, v) for s in steps for v in found[s]]
-        axes.plot(
-            *zip(*dots, strict=True),
-            ls="none",
-            marker=MARKERS[index % len(MARKERS)],
-            ms=3,
-            color=colour_of(index),
-            alpha=0.5,
-        )
-    axes.axhline(0.0, color=INK, lw=0.7)
-    axes.set_xlabel("training step")
-    axes.set_ylabel(f"{name.capitalize()} correlation")
-    if legend:
-        axes.legend(loc="lower right")
-    return figure
-
-
-def pass_rates(arms: Sequence[Arm], *, legend: bool = False) -> Figure:
-    """Pass rates of the fresh groups in each quarter of training, one stacked bar per quarter and strategy."""
-    labels = [shorten(a.strategy) for a in arms]
-    top = 0.4 if legend else 0.08
-    figure, axes = new_figure(WIDTH, 0.55 + top + 0.62 * len(arms), left=label_margin(labels), top=top)
-    rows, ticks, shares = [], [], []
-    for index, arm in enumerate(arms):
-        counts = np.sum([r.pass_rates for r in arm.runs], axis=0) if arm.runs else np.zeros((STRETCHES, len(PASS_RATE_CLASSES)))
-        total = counts.sum(axis=1, keepdims=True)
-        shares.append(np.divide(counts, total, out=np.zeros_like(counts), where=total > 0))
-        rows.append(index + (np.arange(STRETCHES) - (STRETCHES - 1) / 2) * 0.2)
-        ticks.append(float(index))
-    height, left = np.concatenate(rows), np.zeros(STRETCHES * len(arms))
-    for k, (name, colour) in enumerate(zip(PASS_RATE_CLASSES, PASS_RATE_COLOURS, strict=True)):
-        width = np.concatenate([s[:, k] for s in shares])
-        _bars(axes, height, left, width, 0.17, colour, name)
-        left = left + width
-    axes.set_yticks(ticks, labels)
-    axes.set_ylim(len(arms) - 0.5, -0.5)
-    axes.grid(visible=False, axis="y")
-    axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-    axes.set_xlabel("share of fresh groups by pass rate")
-    if legend:
-        figure.legend(loc="upper center", ncols=6, columnspacing=1.0)
-    return figure
 
 
 def forest(combinations: Sequence[Combination], order: Sequence[str]) -> Figure:
@@ -295,7 +220,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
         (0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4),
         (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0),
         (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0),
-        (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0),
+        (0.1, 0.3, 1.0, 3.0, 10.0),
     ):
         if steps[0] <= low and high <= steps[-1]:
             break
@@ -341,3 +266,25 @@ def reached_over_cost(
     if legend:
         axes.legend(loc="lower right")
     return figure
+
+
+def on_and_off(costs: Sequence[float], names: tuple[str, str], cost: str) -> Figure:
+    """Median cost to the target with neither part, the first, the second, both; on a log axis parallel lines mean no interaction."""
+    figure, axes = new_figure(WIDTH, HEIGHT - 0.3)
+    for index, (pair, label) in enumerate((((0, 1), f"without {names[1]}"), ((2, 3), f"with {names[1]}"))):
+        values = [costs[i] for i in pair]
+        axes.plot([0, 1], values, color=colour_of(index), marker=MARKERS[index], ms=6, lw=1.8, ls=("-", "--")[index], label=label)
+        axes.annotate(label, (1, values[1]), xytext=(7, 0), textcoords="offset points", va="center", fontsize=8, color=colour_of(index))
+    axes.set_xlim(-0.15, 1.75)
+    axes.set_xticks([0, 1], [f"without {shorten(names[0])}", f"with {shorten(names[0])}"])
+    axes.set_yscale("log")
+    low, high = min(costs), max(costs)
+    axes.set_ylim(low * 0.85, high * 1.15)
+    axes.set_yticks(sorted({low, math.sqrt(low * high), high}), [_round_cost(v) for v in sorted({low, math.sqrt(low * high), high})])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylabel(AXIS_LABELS.get(cost, cost))
+    return figure
+
+
+def _round_cost(value: float) -> str:
+    return f"{value:.0f}" if 10 <= value < 1000 else _short(float(f"{value:.2g}"))

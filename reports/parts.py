@@ -39,6 +39,18 @@ class Picture:
     svg: str
     caption: str
     legend: list[tuple[str, str]] = field(default_factory=list)
+    wide: bool = False
+
+
+@dataclass(slots=True)
+class Section:
+    """A part of the page of its own: ``name`` is its anchor; notes first, then pictures, then tables."""
+
+    name: str
+    title: str
+    notes: list[str] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
 
 @dataclass(slots=True)

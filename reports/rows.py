@@ -38,6 +38,7 @@ def _result_row(combination: Combination, arm: Arm, analysis: Analysis) -> Row:
         "reach_rate": arm.reached / arm.n if arm.n else None,
         "failed": arm.count("failed"),
         "unfinished": arm.count("unfinished"),
+        "crashed": arm.count("crashed"),
         "missing": arm.count("missing"),
         "target": combination.target.accuracy,
         "target_rule": analysis.rule.words,

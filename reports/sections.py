@@ -146,8 +146,8 @@ def curve_pictures(analysis: Analysis, combination: Combination, drawer: Drawer)
         picture = drawer.draw(
             f"accuracy-{cost}", f"Accuracy against {name} on {combination.name}",
             f"Lines of accuracy over {name}, one colour per strategy. Target {words.percent(combination.target.accuracy)}. {ends}.",
-            f"Accuracy against {name}. Thin: seeds{_thin_note(combination)}; thick: their median, between evaluations drawn as straight "
-            "lines, without smoothing; dashed: target; marks: where a run reached it.",
+            f"Accuracy against {name}. Thin: seeds{_thin_note(combination)}; thick: their median; band: from the lowest to the highest "
+            "seed; straight lines between evaluations, no smoothing; dashed: target; marks: where a run reached it.",
             lambda legend, cost=cost: figures.accuracy_curves(combination, cost, order, legend=legend),  # type: ignore[misc]
         )  # fmt: skip
         picture.legend = strategy_legend([a for a in combination.arms if a.n], order)

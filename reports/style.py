@@ -27,6 +27,12 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 #: Sequential classes of pass rates: degenerate ends in grey, in between from hard (dark) to easy (light).
 PASS_RATE_COLOURS = ("#4d5660", "#08519c", "#3182bd", "#6baed6", "#bdd7e7", "#a9b2ba")
 
+#: Ages of replayed groups, from new (light) to old (dark).
+AGE_COLOURS = ("#cfe8b9", "#9fd5b5", "#63c3bd", "#35a3c1", "#2878b5", "#274ba0", "#1b2a6b")
+
+#: Importance ratios: orange below 1, violet above, grey near it.
+RATIO_COLOURS = ("#b35806", "#e08214", "#fdc581", "#b4bbc2", "#c3b5dd", "#8d79bd", "#542788")
+
 #: Phases of a step, in order.
 PHASE_COLOURS = ("#e69f00", "#cc79a7", "#0072b2", "#f0e442", "#56b4e9", "#009e73", "#8c959d")
 

@@ -15,7 +15,7 @@ from harness.stats import (
 )
 from reports import figures, words
 from reports.analysis import SECONDS, TOKENS, Analysis
-from reports.parts import Drawer, Picture
+from reports.parts import Cell, Drawer, Picture, Table
 
 
 def verdict_cards(analysis: Analysis) -> list[dict[str, Any]]:
@@ -92,6 +92,32 @@ def certainty_notes(analysis: Analysis) -> list[str]:
     return [n for n in notes if n]
 
 
+def overall_table(analysis: Analysis) -> Table | None:
+    """All combinations together: speed-ups, probability of improvement, corrected p; None where there is nothing to compare."""
+    rows = []
+    for item in analysis.overall:
+        if not item.speed_ups:
+            continue
+        better = item.improvement
+        interval = f" [{better.low:.2f}, {better.high:.2f}]" if better.low is not None and better.high is not None else " no interval"
+        cells = [Cell(item.strategy, item.strategy, swatch=analysis.strategies.index(item.strategy) % 8)]
+        for ledger in (SECONDS, TOKENS):
+            found = item.speed_ups.get(ledger)
+            told = f"{words.speed_up(found)} {words.interval(found)}" if found is not None and found.n else words.NO_VALUE
+            cells.append(Cell(told, found.at_least if found is not None and found.n else None))
+        cells += [Cell(f"{better.value:.2f}{interval}", better.value), Cell(f"{item.p_value:.2g}", item.p_value)]
+        rows.append(cells)
+    heads = [("strategy", False), ("speed-up in time [95 %]", True), ("speed-up in tokens [95 %]", True),
+             ("probability of improvement [95 %]", True), ("sign test p (Holm)", True)]  # fmt: skip
+    many = len(analysis.combinations) > 1
+    caption = (
+        f"{'All combinations together' if many else 'Summary'}. Speed-up: {'interquartile mean' if many else 'median'} of the pairs. "
+        "Probability of improvement: that a run of the strategy costs less than one of the baseline, whatever their seeds "
+        "(mean over combinations, misses lose)."
+    )
+    return Table(caption, heads, rows) if rows else None
+
+
 def overview_pictures(analysis: Analysis, drawer: Drawer) -> list[Picture]:
     """Forest plot of all comparisons; with several strategies a performance profile; runs that reached the target by cost."""
     order, pictures = analysis.strategies, []
@@ -124,11 +150,13 @@ def overview_pictures(analysis: Analysis, drawer: Drawer) -> list[Picture]:
 
 def _profile(analysis: Analysis) -> tuple[list[str], Any] | None:
     """Problems that every strategy has a run of; None where there are fewer than three."""
-    labels = [s for s in analysis.strategies if not any(a.oracle for a in analysis.arms if a.strategy == s)]
+    labels = [s for s in analysis.strategies if not all(a.oracle for a in analysis.arms if a.strategy == s)]
+    if len(labels) < 2:
+        return None
     costs, strata = [], []
     for index, combination in enumerate(analysis.combinations):
         arms = {a.strategy: a for a in combination.arms}
-        if any(label not in arms for label in labels):
+        if any(label not in arms or arms[label].oracle for label in labels):
             continue
         by_seed = [
             {r.seed: o.cost for r, o in zip(arms[s].runs, arms[s].outcomes.get(combination.main_cost, []), strict=False)} for s in labels
@@ -136,7 +164,7 @@ def _profile(analysis: Analysis) -> tuple[list[str], Any] | None:
         for seed in sorted(set.intersection(*(set(b) for b in by_seed))):
             costs.append([b[seed] for b in by_seed])
             strata.append(index)
-    if len(costs) < 3 or len(labels) < 2:
+    if len(costs) < 3:
         return None
     table = np.array(costs)
     finite = np.isfinite(table)

@@ -174,4 +174,4 @@ def small_sample_note(n: int) -> str:
 
 def state_words(arm: Arm) -> str:
     """``1 failed, 2 missing``: what keeps an arm from being whole; empty if nothing does."""
-    return ", ".join(f"{k} {state}" for state in ("failed", "unfinished", "missing") if (k := arm.count(state)))
+    return ", ".join(f"{k} {state}" for state in ("failed", "unfinished", "crashed", "missing") if (k := arm.count(state)))

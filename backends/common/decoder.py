@@ -110,16 +110,19 @@ class Decoder:
         temperature: float = 1.0,
         top_p: float = 1.0,
         generator: torch.Generator,
+        noise: Tensor | None = None,
     ) -> list[list[Completion]]:
         """``rollouts_per_prompt`` completions of every prompt, in order; temperature 0 takes the likeliest token.
 
         Log-probs are log-softmax(logits / temperature) over the whole vocabulary, also under ``top_p``; at temperature 0
-        those of temperature 1. The same generator state gives the same completions. Raises ValueError for an empty
-        prompt or settings out of range.
+        those of temperature 1. The same generator state gives the same completions; ``noise``, uniform numbers of shape
+        (rows, max_new_tokens), is used instead of the generator's where rows of one stream are decoded in parts. Raises
+        ValueError for an empty prompt or settings out of range.
         """
         counts = [rollouts_per_prompt] * len(prompts) if isinstance(rollouts_per_prompt, int) else list(rollouts_per_prompt)
         _check(prompts, counts, max_new_tokens, temperature, top_p)
-        noise = torch.rand(sum(counts), max_new_tokens, dtype=torch.float64, device=generator.device, generator=generator)
+        if noise is None:
+            noise = torch.rand(sum(counts), max_new_tokens, dtype=torch.float64, device=generator.device, generator=generator)
         groups: list[list[Completion]] = []
         row = 0
         with eval_mode(self._model):

@@ -45,9 +45,29 @@ def load_model(source: str, *, revision: str | None = None, precision: str = "fl
     return LoadedModel(model.to(device).eval(), tokenizer, eos_ids(model, tokenizer), pad_id(tokenizer))
 
 
+def load_tokenizer(source: str, *, revision: str | None = None) -> tuple[Any, tuple[int, ...]]:
+    """Tokenizer and the token ids that end a completion, without the weights; UserError in one sentence if they cannot be loaded."""
+    from transformers import AutoTokenizer, GenerationConfig
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, padding_side="left")
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"cannot load the tokenizer of {source!r}: {reason}") from error
+    try:
+        configured = GenerationConfig.from_pretrained(source, revision=revision)
+    except OSError:  # a model without a generation configuration ends where its tokenizer says
+        configured = GenerationConfig()
+    return tokenizer, _ends(configured, tokenizer)
+
+
 def eos_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     """Every token id that ends a completion: the generation configuration's and the tokenizer's."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
+    return _ends(model.generation_config, tokenizer)
+
+
+def _ends(generation: Any, tokenizer: Any) -> tuple[int, ...]:
+    configured = getattr(generation, "eos_token_id", None)
     found = configured if isinstance(configured, (list, tuple)) else [configured]
     return tuple(sorted({int(i) for i in (*found, tokenizer.eos_token_id) if i is not None}))
 

@@ -19,6 +19,7 @@ import torch
 from backends.common.cached_folder import cached_folder
 from backends.common.completion import decode_text
 from backends.common.decoder import Decoder
+from backends.common.devices import choose_device
 from backends.common.embeddings import embed_prompts
 from backends.common.model_loading import load_model
 from backends.common.prompts import encode_prompts
@@ -27,7 +28,8 @@ from harness.backend import OneOff, Progress
 from harness.errors import UserError
 from harness.predictor.artifact import load_artifact
 from harness.predictor.embedders import embed_cached, embedder_of
-from harness.registry import entry_of, load_task
+from harness.provenance import built_task
+from harness.registry import entry_of
 from harness.reward.service import RewardService
 from harness.spec import RunSpec
 from harness.task import TaskData
@@ -57,8 +59,7 @@ class Prepared:
 
 def build_task(spec: RunSpec) -> TaskData:
     """The task of a run, from its registered builder."""
-    task: TaskData = load_task(spec.combination.task.name)(spec.combination.task.config).build()
-    return task
+    return built_task(spec.combination.task)
 
 
 def prepare(spec: RunSpec, cache: Path, progress: Progress) -> Prepared:
@@ -69,7 +70,7 @@ def prepare(spec: RunSpec, cache: Path, progress: Progress) -> Prepared:
     if not is_embedded(name):
         prepared = Prepared(task, name)
     else:
-        folder = build_tiny_model(name, task, 0, cache / "models", progress)
+        folder = build_tiny_model(name, task, 0, cache / "models", progress, _device(spec))
         facts = model_metadata(folder)
         detail = {"model": name, "parameters": facts["parameters"], "warm_up_steps": facts["steps"]}
         prepared = Prepared(task, str(folder), one_off=[OneOff("model warm-up", facts["seconds"], detail)])
@@ -142,11 +143,12 @@ def _add_predictor(prepared: Prepared, spec: RunSpec, cache: Path, progress: Pro
         from harness.predictor.training import TrainingSettings, train_predictor
 
         started = time.perf_counter()
-        siblings = build_siblings(name, task, 0, cache / "models", progress)
+        siblings = build_siblings(name, task, 0, cache / "models", progress, _device(spec))
         columns = []
-        for i, sibling in enumerate(siblings):
-            progress("rolling out sibling models", i, len(siblings))
-            columns.append(_pass_rates(str(sibling), spec, task, questions))
+        with RewardService(task.reward, workers=1) as scorer:
+            for i, sibling in enumerate(siblings):
+                progress("rolling out sibling models", i, len(siblings))
+                columns.append(_pass_rates(str(sibling), spec, task, questions, scorer))
         embeddings = _embed(prepared, spec, questions)
         train_predictor(
             embeddings,
@@ -173,19 +175,23 @@ def model_identity(model: str, revision: str | None) -> str:
     return f"{Path(model).name}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
 
 
+def _device(spec: RunSpec) -> str:
+    return "cpu" if choose_device(spec.execution.device) else "cuda"
+
+
 def _layer(spec: RunSpec) -> int:
     return EMBEDDED_LAYER if is_embedded(spec.combination.model.name) else -1
 
 
 def _embed(prepared: Prepared, spec: RunSpec, questions: Sequence[Question]) -> FloatArray:
-    loaded = load_model(prepared.model, revision=spec.combination.model.revision)
+    loaded = load_model(prepared.model, revision=spec.combination.model.revision, device=_device(spec))
     embedded: FloatArray = embed_prompts(loaded.model, encode_prompts(loaded.tokenizer, prepared.task, questions), layer=_layer(spec))
     return embedded
 
 
-def _pass_rates(model_path: str, spec: RunSpec, task: TaskData, questions: Sequence[Question]) -> FloatArray:
+def _pass_rates(model_path: str, spec: RunSpec, task: TaskData, questions: Sequence[Question], scorer: RewardService) -> FloatArray:
     """Pass rate of every question under one model, shape (n,)."""
-    loaded, algorithm = load_model(model_path), spec.algorithm
+    loaded, algorithm = load_model(model_path, device=_device(spec)), spec.algorithm
     groups = Decoder(loaded.model, loaded.eos_ids, loaded.pad_id, max_rows=4096).generate(
         encode_prompts(loaded.tokenizer, task, questions),
         ADAPTER_ROLLOUTS,
@@ -199,8 +205,7 @@ def _pass_rates(model_path: str, spec: RunSpec, task: TaskData, questions: Seque
         for question, group in zip(questions, groups, strict=True)
         for completion in group
     ]
-    with RewardService(task.reward, workers=1) as scorer:
-        rewards: FloatArray = np.asarray(scorer.score(answers), dtype=np.float64)
+    rewards: FloatArray = np.asarray(scorer.score(answers), dtype=np.float64)
     rates: FloatArray = rewards.reshape(len(questions), -1).mean(axis=1)
     return rates
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from backends.common.cached_folder import cached_folder
-from backends.common.char_tokenizer import build_tokenizer
+from backends.common.char_tokenizer import build_tokenizer, pieces
 from harness.errors import UserError
 from harness.task import WARM_UP, TaskData
 from harness.types import Question
@@ -54,6 +54,16 @@ class Architecture:
         if width % 32 or not 32 <= width <= 1024 or not 1 <= layers <= 24:
             raise UserError(f"embedded model {name!r}: the width must be a multiple of 32 from 32 to 1024, and layers from 1 to 24")
         return cls(match[1], width, layers)
+
+    @property
+    def is_tiny(self) -> bool:
+        """Built on one CPU thread, the same bytes again; wider ones are built where they will train."""
+        return self.width <= 256
+
+    @property
+    def learning_rate_scale(self) -> float:
+        """Wide models take smaller steps: times 128/width above 128."""
+        return min(1.0, 128 / self.width)
 
     @property
     def heads(self) -> int:
@@ -97,28 +107,37 @@ def is_embedded(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def build_tiny_model(name: str, task: TaskData, seed: int, cache_dir: Path, progress: Progress | None = None) -> Path:
+def build_tiny_model(name: str, task: TaskData, seed: int, cache_dir: Path, progress: Progress | None = None, device: str = "cpu") -> Path:
     """Folder of an ordinary Hugging Face model (safetensors, tokenizer) that knows ``task`` but is unsure.
 
     Built once per name, seed and warm-up questions, then found in ``cache_dir``; ``halfway.model.json`` in it records
-    ``seconds`` (the one-off cost), parameters and what determined the weights. Raises UserError for an unknown name or a task
-    without warm-up questions.
+    ``seconds`` (the one-off cost), parameters and what determined the weights. device: where a model wider than 256 is
+    trained; smaller ones are always trained on one CPU thread. Raises UserError for an unknown name or a task without
+    warm-up questions.
     """
-    return build_checkpoints(name, task, seed, (Stage(task.warm_up.steps),), cache_dir, progress)[0]
+    return build_checkpoints(name, task, seed, (Stage(task.warm_up.steps),), cache_dir, progress, device)[0]
 
 
-def build_siblings(name: str, task: TaskData, seed: int, cache_dir: Path, progress: Progress | None = None) -> list[Path]:
+def build_siblings(
+    name: str, task: TaskData, seed: int, cache_dir: Path, progress: Progress | None = None, device: str = "cpu"
+) -> list[Path]:
     """Four models disjoint from the policies, for training the difficulty predictor.
 
     One warm-up with another seed, saved on the way; towards its end the targets are corrupted less, so that the pass rates of
     the four cover the range through which a policy moves while it is trained.
     """
     stages = tuple(Stage(max(i + 1, round(task.warm_up.steps * share)), noise) for i, (share, noise) in enumerate(_SIBLINGS))
-    return build_checkpoints(name, task, seed + 1_000_003, stages, cache_dir, progress)
+    return build_checkpoints(name, task, seed + 1_000_003, stages, cache_dir, progress, device)
 
 
 def build_checkpoints(
-    name: str, task: TaskData, seed: int, stages: Sequence[Stage], cache_dir: Path, progress: Progress | None = None
+    name: str,
+    task: TaskData,
+    seed: int,
+    stages: Sequence[Stage],
+    cache_dir: Path,
+    progress: Progress | None = None,
+    device: str = "cpu",
 ) -> list[Path]:
     """One warm-up through all stages, the model saved at the end of each; one folder per stage, in order."""
     architecture = Architecture.parse(name)
@@ -135,13 +154,17 @@ def build_checkpoints(
         "alphabet": task.alphabet,
         "torch": torch.__version__.partition("+")[0],
         "transformers": importlib.metadata.version("transformers"),
+        **({"tokens": task.tokens} if task.tokens else {}),
+        **({} if architecture.is_tiny else {"device": device}),
     }
 
     def build(folder: Path) -> None:
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # sums in another order would give other last digits
+        if architecture.is_tiny:
+            torch.set_num_threads(1)  # sums in another order would give other last digits
         try:
-            _warm_up(architecture, task, seed, stages, folder, identity, progress or _silent)
+            where = "cpu" if architecture.is_tiny else device
+            _warm_up(architecture, task, seed, stages, folder, identity, progress or _silent, where)
         finally:
             torch.set_num_threads(threads)
 
@@ -167,26 +190,31 @@ def _warm_up(
     folder: Path,
     identity: dict[str, Any],
     progress: Progress,
+    device: str,
 ) -> None:
     from transformers import AutoModelForCausalLM
 
     started = time.perf_counter()
     settings, total = task.warm_up, stages[-1].until
-    tokenizer = build_tokenizer(architecture.family, task.alphabet)
+    tokenizer = build_tokenizer(architecture.family, task.alphabet, task.tokens)
     batches = _Batches(task, tokenizer, random.Random(f"warm-up/{seed}"))
     longest = max(len(q.prompt) + len(q.answer) for name in task.splits for q in task.splits[name]) + 2
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(architecture.config(tokenizer, max(128, 2 * longest)))
+    model.to(device)
     model.generation_config.update(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.0, betas=(0.9, 0.98))
+    peak = settings.learning_rate * architecture.learning_rate_scale
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, weight_decay=0.0, betas=(0.9, 0.98))
     label = f"building {architecture.family}-{architecture.width}x{architecture.layers}"
     loss = torch.tensor(float("nan"))
     noise_at = {step: stage.noise for stage in reversed(stages) for step in range(1, stage.until + 1)}
     for step, noise in sorted(noise_at.items()):
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, step / 50) * (1.0 - 0.9 * min(1.0, step / settings.steps))
-        loss = _loss(model, *batches.next(settings.batch_size, noise))
+            group["lr"] = peak * min(1.0, step / 50) * (1.0 - 0.9 * min(1.0, step / settings.steps))
+        token_ids, targets = batches.next(settings.batch_size, noise)
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            loss = _loss(model, token_ids.to(device), targets.to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -214,9 +242,9 @@ class _Batches:
     """Endless batches of corrupted question-answer pairs; lengths are grouped so that little is spent on padding."""
 
     def __init__(self, task: TaskData, tokenizer: Any, rng: random.Random) -> None:
-        self._questions, self._settings, self._rng = task.splits[WARM_UP], task.warm_up, rng
-        self._letters = sorted({c for q in self._questions for c in q.answer})
-        self._ids = {c: tokenizer.convert_tokens_to_ids(tokenizer.tokenize(c))[0] for c in task.alphabet}
+        self._questions, self._settings, self._rng, self._tokens = task.splits[WARM_UP], task.warm_up, rng, task.tokens
+        self._letters = sorted({c for q in self._questions for c in self._pieces(q.answer)} - {*task.tokens})
+        self._ids = {c: tokenizer.convert_tokens_to_ids(tokenizer.tokenize(c))[0] for c in (*task.alphabet, *task.tokens)}
         self._eos, self._pad = tokenizer.eos_token_id, tokenizer.pad_token_id
         self._queue: list[Question] = []
 
@@ -225,7 +253,7 @@ class _Batches:
         while len(self._queue) < size:
             self._queue += self._rng.sample(self._questions, len(self._questions))
         chosen, self._queue = self._queue[:size], self._queue[size:]
-        rows = [([self._ids[c] for c in q.prompt], [self._ids[c] for c in self._corrupt(q.answer, noise)] + [self._eos]) for q in chosen]
+        rows = [([self._ids[c] for c in self._pieces(q.prompt)], self._target(q.answer, noise)) for q in chosen]
         width = max(len(prompt) + len(answer) for prompt, answer in rows)
         ids = torch.full((size, width), self._pad)
         targets = torch.full((size, width), -100)
@@ -234,6 +262,14 @@ class _Batches:
             targets[i, len(prompt) : len(prompt) + len(answer)] = torch.tensor(answer)
         return ids, targets
 
-    def _corrupt(self, answer: str, scale: float) -> str:
-        noise, rng = scale * self._settings.noise(len(answer)), self._rng
-        return "".join(rng.choice(self._letters) if rng.random() < noise else c for c in answer)
+    def _target(self, answer: str, scale: float) -> list[int]:
+        return [*(self._ids[c] for c in self._corrupt(answer, scale)), self._eos]
+
+    def _corrupt(self, answer: str, scale: float) -> list[str]:
+        """The answer's pieces, characters drawn anew at the task's rate; tags are left alone."""
+        found, rng = self._pieces(answer), self._rng
+        noise = scale * self._settings.noise(len(found))
+        return [rng.choice(self._letters) if rng.random() < noise and c not in self._tokens else c for c in found]
+
+    def _pieces(self, text: str) -> list[str]:
+        return pieces(text, self._tokens)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.trl.seams import SUPPORTED, check_seams, installed_versions, unsupported_reason
-from harness.backend import BackendStatus, OneOff, Progress
+from harness.backend import EVERYTHING, BackendStatus, OneOff, Progress
 from harness.errors import RunFailed, UserError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class TrlBackend:
     """See :class:`harness.backend.Backend`."""
 
     name = "trl"
+    capabilities = EVERYTHING
 
     def __init__(self) -> None:
         self._prepared: tuple[str, Prepared] | None = None
@@ -80,9 +81,10 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     from transformers import PrinterCallback
     from trl import GRPOTrainer
 
+    from backends.common.devices import choose_device
     from backends.common.evaluator import Evaluator
     from backends.common.model_loading import load_model
-    from backends.trl.config import choose_device, grpo_config
+    from backends.trl.config import grpo_config
     from backends.trl.dataset import run_order_dataset
     from backends.trl.engine import TrlEngine
     from backends.trl.session import Session, SessionCallback
@@ -125,7 +127,7 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
             task,
             tokenizer,
             scorer.score,
-            sets=evaluation.sets,
+            sets=evaluation.all_sets,
             samples_per_question=evaluation.samples_per_question,
             temperature=algorithm.temperature if evaluation.temperature is None else evaluation.temperature,
             top_p=algorithm.top_p if evaluation.top_p is None else evaluation.top_p,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from trl import GRPOConfig
 
 from harness.errors import UserError
@@ -14,21 +12,6 @@ from harness.spec import RunSpec
 
 _LOSS_TYPES = {"token-mean": "dapo", "sequence-mean": "grpo", "dr-grpo": "dr_grpo"}
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
-
-
-def choose_device(device: str) -> bool:
-    """Whether to train on the CPU; ``cuda:N`` makes GPU N the only one this process sees. UserError if there is no such GPU.
-
-    Call it before anything else touches CUDA.
-    """
-    kind, _, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
-        raise UserError(f"execution.device = {device!r} is not a device; use auto, cpu, cuda or cuda:N")
-    if index:
-        os.environ["CUDA_VISIBLE_DEVICES"] = index
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"execution.device = {device!r}, but torch sees no such GPU here; use auto or cpu")
-    return kind == "cpu" or not torch.cuda.is_available()
 
 
 def rows_per_update(spec: RunSpec, world: int) -> int:
@@ -50,6 +33,7 @@ def rows_per_update(spec: RunSpec, world: int) -> int:
 def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOConfig:
     """``GRPOConfig`` for one run. One Halfway training step is one generation batch, ``updates_per_batch`` optimizer steps."""
     algorithm, execution = spec.algorithm, spec.execution
+    _refuse_verls(spec)
     rows = rows_per_update(spec, world)
     micro = min(execution.micro_batch_rollouts or rows, rows)
     if rows % micro:
@@ -91,7 +75,24 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
         save_total_limit=None,  # old checkpoints go when the new one is complete (harness.checkpoint.prune), not before
         logging_steps=algorithm.updates_per_batch,
         report_to=list(execution.trackers),
+        run_name=spec.title,
+        project=f"halfway-{spec.suite}",
         disable_tqdm=True,
         log_level="error",
         **vllm,
     )
+
+
+def _refuse_verls(spec: RunSpec) -> None:
+    """Settings of the verl backend are refused rather than ignored."""
+    execution = spec.execution
+    if execution.generation in ("vllm", "sglang"):
+        raise UserError(
+            f"execution.generation = {execution.generation!r} is an engine of the verl backend; with TRL use vllm-colocate or vllm-server"
+        )
+    if execution.engine or execution.nodes != 1:
+        raise UserError("execution.engine and execution.nodes are for the verl backend; the TRL backend has no use for them")
+    if spec.algorithm.behaviour_log_probs == "actor" and execution.generation.startswith("vllm"):
+        raise UserError(
+            "with vLLM, the TRL backend takes μ from the engine only; set behaviour_log_probs = 'engine', or use the verl backend"
+        )

@@ -53,13 +53,16 @@ class TrlEngine:
 
     # -- harness.driver.RolloutEngine -------------------------------------------------------------------------------
 
-    def rollout(self, question_ids: IntArray, rollouts_per_question: int, phase: RolloutPhase, stream: Sequence[int]) -> list[PromptGroup]:
+    def rollout(
+        self, question_ids: IntArray, rollouts_per_question: int | IntArray, phase: RolloutPhase, stream: Sequence[int]
+    ) -> list[PromptGroup]:
         ids = [int(i) for i in question_ids]
+        sizes = rollouts_per_question if isinstance(rollouts_per_question, int) else [int(n) for n in rollouts_per_question]
         algorithm = self.spec.algorithm
         with self.clock.phase(phase):
             completions = self.decode(
                 [self.token_ids[i] for i in ids],
-                rollouts_per_question,
+                sizes,
                 max_new_tokens=algorithm.max_completion_tokens,
                 temperature=algorithm.temperature,
                 top_p=algorithm.top_p,
@@ -88,11 +91,10 @@ class TrlEngine:
         generator: torch.Generator,
     ) -> list[list[Completion]]:
         """:class:`backends.common.completion.Decode` over all ranks; called on rank 0, followers come through ``follow``."""
-        if not isinstance(rollouts_per_prompt, int):
-            raise ValueError("the TRL backend rolls out the same number of completions for every prompt of a call")
+        n = rollouts_per_prompt
         order = {
             "prompts": [list(p) for p in prompts],
-            "n": rollouts_per_prompt,
+            "counts": [n] * len(prompts) if isinstance(n, int) else list(n),
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
             "top_p": top_p,
@@ -137,45 +139,49 @@ class TrlEngine:
 
     def _decode_share(self, order: dict[str, Any]) -> list[list[Completion]]:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        prompts = order["prompts"]
+        prompts, counts = order["prompts"], order["counts"]
         per_rank = -(-len(prompts) // world)
         # Every rank decodes equally many questions (vLLM's collective calls need that); the surplus is thrown away.
-        padded = prompts + [prompts[-1]] * (per_rank * world - len(prompts))
-        mine = self._decode_local(padded[rank * per_rank : (rank + 1) * per_rank], order, order["seed"] + rank)
+        surplus = per_rank * world - len(prompts)
+        share = slice(rank * per_rank, (rank + 1) * per_rank)
+        padded = prompts + [prompts[-1]] * surplus, counts + [counts[-1]] * surplus
+        mine = self._decode_local(padded[0][share], padded[1][share], order, order["seed"] + rank)
         if world == 1:
             return mine
         gathered: list[Any] | None = [None] * world if rank == 0 else None
         torch.distributed.gather_object(mine, gathered, dst=0)
         return [group for share in gathered for group in share][: len(prompts)] if gathered else []
 
-    def _decode_local(self, prompts: list[list[int]], order: dict[str, Any], seed: int) -> list[list[Completion]]:
+    def _decode_local(self, prompts: list[list[int]], counts: list[int], order: dict[str, Any], seed: int) -> list[list[Completion]]:
         settings = {k: order[k] for k in ("max_new_tokens", "temperature", "top_p")}
         if self._decoder is not None:
             generator = torch.Generator().manual_seed(seed)
-            done: list[list[Completion]] = self._decoder.generate(prompts, order["n"], generator=generator, **settings)
+            done: list[list[Completion]] = self._decoder.generate(prompts, counts, generator=generator, **settings)
             return done
-        return self._generate_with_trl(prompts, order, seed, settings)
+        return self._generate_with_trl(prompts, counts, seed, settings, log_probs=order["log_probs"])
 
     def _generate_with_trl(
-        self, prompts: list[list[int]], order: dict[str, Any], seed: int, settings: dict[str, Any]
+        self, prompts: list[list[int]], counts: list[int], seed: int, settings: dict[str, Any], *, log_probs: bool
     ) -> list[list[Completion]]:
         """TRL's own generation, whichever it is configured for; log-probs by a forward pass where it gives none."""
-        rows = [p for p in prompts for _ in range(order["n"])]
+        rows = [p for p, n in zip(prompts, counts, strict=True) for _ in range(n)]
+        # TRL with vLLM sends every n-th row with n completions each; with unequal counts every row is sent as it is.
+        repeats = counts[0] if len(set(counts)) == 1 else 1
         with _sampling(self.trainer, **settings), torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
-            ids, log_probs = self.trainer._generate_single_turn(rows, None, {}, order["n"])
-        if log_probs is None and order["log_probs"]:
-            log_probs = self._score_log_probs(rows, ids)
+            ids, scored = self.trainer._generate_single_turn(rows, None, {}, repeats)
+        if scored is None and log_probs:
+            scored = self._score_log_probs(rows, ids)
         ends = set(self.trainer.eos_token_ids)
-        flat = [
+        flat = (
             Completion(
                 np.asarray(tokens, dtype=np.int32),
-                np.asarray(log_probs[i], dtype=np.float32) if log_probs is not None else np.full(len(tokens), np.nan, np.float32),
+                np.asarray(scored[i], dtype=np.float32) if scored is not None else np.full(len(tokens), np.nan, np.float32),
                 truncated=not tokens or tokens[-1] not in ends,
             )
             for i, tokens in enumerate(ids)
-        ]
-        return [flat[i : i + order["n"]] for i in range(0, len(flat), order["n"])]
+        )
+        return [[next(flat) for _ in range(n)] for n in counts]
 
     def _score_log_probs(self, prompts: list[list[int]], completions: list[list[int]]) -> list[list[float]]:
         """Behaviour log-probs of completions just sampled, from the same weights; as the authors' repository stores them."""

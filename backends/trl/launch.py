@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.budget import BudgetReached, RunLedger
-from harness.errors import RunFailed, UserError
+from harness.errors import Interrupted, RunFailed, UserError
 from harness.orphans import die_with_parent
 from harness.spec import RunSpec
 
@@ -21,7 +21,7 @@ _BUDGET = "budget-reached"
 def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) -> None:
     """Run ``spec.execution.processes`` ranks and wait. The caller writes nothing to the ledger meanwhile.
 
-    Raises what rank 0 raised (RunFailed, UserError), or RunFailed if the ranks died without a word.
+    Raises what rank 0 raised (RunFailed, UserError), or Interrupted if a rank died without a word.
     """
     failure = run_dir / _FAILURE
     failure.unlink(missing_ok=True)
@@ -41,9 +41,7 @@ def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) 
             raise UserError(report["message"])
         raise RunFailed(report["kind"], report["message"])
     if code:
-        raise RunFailed(
-            "ranks-died", f"the {spec.execution.processes} processes of this run ended with code {code}; see the attempt's log.txt"
-        )
+        raise Interrupted(f"one of its {spec.execution.processes} processes died (see the attempt's log.txt)")
 
 
 def main() -> int:

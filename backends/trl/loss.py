@@ -17,14 +17,15 @@ from typing import Any
 import torch
 
 from harness.strategy import Correction
+from harness.types import RATIO_EDGES
 
 Tensors = dict[str, Any]
 
 #: Loss types whose per-batch divisor counts rows or tokens of the batch itself, so that dropping rows must be made up for.
-_DIVIDES_BY_ROWS = {"grpo", "dr_grpo"}
+DIVIDES_BY_ROWS = {"grpo", "dr_grpo"}
 _DIVIDES_BY_TOKENS = {"bnpo"}
 _DIVIDES_BY_STORED_COUNT = {"dapo"}
-DROPPABLE = _DIVIDES_BY_ROWS | _DIVIDES_BY_TOKENS | _DIVIDES_BY_STORED_COUNT
+DROPPABLE = DIVIDES_BY_ROWS | _DIVIDES_BY_TOKENS | _DIVIDES_BY_STORED_COUNT
 
 
 def drop_degenerate_rows(batch: Tensors, loss_type: str, keep_at_least: int = 1) -> Tensors:
@@ -42,7 +43,7 @@ def drop_degenerate_rows(batch: Tensors, loss_type: str, keep_at_least: int = 1)
     if len(kept) == total_rows:
         return batch
     smaller = {k: v[kept] if isinstance(v, torch.Tensor) and v.ndim and len(v) == total_rows else v for k, v in batch.items()}
-    if loss_type in _DIVIDES_BY_ROWS:
+    if loss_type in DIVIDES_BY_ROWS:
         smaller["advantages"] = smaller["advantages"] * (len(kept) / total_rows)
     elif loss_type in _DIVIDES_BY_TOKENS:
         share = smaller["completion_mask"].sum() / batch["completion_mask"].sum().clamp(min=1.0)
@@ -83,6 +84,8 @@ def correct_replayed(batch: Tensors, log_probs: torch.Tensor, correction: Correc
     log_weight = log_ratio.masked_fill(~replayed, 0.0)
     if correction.weight_cap is not None:
         log_weight = log_weight.clamp(max=float(torch.log(torch.tensor(correction.weight_cap))))
+    if correction.coefficient != 1.0:
+        batch["advantages"] = torch.where(batch["replayed"], batch["advantages"] * correction.coefficient, batch["advantages"])
     if correction.clip_center == "old":
         batch["advantages"] = batch["advantages"][:, None] * log_weight.exp()
     else:
@@ -100,6 +103,7 @@ class RatioStatistics:
     largest: float = 0.0
     smallest: float = field(default=float("inf"))
     fresh: float | None = None
+    classes: list[int] = field(default_factory=lambda: [0] * (len(RATIO_EDGES) + 1))
 
     def add(self, log_ratio: torch.Tensor, replayed: torch.Tensor, fresh: torch.Tensor) -> None:
         if bool(fresh.any()):
@@ -112,6 +116,9 @@ class RatioStatistics:
             self.squares += float(ratio.square().sum())
             self.largest = max(self.largest, float(ratio.max()))
             self.smallest = min(self.smallest, float(ratio.min()))
+            edges = torch.tensor(RATIO_EDGES, dtype=ratio.dtype, device=ratio.device)
+            found = torch.bucketize(ratio, edges, right=True).bincount(minlength=len(self.classes))
+            self.classes = [a + b for a, b in zip(self.classes, found.tolist(), strict=True)]
 
     @classmethod
     def merge(cls, parts: Sequence[RatioStatistics]) -> RatioStatistics:
@@ -124,10 +131,14 @@ class RatioStatistics:
             max(p.largest for p in parts),
             min(p.smallest for p in parts),
             max(fresh) if fresh else None,
+            [sum(counts) for counts in zip(*(p.classes for p in parts), strict=True)],
         )
 
-    def summary(self) -> dict[str, float]:
-        """mean, min, max and effective sample share (Σρ)²/(n Σρ²) of the uncapped ratio; empty if nothing was replayed."""
+    def summary(self) -> dict[str, Any]:
+        """mean, min, max and effective sample share (Σρ)²/(n Σρ²) of the uncapped ratio, and counts between ``RATIO_EDGES``.
+
+        Empty if nothing was replayed.
+        """
         if not self.count:
             return {}
         return {
@@ -136,4 +147,5 @@ class RatioStatistics:
             "max": self.largest,
             "effective_share": self.total**2 / (self.count * self.squares) if self.squares else 0.0,
             "tokens": float(self.count),
+            "classes": self.classes,
         }

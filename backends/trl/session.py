@@ -132,13 +132,22 @@ class Session:
             with self._ending_followers():
                 accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
             evaluation = self.spec.evaluation
-            predictor: dict[str, float] = {}
+            predictor: dict[str, Any] = {}
             number = math.ceil(step / evaluation.every_steps)  # of this evaluation; the last step has one even off the grid
             if evaluation.diagnostic_questions and number % evaluation.diagnostic_every == 0 and step > 0:
                 predictor = self.driver.diagnose(evaluation.diagnostic_questions, self.spec.algorithm.group_size)
             self.engine.release()
-            accuracy = sum(accuracies.values()) / len(accuracies)
+            accuracy = self.spec.evaluation.accuracy(accuracies)
             self.ledger.write("evaluation", EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), predictor))
+            if self.spec.execution.trackers:
+                self._track({"eval_accuracy": accuracy, **{f"eval_accuracy_{name}": value for name, value in accuracies.items()}})
+
+    def _track(self, values: dict[str, float]) -> None:
+        """Hand values to the trackers alone: the trainer's own ``log`` would also flush its averages of the step."""
+        trainer = self.trainer
+        wanted = trainer.control.should_log
+        trainer.callback_handler.on_log(trainer.args, trainer.state, trainer.control, values)
+        trainer.control.should_log = wanted  # the handler takes it for the trainer's own log of this step
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@ The order inside one training step:
 
 1. ``_generate_and_score_completions``: the session makes the batch (replay, select, roll out, score, refill), then TRL's own
    method runs on it with a ``rollout_func`` that plays the finished rollouts back. So padding, masks, token counts,
-   advantages and old log-probs of fresh *and* replayed groups are made by TRL's code, not by a copy of it.
+   advantages and old log-probs of fresh *and* replayed groups are made by TRL's code, not by a copy of it (advantages of
+   groups of different sizes excepted: :mod:`backends.trl.rows`).
 2. ``_prepare_inputs``: TRL shuffles and splits the batch into its updates; degenerate rows are dropped from each part.
 3. ``compute_loss``: TRL's loss; replayed rows get their importance weight between its forward pass and its formula.
 
@@ -20,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from trl import GRPOTrainer
 
-from backends.trl.loss import RatioStatistics, correct_replayed, drop_degenerate_rows
+from backends.trl.loss import DIVIDES_BY_ROWS, RatioStatistics, correct_replayed, drop_degenerate_rows
+from backends.trl.rows import is_plain, mark_rows, mask_padding, padded, padding_rows, set_advantages
 from harness.checkpoint import probe_disk
-from harness.types import Rollout
+from harness.types import PromptGroup, Rollout
 
 if TYPE_CHECKING:
     from backends.trl.session import Session
@@ -61,18 +63,31 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         groups = self.session.next_groups()
         if groups is None:  # only Trainer.evaluate() comes here in eval mode, and Halfway never calls it
             return super()._generate_and_score_completions(inputs)  # type: ignore[no-any-return]
-        self.playback = [r for g in groups for r in g.rollouts]
+        plain, extra = self._padding(groups)
+        self.playback = padded([r for g in groups for r in g.trained_rollouts], extra)
         rows = [{"prompt": self.session.prompt(r.question_id), "halfway_reward": r.reward} for r in self.playback]
         output: dict[str, Any] = super()._generate_and_score_completions(rows)
-        device = output["completion_ids"].device
-        sizes = torch.tensor([g.size for g in groups], device=device)
-        output["replayed"] = torch.tensor([g.source == "replayed" for g in groups], device=device).repeat_interleave(sizes)
-        output["informative"] = torch.tensor([not g.is_degenerate for g in groups], device=device).repeat_interleave(sizes)
+        self.playback = []
+        mark_rows(output, groups)
+        if not plain:
+            set_advantages(output, groups, self.session.spec.algorithm.advantage_normalization)
+            everywhere = int(self.accelerator.gather(torch.tensor([extra], device=self.accelerator.device)).sum())
+            mask_padding(output, extra, everywhere, self.loss_type in DIVIDES_BY_ROWS)
         if "importance_sampling_ratio" in output:
             # TRL's own correction of the vLLM mismatch is for fresh rollouts; replayed rows get theirs in compute_loss.
             output["importance_sampling_ratio"][output["replayed"]] = 1.0
-        self.playback = []
         return output
+
+    def _padding(self, groups: list[PromptGroup]) -> tuple[bool, int]:
+        """(whether all ranks hold whole groups of one size, padding rows of this rank): ranks must agree, and end equally long."""
+        size, parts = self.num_generations, self.args.steps_per_generation
+        rows = sum(len(g.trained_rollouts) for g in groups)
+        unlike = torch.tensor([0 if is_plain(groups, size) else 1, rows], device=self.accelerator.device)
+        unlike = self.accelerator.gather(unlike).view(-1, 2)
+        if not bool(unlike[:, 0].any()):
+            return True, 0
+        longest = int(unlike[:, 1].max())
+        return False, longest + padding_rows(longest, size, parts) - rows
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = self._buffered_inputs
@@ -88,7 +103,7 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             # TRL gathers per-row metrics, which must have one length on all ranks.
             rows = int(self.accelerator.gather(torch.tensor([rows], device=part["informative"].device)).max())
         smaller = drop_degenerate_rows(part, self.loss_type, keep_at_least=rows)
-        self.rows_dropped += len(part["informative"]) - len(smaller["informative"])
+        self.rows_dropped += _rows_in_loss(part) - _rows_in_loss(smaller)
         return smaller
 
     # -- loss ----------------------------------------------------------------------------------------------------
@@ -137,3 +152,7 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 probe_disk(Path(self.args.output_dir))
                 raise
             self.session.save_beside(self.state.global_step)
+
+
+def _rows_in_loss(part: dict[str, Any]) -> int:
+    return int(part["completion_mask"].any(1).sum())

@@ -5,6 +5,7 @@ The JSON is written last and moved into place, so a folder with a ``predictor.js
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,18 @@ def save_artifact(out: Path, description: Mapping[str, Any], arrays: Arrays) -> 
     _replace(out / WEIGHTS_NAME, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
     text = json.dumps({"schema": SCHEMA, **description}, indent=2, sort_keys=True) + "\n"
     _replace(out / JSON_NAME, text.encode())
+
+
+def artifact_digest(path: Path | str) -> str:
+    """16 hex digits of the SHA-256 over the names and contents of an artifact's files; empty where there is no folder."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return ""
+    content = hashlib.sha256()
+    for file in sorted(p for p in folder.iterdir() if p.is_file()):
+        data = file.read_bytes()
+        content.update(f"{file.name}\0{len(data)}\0".encode() + data)
+    return content.hexdigest()[:16]
 
 
 def _replace(path: Path, content: bytes) -> None:

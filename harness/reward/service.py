@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import RunFailed
-from harness.reward.answers import MAX_ANSWER, math_answer, tagged_answer
+from harness.reward.answers import MAX_ANSWER, math_answer, same_choice, tagged_answer
 from harness.reward.numbers import compare
 from harness.reward.pool import Item, Outcome, WorkerPool
 from harness.reward.spec import RewardSpec
@@ -104,6 +104,8 @@ class RewardService:
         known = self._cache.get(key)
         if known is None and self.spec.name == "math-verify":
             known = compare(answer, gold)
+            if known is None and key[2] == "boxed":  # outside a box, a letter at the beginning is no choice yet
+                known = same_choice(answer, gold)
         return known, key, item
 
     def _ask(self, asked: Sequence[Item], call_size: int) -> list[Outcome]:

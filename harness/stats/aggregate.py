@@ -50,8 +50,8 @@ def probability_of_improvement(strata: Sequence[tuple[Array, Array]], *, seed: i
     value = float(np.mean([w.mean() for w in wins]))
     if min(min(w.shape) for w in wins) < 2:
         return Band(value, None, None)
-    rows = resample([w.shape[0] for w in wins], seed, draws)
-    columns = resample([w.shape[1] for w in wins], seed + 1, draws)
+    rows = resample(tuple(w.shape[0] for w in wins), seed, draws)
+    columns = resample(tuple(w.shape[1] for w in wins), seed + 1, draws)
     drawn = np.mean([_mean_of(w, r, c) for w, r, c in zip(wins, rows, columns, strict=True)], axis=0)
     tail = (1 - LEVEL) / 2
     return Band(value, float(np.quantile(drawn, tail)), float(np.quantile(drawn, 1 - tail)))
@@ -66,6 +66,19 @@ def _mean_of(wins: Array, rows: Picks, columns: Picks) -> Array:
         return found
 
     return np.asarray(((counts(rows, wins.shape[0]) @ wins) * counts(columns, wins.shape[1])).sum(axis=1), np.float64)
+
+
+def paired_difference(values: Array, *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS) -> Band:
+    """Mean of paired differences, shape (n,), with its bootstrap interval over pairs; NaN for none, no interval below three."""
+    if not len(values):
+        return Band(float("nan"), None, None)
+    ordered = np.sort(values)  # so that the result does not depend on which seed carries which label
+    value = float(ordered.mean())
+    if len(ordered) < 3:
+        return Band(value, None, None)
+    drawn = ordered[resample((len(ordered),), seed, draws)[0]].mean(axis=1)
+    tail = (1 - LEVEL) / 2
+    return Band(value, float(np.quantile(drawn, tail)), float(np.quantile(drawn, 1 - tail)))
 
 
 def performance_profile(costs: Array, strata: Sequence[int], factors: Array, *, seed: int = BOOTSTRAP_SEED, draws: int = 1000) -> Profile:
@@ -83,7 +96,7 @@ def performance_profile(costs: Array, strata: Sequence[int], factors: Array, *, 
     shares = within.mean(axis=0) if len(costs) else np.zeros((costs.shape[1], len(factors)))
     groups = [np.flatnonzero(np.asarray(strata) == s) for s in sorted(set(strata))]
     weights = np.zeros((draws, len(costs)))
-    for members, picks in zip(groups, resample([len(g) for g in groups], seed, draws), strict=True):
+    for members, picks in zip(groups, resample(tuple(len(g) for g in groups), seed, draws), strict=True):
         np.add.at(weights, (np.arange(draws)[:, None], members[picks]), 1.0 / max(len(costs), 1))
     drawn = np.tensordot(weights, within.astype(np.float64), axes=(1, 0))
     tail = (1 - LEVEL) / 2

@@ -145,4 +145,11 @@ class Dots(Selector[DotsConfig]):
         self._diverse, self._history = np.asarray(state["diverse"]), dict(state["history"])
 
 
-DOTS = Composition(Dots, summary="questions predicted nearest difficulty 1/2", source="arXiv 2506.05316, section 3.1")
+DOTS = Composition(
+    Dots,
+    summary="questions predicted nearest difficulty 1/2",
+    source="arXiv 2506.05316, section 3.1",
+    observes="pass rates of K random references, embeddings",
+    acts="before the rollout",
+    costs="K reference groups every second step; a predictor trained once",
+)

@@ -6,4 +6,12 @@ from harness.registry import Composition
 from harness.strategies.dots import Dots
 from harness.strategies.fifo import FifoReplay
 
-DOTS_RR = Composition(Dots, FifoReplay, summary="DOTS selection, FIFO rollout replay", source="arXiv 2506.05316")
+DOTS_RR = Composition(
+    Dots,
+    FifoReplay,
+    summary="DOTS selection, FIFO rollout replay",
+    source="arXiv 2506.05316",
+    observes="pass rates of K random references, embeddings; stored groups",
+    acts="before the rollout; in the batch",
+    costs="as dots; saves the rollouts it replays",
+)

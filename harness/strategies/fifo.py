@@ -14,7 +14,16 @@ from harness.strategy import Correction, Replay, StepContext, StrategyConfig
 from harness.types import PromptGroup
 
 
-class FifoConfig(StrategyConfig):
+class ReplayConfig(StrategyConfig):
+    """How stored rollouts enter the loss; the same two settings for every replay."""
+
+    clip_center: Literal["old", "one"] = Field(
+        "old", description="code: clip π/π_old around 1, times the detached weight π_old/μ; paper (one): clip π/μ around 1"
+    )
+    weight_cap: float | None = Field(None, gt=0, description="upper bound on the importance weight π_old/μ; off by default")
+
+
+class FifoConfig(ReplayConfig):
     """Where the paper and the authors' repository differ, the default is the paper's unless it says ``code``."""
 
     capacity: int = Field(256, ge=1, description="C: prompt groups kept", json_schema_extra={"tune": {"choices": [64, 128, 256, 512]}})
@@ -24,10 +33,6 @@ class FifoConfig(StrategyConfig):
     admission: Literal["informative", "all"] = Field(
         "informative", description="paper: only groups with 0 < pass rate < 1 enter; code: all enter"
     )
-    clip_center: Literal["old", "one"] = Field(
-        "old", description="code: clip π/π_old around 1, times the detached weight π_old/μ; paper (one): clip π/μ around 1"
-    )
-    weight_cap: float | None = Field(None, gt=0, description="upper bound on the importance weight π_old/μ; off by default")
     replay_after: int = Field(0, ge=0, description="no replay in this many first steps (code: the selection interval)")
 
 
@@ -66,4 +71,30 @@ class FifoReplay(Replay[FifoConfig]):
         self._buffer.load_state_dict(state)
 
 
-RR = Composition(Uniform, FifoReplay, summary="uniform selection, FIFO rollout replay", source="arXiv 2506.05316, section 3.2")
+class Withheld(FifoReplay):
+    """RR without what it replays: its fresh groups alone, so that a gain from fewer rollouts can be told from one by replay."""
+
+    requires = frozenset({"behaviour_log_probs", "group_sizes"})
+
+    def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
+        fresh = [g for g in groups if g.source != "replayed"]
+        return fresh or list(groups)
+
+
+RR = Composition(
+    Uniform,
+    FifoReplay,
+    summary="rollout replay: half the batch from a FIFO buffer of groups",
+    source="arXiv 2506.05316, section 3.2",
+    observes="stored groups",
+    acts="in the batch",
+    costs="saves the rollouts it replays; a log-prob pass with several updates per batch",
+)
+FEWER_FRESH = Composition(
+    Uniform,
+    Withheld,
+    summary="a control: as many fresh rollouts as rr and no replay",
+    observes="nothing",
+    acts="in the batch",
+    costs="smaller batches",
+)

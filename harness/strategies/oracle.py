@@ -33,4 +33,10 @@ class Oracle(Selector[OracleConfig]):
         return Selection(candidates[nearest], predicted_pass_rates=rates[nearest])
 
 
-ORACLE = Composition(Oracle, summary="true pass rates nearest 1/2; labels not charged: an upper bound, not a method")
+ORACLE = Composition(
+    Oracle,
+    summary="true pass rates nearest 1/2; labels not charged: an upper bound, not a method",
+    observes="true pass rates of 4B candidates",
+    acts="before the rollout",
+    costs="64 uncharged rollouts per selected question",
+)

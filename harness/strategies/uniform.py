@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from harness.registry import Composition
-from harness.strategy import Selector, StepContext, StrategyConfig
+from harness.strategy import ConfigT, Selector, StepContext, StrategyConfig
 from harness.types import IntArray, Selection
 
 
@@ -20,23 +20,27 @@ def pool_order(seed: int, epoch: int, pool_size: int) -> IntArray:
     return np.random.default_rng([seed, 0x706F6F6C, epoch]).permutation(pool_size)
 
 
-class Uniform(Selector[StrategyConfig]):
-    """Every question of the pool once per epoch, in an order shuffled anew each epoch."""
+class UniformOrder(Selector[ConfigT]):
+    """Every question of the pool once per epoch, in an order shuffled anew each epoch; the base of strategies that filter it."""
 
-    def __init__(self, config: StrategyConfig) -> None:
+    def __init__(self, config: ConfigT) -> None:
         super().__init__(config)
         self._drawn = 0
 
-    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+    def take(self, num_questions: int, ctx: StepContext) -> IntArray:
+        """The next different questions of the order."""
         size = len(ctx.pool)
         chosen: dict[int, None] = {}
-        while len(chosen) < num_groups:
+        while len(chosen) < num_questions:
             epoch, offset = divmod(self._drawn, size)
-            rest = pool_order(ctx.seed, epoch, size)[offset : offset + num_groups - len(chosen)]
+            rest = pool_order(ctx.seed, epoch, size)[offset : offset + num_questions - len(chosen)]
             self._drawn += len(rest)
             # A batch that straddles two epochs must not hold one question twice: repeats are passed over.
             chosen.update(dict.fromkeys(rest.tolist()))
-        return Selection(np.fromiter(chosen, dtype=np.int64))
+        return np.fromiter(chosen, dtype=np.int64)
+
+    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+        return Selection(self.take(num_groups, ctx))
 
     def state_dict(self) -> dict[str, Any]:
         return {"drawn": self._drawn}
@@ -45,4 +49,15 @@ class Uniform(Selector[StrategyConfig]):
         self._drawn = int(state["drawn"])
 
 
-GRPO = Composition(Uniform, summary="uniform selection, no replay: the baseline", source="DeepSeekMath, arXiv 2402.03300")
+class Uniform(UniformOrder[StrategyConfig]):
+    """Every question of the pool once per epoch, in an order shuffled anew each epoch."""
+
+
+GRPO = Composition(
+    Uniform,
+    summary="uniform selection, no replay: the baseline",
+    source="DeepSeekMath, arXiv 2402.03300",
+    observes="nothing",
+    acts="before the rollout",
+    costs="nothing",
+)

@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.errors import did_you_mean
 from harness.reward.spec import REASONING_GYM, RewardSpec
 from harness.task import WARM_UP, TaskData, TaskError, WarmUp, check_disjoint
 from harness.types import Question
 from suites.tasks.config import SplitSizes, data_version, parse_config
+from suites.tasks.worked import ANSWER_TAGS, STEPS, worked_solution
 
 NAME = "reasoning-gym"
 #: A family is exhausted when this many draws in a row gave no new question.
@@ -31,7 +32,11 @@ class ReasoningGymConfig(SplitSizes):
 
     family: str = Field(description="name of the family, such as chain_sum")
     family_config: dict[str, Any] = Field(default_factory=dict, description="settings of the family")
-    prompt_pattern: str | None = Field(None, description="regular expression whose first group is the prompt; null for the whole question")
+    prompt_pattern: str | None = Field(
+        None, description="regular expression whose groups, joined by a space, are the prompt; null for the whole question"
+    )
+    system_prompt: str | None = Field(None, description="given before each question in the model's chat template; null: prompts are bare")
+    worked: bool = Field(False, description="warm-up targets show the steps before the answer, which stands in <answer> tags")
     warm_up_steps: int = Field(600, ge=1, description="supervised steps behind an embedded model")
     noise_slope: float = Field(0.04, ge=0, description="corruption of its targets per character beyond noise_offset")
     noise_offset: float = Field(2.0, description="length up to which its targets are left alone")
@@ -47,6 +52,12 @@ class ReasoningGymConfig(SplitSizes):
             if groups < 1:
                 raise ValueError(f"{pattern!r} has no group; put the part that is the prompt in parentheses")
         return pattern
+
+    @model_validator(mode="after")
+    def _has_steps(self) -> ReasoningGymConfig:
+        if self.worked and self.family not in STEPS:
+            raise ValueError(f"worked = true needs a family with worked solutions: {', '.join(STEPS)}; {self.family!r} has none")
+        return self
 
 
 class ReasoningGym:
@@ -67,20 +78,25 @@ class ReasoningGym:
         for name, count in counts.items():
             questions = []
             for i in range(count):
-                prompt, answer, public, hidden = next(drawn)
-                question = Question(i, prompt, answer, f"{NAME}/{self.config.family}", public)
+                prompt, entry, hidden = next(drawn)
+                # Warm-up questions are never scored: their "answer" is what the model is shown.
+                shown = self.config.worked and name == WARM_UP
+                answer = worked_solution(self.config.family, entry) if shown else entry["answer"]
+                question = Question(i, prompt, answer, f"{NAME}/{self.config.family}", _public(entry["metadata"]))
                 questions.append(question)
-                if name != WARM_UP:  # warm-up questions are never scored
+                if name != WARM_UP:
                     private[question.key] = hidden
             splits[name] = tuple(questions)
         check_disjoint(splits)
-        characters = {c for questions in splits.values() for q in questions for c in q.prompt + q.answer}
+        tokens = ANSWER_TAGS if self.config.worked else ()
+        characters = {c for questions in splits.values() for q in questions for c in q.prompt + _untagged(q.answer, tokens)}
         warm_up = WarmUp(self.config.warm_up_steps, noise_slope=self.config.noise_slope, noise_offset=self.config.noise_offset)
         reward = RewardSpec(REASONING_GYM + self.config.family)
-        return TaskData(f"{NAME}/{self.config.family}", splits, reward, "".join(sorted(characters)), private, warm_up=warm_up)
+        alphabet = "".join(sorted(characters))
+        return TaskData(f"{NAME}/{self.config.family}", splits, reward, alphabet, private, self.config.system_prompt, warm_up, tokens)
 
-    def _draw(self, needed: int) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-        """(prompt, answer, public metadata, metadata for the scorer) of different questions whose answer scores 1."""
+    def _draw(self, needed: int) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """(prompt, the family's entry, metadata for the scorer) of different questions whose answer scores 1."""
         dataset = self._dataset()
         seen: set[str] = set()
         index = since_new = bad = 0
@@ -93,7 +109,7 @@ class ReasoningGym:
                 if self._scores_full(dataset, entry, hidden):
                     seen.add(prompt)
                     since_new = 0
-                    yield prompt, entry["answer"], _public(entry["metadata"]), hidden
+                    yield prompt, entry, hidden
                 else:
                     bad += 1
             if since_new > PATIENCE or bad > max(20.0, MAX_BAD_SHARE * index):
@@ -118,9 +134,9 @@ class ReasoningGym:
         if self.config.prompt_pattern is None:
             return question
         match = re.search(self.config.prompt_pattern, question, re.DOTALL)
-        if match is None or not match[1]:
+        if match is None or not all(match.groups()):
             raise TaskError(f"{self._where}: prompt_pattern {self.config.prompt_pattern!r} finds nothing in {question[:120]!r}")
-        return match[1]
+        return " ".join(match.groups())
 
     def _dataset(self) -> Any:
         try:
@@ -145,3 +161,10 @@ def _public(metadata: Mapping[str, Any]) -> dict[str, Any]:
     difficulty = metadata.get("difficulty")
     items = difficulty.items() if isinstance(difficulty, Mapping) else ()
     return {str(k): v for k, v in items if isinstance(v, (int, float, str))}
+
+
+def _untagged(text: str, tokens: tuple[str, ...]) -> str:
+    """``text`` without the tokens that are no characters."""
+    for token in tokens:
+        text = text.replace(token, "")
+    return text

@@ -188,7 +188,8 @@ def test_check(place: ToyPlace) -> None:
     assert all(row["passed"] for row in json.loads(good.stdout))
     bad = place.halfway("check", "lottery", "--plugin", "broken:Lottery")
     assert bad.returncode == 1
-    assert "FAIL  legal selections: " in bad.stdout
+    assert next(line for line in bad.stdout.splitlines() if line.startswith("legal selections")).split()[2] == "NO"
+    assert "lottery keeps 2 of 11 promises" in bad.stdout
     assert "selected a question twice" in bad.stdout
 
 

@@ -133,7 +133,7 @@ def test_targets_are_corrupted_at_the_rate_asked_for() -> None:
     pairs = [(w, batches._corrupt(w, 1.0)) for w in words * (4_000 // len(words))]
     changed = sum(a != b for word, noisy in pairs for a, b in zip(word, noisy, strict=True)) / sum(len(w) for w, _ in pairs)
     assert abs(changed - 0.12 * (1 - 1 / letters)) < 0.01
-    assert all(batches._corrupt(w, 0.0) == w for w in words)
+    assert all(batches._corrupt(w, 0.0) == list(w) for w in words)
 
 
 def test_warm_up_lowers_the_loss(tmp_path: Path) -> None:
@@ -203,11 +203,17 @@ def test_a_task_without_warm_up_questions_is_refused(tmp_path: Path) -> None:
         build_tiny_model(NAMES[0], replace(task, splits={**task.splits, WARM_UP: ()}), 0, tmp_path)
 
 
-def test_a_qwen2_tokenizer_refuses_what_it_cannot_read() -> None:
-    """Byte-level names of other characters are not single tokens; it says so instead of splitting them."""
-    with pytest.raises(UserError, match="cannot read the character 'é'"):
-        build_tokenizer("qwen2", "abcé")
+def test_characters_of_several_bytes_are_one_token() -> None:
+    """é (two bytes) and – (three) are one token in both families, and come back as they were."""
+    for family in ("llama", "qwen2"):
+        tokenizer = build_tokenizer(family, "abcé–\n ")
+        ids = tokenizer("é \n–a")["input_ids"]
+        assert len(ids) == len(set(ids)) == 5
+        assert tokenizer.unk_token_id not in ids
+        assert tokenizer.decode(ids) == "é \n–a"
     assert build_tokenizer("llama", "abcé\n ")("é \n")["input_ids"] == [9, 5, 4]  # after four special tokens: newline, space, a, b, c, é
+    named = {"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2, "<unk>": 3, "\u0120": 4, "=": 5, "a": 6, "b": 7, "\u010a": 8}
+    assert build_tokenizer("qwen2", "ab= \n").get_vocab() == named
 
 
 def test_a_name_that_is_not_embedded_is_left_alone(tmp_path: Path) -> None:

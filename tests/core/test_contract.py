@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.registry import BUILTIN_STRATEGIES, Composition, RegistryError, strategy_entry, strategy_references
+import harness.testing
+from harness.backend import WHOLE_GROUPS
+from harness.registry import BUILTIN_STRATEGIES, Composition, RegistryError, refusal, strategy_entry, strategy_references
 from harness.strategies.uniform import Uniform
 from harness.strategy import Selector, StepContext, StrategyConfig
 from harness.testing import PROMISES, check_strategy
 from harness.types import PromptGroup, Selection
 
 
-@pytest.mark.parametrize("name", sorted(BUILTIN_STRATEGIES))
-def test_shipped_strategies_keep_every_promise(name: str) -> None:
-    """The contract that plugins are held to holds for our own."""
+@pytest.fixture
+def smaller_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cost per step is tried at a tenth of the sizes, which still grow a hundredfold."""
+    monkeypatch.setattr(harness.testing, "LARGE_POOLS", (1_000, 100_000))
+
+
+@pytest.mark.parametrize("name", [*sorted(BUILTIN_STRATEGIES), "mopps+rr", "dapo+aper", "pods+rlep"])
+def test_shipped_strategies_keep_every_promise(name: str, smaller_pools: None) -> None:
+    """The contract that plugins are held to holds for our own, and for what is combined from them."""
     promises = check_strategy(name)
     assert [p.name for p in promises] == list(PROMISES)
     assert not [p for p in promises if not p.passed]
@@ -29,11 +38,22 @@ def test_shipped_strategies_keep_every_promise(name: str) -> None:
     [
         ("dots", {"references": 16, "history": True, "reference_set": "diverse", "reuse_references": True}),
         ("dots-rr", {"references": 16, "calibration": "platt+linear", "admission": "all", "replay_after": 2}),
+        ("lilo", {"train_on_probes": True, "probe_rollouts": 4}),
+        ("repo", {"adv_norm": "mixed", "retrieval": "random_k", "min_cache_to_replay": 4, "num_replays": 3}),
+        ("mopps", {"decay": 0.5}),
     ],
 )
-def test_their_settings_keep_every_promise(name: str, config: dict[str, Any]) -> None:
+def test_their_settings_keep_every_promise(name: str, config: dict[str, Any], smaller_pools: None) -> None:
     """The contract holds for other settings than the defaults."""
     assert not [p for p in check_strategy(name, config=config) if not p.passed]
+
+
+def test_the_cost_promise_names_its_sizes() -> None:
+    """At full size: seconds at ten thousand and a million questions, and the rollouts of a step."""
+    (promise,) = check_strategy("mopps", only=["cost per step"])
+    assert promise.passed
+    assert "ms at 10,000 questions" in promise.message
+    assert "ms at 1,000,000 questions; 64 rollouts a step" in promise.message
 
 
 class GlobalRandom(Selector[StrategyConfig]):
@@ -46,8 +66,18 @@ class GlobalRandom(Selector[StrategyConfig]):
 class Forgetful(Uniform):
     """Loses its place when it is saved."""
 
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._drawn = 0
+
+
+class Unsaved(Uniform):
+    """Has a state that it keeps to itself."""
+
     def state_dict(self) -> dict[str, Any]:
-        return {"drawn": 0}
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
 
 
 class Tampering(Uniform):
@@ -67,6 +97,49 @@ class Greedy(Selector[StrategyConfig]):
         return Selection(ctx.rng.permutation(len(ctx.pool))[: num_groups + 1])
 
 
+class Demanding(Selector[StrategyConfig]):
+    """Wants four candidates for every question, however small the pool."""
+
+    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+        return Selection(ctx.rng.choice(len(ctx.pool), size=4 * num_groups, replace=False)[:num_groups])
+
+
+class Endless(Uniform):
+    """Probes until it has found enough informative questions."""
+
+    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+        found: dict[int, None] = {}
+        while len(found) < num_groups:
+            probed = ctx.probe(self.take(num_groups, ctx), 8)
+            found.update(dict.fromkeys(g.question_id for g in probed if not g.is_degenerate))
+        return Selection(np.array(list(found)[:num_groups]))
+
+
+class Reading(Uniform):
+    """Looks into a file while it selects."""
+
+    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+        Path("/etc/hosts").read_text(encoding="utf-8")
+        return super().select(num_groups, ctx)
+
+
+class Unmetered(Uniform):
+    """Rolls out behind the ledger's back."""
+
+    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+        ids = self.take(num_groups, ctx)
+        ctx.services.engine.rollout(ids[:1], 4, "probe", [ctx.step])
+        return Selection(ids)
+
+
+class Hungry(Uniform):
+    """Probes one question in a hundred at every step."""
+
+    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+        ctx.probe(np.arange(0, len(ctx.pool), 100), 2)
+        return super().select(num_groups, ctx)
+
+
 class Unpicklable(Uniform):
     """Holds a function that no other process can import."""
 
@@ -76,21 +149,80 @@ class Unpicklable(Uniform):
 
 
 @pytest.mark.parametrize(
-    ("broken", "promise"),
+    ("broken", "promise", "words"),
     [
-        (GlobalRandom, "deterministic under the seed"),
-        (Forgetful, "state round trip"),
-        (Tampering, "switched-off identity"),
-        (Greedy, "legal selections"),
-        (Unpicklable, "picklable"),
+        (Greedy, "legal selections", "selected 17 questions where 16 were asked for"),
+        (Demanding, "small pool", "larger sample than population"),
+        (Endless, "degenerate pool", "more than 20,000 rollouts in one step"),
+        (GlobalRandom, "deterministic under the seed", "draw from ctx.rng"),
+        (Forgetful, "state round trip", "differs from what was saved"),
+        (Unsaved, "kill and resume", "resumed after step 1, the next batch differs"),
+        (Reading, "no evaluation data", "it opened /etc/hosts"),
+        (Unmetered, "budget honesty", "the engine generated 544 rollouts, the ledger has 512"),
+        (Tampering, "switched-off identity", "observing changed what was observed"),
+        (Unpicklable, "picklable", "raised"),
+        (Hungry, "cost per step", "84 rollouts from 10⁴ questions and 2064 from 10⁶"),
     ],
 )
-def test_a_broken_strategy_is_caught(broken: type[Selector[Any]], promise: str) -> None:
-    """Each promise is broken by a strategy made to break it."""
-    name = broken.__name__.lower()
-    results = {p.name: p for p in check_strategy(name, plugins=[f"{__name__}:{broken.__name__}"])}
-    assert not results[promise].passed
-    assert results[promise].message
+def test_a_broken_strategy_is_caught(broken: type[Selector[Any]], promise: str, words: str, smaller_pools: None) -> None:
+    """Each promise is broken by a strategy made to break it, and says how."""
+    (result,) = check_strategy(broken.__name__.lower(), plugins=[f"{__name__}:{broken.__name__}"], only=[promise])
+    assert not result.passed
+    assert words in result.message
+
+
+def test_every_promise_has_a_strategy_that_breaks_it() -> None:
+    """A new promise needs one, too."""
+    mark = next(m for m in test_a_broken_strategy_is_caught.pytestmark if m.name == "parametrize")
+    assert {promise for _, promise, _ in mark.args[1]} == set(PROMISES)
+
+
+class Two(Uniform):
+    """Not wanted twice."""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mopps+", "not of the form selector+replay"),
+        ("mopps+rr+aper", "not of the form selector+replay"),
+        ("rr+mopps", "'rr' has a replay of its own; what stands before the plus only selects"),
+        ("mopps+dapo", "'dapo' replays nothing"),
+        ("mopps+dots-rr", "'dots-rr' has a selector of its own"),
+        ("mops+rr", "did you mean 'mopps'"),
+    ],
+)
+def test_combinations_that_make_no_sense_say_why(name: str, words: str) -> None:
+    """selector+replay: the wrong order, a missing half, too much, a typing error."""
+    with pytest.raises(RegistryError, match=re.escape(words)):
+        strategy_entry(name)
+
+
+def test_a_combination_is_its_parts() -> None:
+    """mopps+rr has mopps's selector, rr's replay, the settings and requirements of both, and a plugin's half if it has one."""
+    entry = strategy_entry("mopps+rr")
+    mopps, rr = strategy_entry("mopps"), strategy_entry("rr")
+    assert (entry.composition.selector, entry.composition.replay) == (mopps.composition.selector, rr.composition.replay)
+    assert set(entry.fields) == set(mopps.fields) | set(rr.fields)
+    assert entry.requires == rr.requires
+    plugged = strategy_entry("two+rr", [f"{__name__}:Two"])
+    assert plugged.origin == f"--plugin {__name__}:Two"
+
+
+class Narrow:
+    """A backend that trains on whole groups only."""
+
+    name = "narrow"
+    capabilities = WHOLE_GROUPS
+
+
+def test_a_backend_refuses_what_it_cannot_express() -> None:
+    """By name and in words, before anything starts; a backend that says nothing counts as one for whole groups."""
+    assert refusal(strategy_entry("dots-rr"), f"{__name__}:Narrow") == ""
+    words = refusal(strategy_entry("pods"), f"{__name__}:Narrow")
+    assert "strategy 'pods' cannot run on backend" in words
+    assert words.endswith("which does not support groups of different sizes, training on part of a group")
+    assert all(refusal(strategy_entry(name), "trl") == "" for name in BUILTIN_STRATEGIES)
 
 
 class TwoNames(Selector[StrategyConfig]):
@@ -122,7 +254,7 @@ def test_an_installed_package_registers_its_strategy(tmp_path: Path, monkeypatch
     (info / "entry_points.txt").write_text("[halfway.strategies]\nfield = field_plugin:Field\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     assert strategy_references()["field"] == ("package field-plugin", "field_plugin:Field")
-    assert not [p for p in check_strategy("field") if not p.passed]
+    assert not [p for p in check_strategy("field", only=["legal selections"]) if not p.passed]
 
 
 def test_settings_that_both_parts_have_are_refused() -> None:

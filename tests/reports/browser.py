@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -21,6 +22,12 @@ FLAGS = (
 )  # fmt: skip
 
 
+def _moved(handle: int) -> int:
+    high = fcntl.fcntl(handle, fcntl.F_DUPFD, 20)
+    os.close(handle)
+    return high
+
+
 class Browser:
     """One browser with one page. ``requests`` and ``complaints`` collect what the page asked for and what went wrong."""
 
@@ -29,6 +36,8 @@ class Browser:
         self._profile = tempfile.mkdtemp(prefix="chromium-")
         read_here, write_there = os.pipe()
         read_there, write_here = os.pipe()
+        # Away from 3 and 4, where Chromium looks for its pipes: a low number could be one of them.
+        read_there, write_there = _moved(read_there), _moved(write_there)
         shell = f'exec "$@" 3<&{read_there} 4>&{write_there} {read_there}<&- {write_there}>&-'
         self._process = subprocess.Popen(
             ["bash", "-c", shell, "bash", CHROMIUM, *FLAGS, f"--user-data-dir={self._profile}"],

@@ -32,15 +32,24 @@ ENVIRONMENT: dict[str, Any] = {
 }
 
 
-def spec(combination: str, label: str, seed: int, *, oracle: bool = False, algorithm: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def spec(
+    combination: str,
+    label: str,
+    seed: int,
+    *,
+    oracle: bool = False,
+    algorithm: Mapping[str, Any] | None = None,
+    backend: str = "trl",
+    task: str | None = None,
+) -> dict[str, Any]:
     """A resolved run spec as the runner writes it, as far as a report reads it."""
     return {
         "suite": "mini",
         "combination": {
             "name": combination,
-            "backend": "trl",
+            "backend": backend,
             "model": {"name": "embedded:llama-64x2", "revision": None},
-            "task": {"name": combination, "config": {"seed": 7}},
+            "task": {"name": task or combination, "config": {"seed": 7}},
         },
         "strategy": {"label": label, "name": label, "version": "1", "config": {"alpha": 0.5} if "dots" in label else {},
                      "uncharged_oracle": oracle, "plugin": None},
@@ -78,6 +87,8 @@ def write_run(
     every: int = EVERY,
     groups: int = GROUPS,
     busy: float = 1.0,
+    backend: str = "trl",
+    task: str | None = None,
 ) -> Path:
     """Write one run and return its ledger.
 
@@ -92,7 +103,7 @@ def write_run(
         "run",
         schema=1,
         run_id=path.parent.name,
-        spec=spec(combination, label, seed, oracle=oracle, algorithm=algorithm),
+        spec=spec(combination, label, seed, oracle=oracle, algorithm=algorithm, backend=backend, task=task),
     )
     for name, seconds in (one_off or {}).items():
         writer.write("one_off", name=name, seconds=seconds, detail="")
@@ -172,7 +183,8 @@ def _step(
         loss=float(rng.normal(0, 0.1)),
         mean_reward=float(rates.mean()),
         mean_completion_tokens=float(TOKENS_PER_ROLLOUT),
-        importance_ratio={"mean": 0.98, "min": 0.2, "max": 1.5 + step / 10} if old else {},
+        importance_ratio={"mean": 0.98, "min": 0.2, "max": 1.5 + step / 10, "classes": [1, 4, 20, 50, 20, 4, 1]} if old else {},
+        pool_size=512,
     )  # fmt: skip
 
 
@@ -181,6 +193,7 @@ def _evaluation(step: int, accuracy: float, costs: Costs, rng: np.random.Generat
     if correlation is not None and step:
         near = float(np.clip(correlation + rng.normal(0, 0.03), -1, 1))
         diagnostics = {"pearson": near, "spearman": near - 0.02, "mae": 0.2, "n": 64.0}
+        diagnostics |= {"reliability": [[16, 0.15, 0.2], [32, 0.45, 0.5], [16, 0.85, 0.7]]}
     return EvalPoint(step, accuracy, {"test": accuracy}, 512, costs, diagnostics)
 
 

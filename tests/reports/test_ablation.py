@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reports.ablation import ablation_table, compositions, interaction
+from reports.ablation import ablation_pictures, ablation_table, compositions, interaction
 from reports.analysis import analyse
+from reports.parts import Drawer
 from reports.records import condense
 from tests.reports.ledgers import read, write_run
 
@@ -38,21 +39,31 @@ def test_interaction_by_hand(tmp_path: Path) -> None:
     assert (found.n, found.estimate, found.low, found.high) == (3, pytest.approx(1.5), pytest.approx(1.5), pytest.approx(1.5))
     table = ablation_table(analysis)
     assert table is not None
-    assert [c.text for c in table.rows[0]] == [
-        "spell-backward",
-        "dots 2.00× [2.00, 2.00]",
-        "rr 1.33× [1.33, 1.33]",
-        "dots-rr 4.00× [4.00, 4.00]",
-        "1.50× [1.50, 1.50]",
-        "they help each other",
+    assert [[c.text for c in row[1:]] for row in table.rows] == [
+        ["dots", "2.00× [2.00, 2.00]", "rr", "3.00× [3.00, 3.00]", "1.50× [1.50, 1.50]", "they help each other (n = 3)"],
+        ["rr", "1.33× [1.33, 1.33]", "dots", "2.00× [2.00, 2.00]", "1.50× [1.50, 1.50]", "they help each other (n = 3)"],
     ]
+    [picture] = ablation_pictures(analysis, Drawer("ablation"))
+    assert "grpo 16.0 s, dots 8.00 s, rr 12.0 s, dots-rr 4.00 s" in picture.svg
+
+
+def test_a_miss_is_not_left_out_of_the_interaction(tmp_path: Path) -> None:
+    """dots never arrives in 20 s: its seeds stay, the interaction is at least 20·12/(16·4) = 3.75."""
+    paths = [p for p in suite(tmp_path) if not read([p])[0].spec["strategy"]["label"].startswith("dots")]
+    paths += [write_run(tmp_path / "x", "dots", s, steps=40, accuracies=[0.1] * 11) for s in (1, 2, 3)]
+    paths += [write_run(tmp_path / "x", "dots-rr", s, steps=40, accuracies=[0.1] * 2 + [0.5] * 9) for s in (1, 2, 3)]
+    analysis = analyse(map(condense, read(paths)), baseline="grpo", target={"accuracy": 0.5})
+    arms = {a.strategy: a for a in analysis.arms}
+    found = interaction(arms["grpo"], [arms["dots"], arms["rr"], arms["dots-rr"]], "training_seconds")
+    assert (found.n, found.at_least, found.at_most, found.verdict) == (3, pytest.approx(3.75), float("inf"), "faster")
+    assert ablation_pictures(analysis, Drawer("ablation")) == []  # a median that is not finite cannot be drawn
 
 
 def test_no_interaction_where_nobody_arrived(tmp_path: Path) -> None:
-    """A target beyond all of them: the row says so instead of a number."""
+    """A target beyond all of them: nothing is claimed; and nothing is composed where a part was not run."""
     analysis = analyse(map(condense, read(suite(tmp_path))), baseline="grpo", target={"accuracy": 0.9})
     table = ablation_table(analysis)
     assert table is not None
-    assert table.rows[0][-1].text == "no seed on which all four reached the target"
+    assert [row[-1].text for row in table.rows] == ["no interaction shown (n = 3)"] * 2
     only = analyse(map(condense, read(suite(tmp_path / "b")[:6])), baseline="grpo", target={"accuracy": 0.5})
     assert ablation_table(only) is None

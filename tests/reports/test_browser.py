@@ -36,6 +36,7 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Labels, messages, settings and titles that try to run."""
     folder = tmp_path_factory.mktemp("hostile")
     paths = [write_run(folder, label, s, combination=HOSTILE, warnings=[HOSTILE]) for label in ("grpo", HOSTILE) for s in (1, 2, 3)]
+    paths += [write_run(folder, "grpo", s, combination=f"{HOSTILE} on verl", task=HOSTILE, backend=HOSTILE) for s in (1, 2, 3)]
     paths.append(write_run(folder, HOSTILE, 4, combination=HOSTILE, state="failed", failure=HOSTILE, steps=8))
     logs = read(paths)
     for log in logs:

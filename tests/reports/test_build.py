@@ -61,7 +61,7 @@ def test_nothing_that_went_wrong_is_hidden(tmp_path: Path) -> None:
     for words in (
         "the loss is NaN at step 12",
         "spell-backward / rr / seed 2 : stopped or still running after step 24",
-        "spell-backward / grpo / seed 4 : no finished record of this run",
+        "spell-backward / grpo / seed 4 : never started: there is no record of this run",
         "the importance ratio reached 6.3",
         "upper bound, labels not charged",
         "2 of 3 (1 failed)",

@@ -20,6 +20,8 @@ from harness.reward.answers import MAX_ANSWER, TAIL, boxed, math_answer, tagged_
         (r"\boxed{\{1,2\}}", r"\{1,2\}"),
         (r"\fbox{7}", "7"),
         (r"\boxed{7} or \fbox{8}", "8"),
+        (r"\boxed{18\ }", "18"),
+        (r"\boxed{a \\}", r"a \\"),
         (r"\boxed{never closed", None),
         (r"\boxed{" + "1" * (MAX_ANSWER + 1) + "}", None),
         (r"\boxed{" + "1" * MAX_ANSWER + "}", "1" * MAX_ANSWER),

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import signal
-import time
 from pathlib import Path
 
 import pytest
-from toy_place import SUITE, ToyPlace, alive, children, fork_attempt, new_run, wait_for, what_counts
+from toy_place import SUITE, fork_attempt, new_run, what_counts
 
 from harness.ledger import read_ledger
 from harness.runs import RunPaths, check_spec, run_status
@@ -98,36 +95,3 @@ def test_a_budget_stops_at_a_checkpoint_and_can_be_raised(tmp_path: Path) -> Non
     assert fork_attempt(run) == 0
     assert what_counts(run) == what_counts(unlimited)
     assert read_ledger(run / "ledger.jsonl").lost_seconds == 0
-
-
-def test_whole_suite_killed_at_random_moments(place: ToyPlace, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The command itself is killed again and again; started again it finishes, and every run is as if nothing had happened."""
-    calm = ToyPlace(tmp_path_factory.mktemp("calm"))
-    for where in (calm, place):
-        where.write(SUITE.replace("max_steps = 8", "max_steps = 12"))
-    assert calm.halfway("run", "toy.toml").returncode == 0
-    dice = random.Random(7)
-    for _ in range(5):
-        before, more = lines(place), dice.randint(1, 25)
-        process = place.start("run", "toy.toml", "--max-parallel", "2", TOY_STEP_SECONDS="0.02")
-        wait_for(lambda goal=before + more, p=process: lines(place) >= goal or p.poll() is not None)
-        time.sleep(dice.uniform(0, 0.05))
-        workers = children(process.pid)
-        if dice.random() < 0.5 and workers:
-            os.kill(dice.choice(workers), signal.SIGKILL)
-            time.sleep(0.1)
-        process.kill()
-        process.wait()
-        wait_for(lambda gone=workers: not any(alive(pid) for pid in gone), 5)
-    assert place.halfway("run", "toy.toml").returncode == 0
-    assert set(place.states().values()) == {"complete"}
-    folders = sorted(p.name for p in calm.runs.iterdir() if (p / "ledger.jsonl").exists())
-    assert folders == sorted(p.name for p in place.runs.iterdir() if (p / "ledger.jsonl").exists())
-    assert sum(len(read_ledger(place.runs / name / "ledger.jsonl").attempts) for name in folders) >= len(folders) + 3
-    for name in folders:
-        assert what_counts(place.runs / name) == what_counts(calm.runs / name)
-
-
-def lines(place: ToyPlace) -> int:
-    """Lines in all ledgers."""
-    return sum(path.read_bytes().count(b"\n") for path in place.runs.glob("*/ledger.jsonl"))

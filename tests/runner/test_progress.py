@@ -16,7 +16,7 @@ from harness.runs import RunPaths, RunStatus, check_spec
 def tell(display: LineDisplay | BarDisplay, folder: Path) -> None:
     """A short story of one run."""
     run = check_spec(RunPaths(new_run(folder)))
-    display.begin([run], {run.run_id: RunStatus("pending")})
+    display.begin([run], {run.run_id: RunStatus("pending")}, 1)
     for done in (1, 2):
         display.preparing("bandit", "building [the] model", done, 2)
     display.prepared("bandit")
@@ -48,6 +48,7 @@ def test_lines(tmp_path: Path) -> None:
         "bandit/grpo/1: step 4/8, accuracy 0.250",
         "bandit/grpo/1: warning: the pool is [small]",
         "bandit/grpo/1: complete: 8 steps, accuracy 0.500, 12.3 s of training",
+        "bandit: 1 of 1 runs done",
         "the [end]",
     ]
 
@@ -61,7 +62,7 @@ def test_bars(tmp_path: Path) -> None:
         "bandit/grpo/1",
         "6/8",
         "accuracy 0.250",
-        "all runs: 0 of 1 done",
+        "bandit: 0 of 1 done",
         "bandit/grpo/1: complete: 8 steps, accuracy 0.500, 12.3 s of training",
         "warning: the pool is [small]",
         "the [end]",

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from toy_place import new_run
 
-from harness import environment, runner
+from harness import environment
+from harness.executors import local
 from harness.runs import RunPaths, check_spec
 
 
@@ -31,11 +32,11 @@ def test_slots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, execution: dict[str, Any], gpus: int, asked: int | None, slots: list[dict[str, str]]
 ) -> None:
     """As many as cores allow; with GPUs one run per GPU, unless more are asked for, which then share."""
-    monkeypatch.setattr(runner, "core_count", lambda: 8)
-    monkeypatch.setattr(runner, "visible_gpus", lambda: [(str(i), "some GPU") for i in range(gpus)])
+    monkeypatch.setattr(local, "core_count", lambda: 8)
+    monkeypatch.setattr(local, "visible_gpus", lambda: [(str(i), "some GPU") for i in range(gpus)])
     spec = check_spec(RunPaths(new_run(tmp_path)))
     run = spec.model_copy(update={"execution": spec.execution.model_copy(update=execution)})
-    assert runner._slots([run], asked) == slots
+    assert local.slots([run], asked) == slots
 
 
 SMI = """#!/bin/sh

@@ -56,15 +56,19 @@ def test_every_field_is_identity_or_execution() -> None:
 
 
 OTHER: dict[str, Any] = {
+    "algorithm.behaviour_log_probs": "actor",
+    "execution.engine": {"actor_rollout_ref.rollout.gpu_memory_utilization": 0.8},
     "combination.task.version": "2+reasoning-gym-0.2",
     "suite": "other", "seed": 2, "combination.name": "other", "combination.backend": "verl", "combination.model.name": "other",
     "combination.model.revision": "abc", "combination.task.name": "other", "combination.task.config": {"a": 2},
     "strategy.label": "other", "strategy.name": "rr", "strategy.version": "v:2", "strategy.config": {"k": 0.6},
     "strategy.uncharged_oracle": True, "strategy.plugin": "a:B", "algorithm.lr_schedule": "linear",
+    "strategy.predictor_digest": "0f",
     "algorithm.advantage_normalization": "none", "algorithm.loss_aggregation": "dr-grpo", "algorithm.precision": "bfloat16",
     "algorithm.clip_epsilon_high": 0.28, "algorithm.max_prompt_tokens": 9, "algorithm.top_p": 0.9, "algorithm.updates_per_batch": 2,
     "evaluation.sets": ["test", "other"], "evaluation.temperature": 0.0, "evaluation.top_p": 0.9, "evaluation.max_questions": 9,
-    "execution.micro_batch_rollouts": 9, "execution.generation": "generate", "execution.device": "cpu", "execution.trackers": ["x"],
+    "evaluation.also": ["other"],
+    "execution.micro_batch_rollouts": 9, "execution.generation": "generate", "execution.device": "cpu", "execution.trackers": ["wandb"],
     "execution.python": {"verl": "/p"}, "target.share_of_gain": 0.5, "target.accuracy": 0.5, "target.crossing": "first",
     "budget.training_seconds": 9.0, "budget.generated_tokens": 9,
 }  # fmt: skip
@@ -142,7 +146,8 @@ BAD: list[tuple[type[BaseModel], dict[str, Any], str]] = [
     (EvaluationSpec, {"sets": "test"}, "must be a list, not 'test'"),
     (EvaluationSpec, {"sets": []}, "must not be empty"),
     (EvaluationSpec, {"sets": ["a", "a"]}, "twice"),
-    (ExecutionSpec, {"generation": "vllm"}, "must be 'decoder', 'generate', 'vllm-colocate' or 'vllm-server', not 'vllm'"),
+    (EvaluationSpec, {"sets": ["a"], "also": ["a"]}, "also names a set that is there already"),
+    (ExecutionSpec, {"generation": "vlm"}, "'vllm-server', 'vllm' or 'sglang', not 'vlm'"),
     (TargetSpec, {"accuracy": 0.5, "final": True}, "give one of"),
     (TargetSpec, {"share_of_gain": 1.5}, "must be less than or equal to 1"),
 ]

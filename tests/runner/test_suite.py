@@ -127,16 +127,19 @@ def test_misspelt_suite_name() -> None:
 
 
 def test_plan_order(tmp_path: Path) -> None:
-    """Baseline first within a seed, and all arms of one seed before the next seed, combination by combination."""
+    """Combination by combination; in each the baseline's runs first, since targets come from them, then all other arms seed by seed."""
     text = SUITE.replace('baseline = "grpo"', 'baseline = "grpo-fast"')
     text += '\n[[combinations]]\nname = "second"\nbackend = "trl"\nmodel = "m"\ntask = { name = "toy_engine:ToyTask", actions = 3 }\n'
+    text += '\n[[strategies]]\nname = "rr"\n'
     file = tmp_path / "s.toml"
     file.write_text(text, encoding="utf-8")
     runs = plan(load_suite(file))
     assert [run.title for run in runs] == [
-        f"{combination}/{label}/{seed}" for combination in ("bandit", "second") for seed in (1, 2) for label in ("grpo-fast", "grpo")
+        f"{combination}/{arm}"
+        for combination in ("bandit", "second")
+        for arm in ("grpo-fast/1", "grpo-fast/2", "grpo/1", "rr/1", "grpo/2", "rr/2")
     ]
-    assert len({run.run_id for run in runs}) == 8
+    assert len({run.run_id for run in runs}) == 12
 
 
 def test_overrides_and_filters(tmp_path: Path) -> None:
@@ -174,7 +177,7 @@ def test_default_written_out_is_the_same_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", shipped_suites(), ids=lambda p: p.stem)
 def test_shipped_suites_load(path: Path) -> None:
-    """Every suite that comes with Halfway can be planned, is named like its file, and starts each seed with its baseline."""
+    """Every suite that comes with Halfway can be planned, is named like its file, and starts with its baseline."""
     suite = load_suite(path)
     runs = plan(suite)
     assert suite.name == path.stem

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import resource
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -83,6 +84,11 @@ def _go_wrong(kind: str) -> None:
         os._exit(9)
     elif kind == "memory":
         raise MemoryError
+    elif kind == "allocate":  # more than the kernel gives
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        np.ones(1 << 28)
+    elif kind == "full":  # from now on the kernel lets no file grow
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     elif kind == "disk":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.safetensors")
     elif kind == "nan":
@@ -196,6 +202,10 @@ class ToyBackend:
             with clock.off():
                 ledger.write("step", record)
                 happens(f"step {record.step} written", spec)
+                if spec.execution.keep_rollouts:
+                    from backends.common.rollout_files import keep_rollouts  # loads pandas
+
+                    keep_rollouts(run_dir / "rollouts", record.step, batch.groups)
                 if record.step % spec.evaluation.every_steps == 0 or record.step == algorithm.max_steps:
                     self._evaluate(spec, engine, driver, ledger)
                     happens(f"step {record.step} evaluated", spec)
@@ -211,6 +221,7 @@ class ToyBackend:
     def _checkpoint(self, spec: RunSpec, run_dir: Path, engine: Toy, driver: StepDriver, ledger: LedgerWriter) -> None:
         step = driver.step
         folder = run_dir / "checkpoints" / f"step-{step}"
+        happens(f"checkpoint {step} begins", spec)
         save_state(folder, {"driver": driver.state_dict(), "logits": engine.logits, "versions": engine.versions})
         happens(f"checkpoint {step} half written", spec)
         (folder / "extra.bin").write_bytes(b"x" * 1000)

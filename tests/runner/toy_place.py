@@ -114,6 +114,12 @@ class ToyPlace:
             timeout=60,
         )
 
+    def python(self, code: str) -> subprocess.CompletedProcess[str]:
+        """A piece of Python in the folder, as a process of its own."""
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=self.folder, env=self.env(), capture_output=True, text=True, timeout=60
+        )  # fmt: skip
+
     def start(self, *words: str, **extra: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "harness.cli", *words],
@@ -150,7 +156,7 @@ def place(tmp_path: Path) -> Iterator[ToyPlace]:
         process.communicate()
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Poll until ``condition`` gives something true; its value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -199,23 +205,40 @@ def children(pid: int) -> list[int]:
 
 def fork_attempt(run_dir: Path, **environment: str) -> int:
     """One attempt in a forked child, without the start-up of an interpreter; its exit code, or minus the signal that killed it."""
+    return fork_attempt_saying(run_dir, **environment)[0]
+
+
+def fork_attempt_saying(run_dir: Path, **environment: str) -> tuple[int, str]:
+    """The same, with what the attempt said on stderr."""
+
+    def attempt() -> int:
+        for name in [name for name in os.environ if name.startswith("TOY_")]:
+            del os.environ[name]
+        os.environ.update(environment, HALFWAY_CACHE=str(run_dir.parent / "cache"))
+        from harness.attempt import run_attempt
+
+        return run_attempt(run_dir)
+
+    return in_a_child(attempt)
+
+
+def in_a_child(work: Callable[[], int]) -> tuple[int, str]:
+    """Exit code (or minus the signal) and stderr of ``work`` in a forked child; stderr is a pipe, which no full disk closes."""
     package_versions()  # once here, not in every child
+    reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         code = 99
         try:
-            for name in [name for name in os.environ if name.startswith("TOY_")]:
-                del os.environ[name]
-            os.environ.update(environment, HALFWAY_CACHE=str(run_dir.parent / "cache"))
-            sink = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(sink, 2)
-            from harness.attempt import run_attempt
-
-            code = run_attempt(run_dir)
+            os.close(reader)
+            os.dup2(writer, 2)
+            code = work()
         finally:
             os._exit(code)
-    status = os.waitpid(child, 0)[1]
-    return os.waitstatus_to_exitcode(status)
+    os.close(writer)
+    with open(reader, "rb") as said:
+        words = said.read().decode()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), words
 
 
 def new_run(folder: Path, text: str = SUITE, index: int = 0) -> Path:

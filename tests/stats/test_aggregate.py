@@ -6,16 +6,20 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.stats import (
+    Reach,
     evidence,
     holm,
+    interaction_bounds,
     kaplan_meier,
     log_deviation,
     minimum_detectable_difference,
     minimum_detectable_speed_up,
+    paired_difference,
+    paired_interaction,
     paired_speed_up,
     performance_profile,
     probability_of_improvement,
@@ -141,6 +145,54 @@ def test_kaplan_meier_against_scipy() -> None:
     events, share = kaplan_meier(costs, budgets)
     theirs = stats.ecdf(stats.CensoredData(uncensored=times[hit], right=times[~hit])).cdf
     assert share == pytest.approx(theirs.evaluate(events))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=25))
+def test_kaplan_meier_against_lifelines(runs: list[tuple[int, bool]]) -> None:
+    """lifelines' estimator at every crossing, ties and censored ties included."""
+    lifelines = pytest.importorskip("lifelines", reason="lifelines is an optional check")
+    times, hit = np.array([float(t) for t, _ in runs]), np.array([h for _, h in runs])
+    events, share = kaplan_meier(np.where(hit, times, INF), np.where(hit, 99.0, times))
+    fitted = lifelines.KaplanMeierFitter().fit(times, event_observed=hit)
+    assert share == pytest.approx([1 - fitted.predict(t) for t in events], abs=1e-12)
+
+
+def test_paired_difference_by_hand() -> None:
+    """Mean of .01 .02 .06 is .03; equal differences have no width; two pairs give no interval, none gives nothing."""
+    found = paired_difference(np.array([0.06, 0.01, 0.02]))
+    assert found.value == pytest.approx(0.03)
+    assert found.low is not None
+    assert found.high is not None
+    assert 0.01 <= found.low < 0.03 < found.high <= 0.06
+    assert paired_difference(np.array([0.02, 0.06, 0.01])) == found
+    same = paired_difference(np.full(4, 0.5))
+    assert (same.low, same.high) == (0.5, 0.5)
+    assert paired_difference(np.array([0.1, 0.2])).low is None
+    assert math.isnan(paired_difference(np.array([])).value)
+
+
+def test_interaction_by_hand() -> None:
+    """Costs 16, 8, 12, 4: speed-ups 2 and 4/3 alone, 4 together, so 8·12/(16·4) = 1.5 on a log scale."""
+    found = paired_interaction([(at(16), at(8), at(12), at(4))] * 3)
+    assert (found.estimate, found.low, found.verdict) == (pytest.approx(1.5), pytest.approx(1.5), "faster")
+
+
+@pytest.mark.parametrize(
+    ("four", "low", "high"),
+    [
+        ((at(16), missed(20), at(12), at(4)), 20 * 12 / (16 * 4), INF),  # the first alone needs more than 20: they help even more
+        ((at(16), at(8), at(12), missed(20)), 0.0, 8 * 12 / (16 * 20)),  # both together need more than 20: at most .3
+        ((missed(20), at(8), at(12), at(4)), 0.0, 8 * 12 / (20 * 4)),
+        ((missed(20), missed(20), at(12), at(4)), 0.0, INF),
+        ((missed(0), at(8), at(12), missed(0)), 0.0, INF),
+    ],
+)
+def test_a_miss_opens_the_interaction(four: tuple[Reach, Reach, Reach, Reach], low: float, high: float) -> None:
+    """A run that missed needs more than it spent; its seed is not left out."""
+    bounds = np.exp(interaction_bounds(*four))
+    assert bounds[0] == pytest.approx(low)
+    assert bounds[1] == pytest.approx(high) or (high == INF and bounds[1] > 1e30)
 
 
 def test_log_deviation_uses_what_is_known_exactly() -> None:

@@ -116,7 +116,7 @@ def test_a_device_that_is_not_there_is_named(device: str, words: str, monkeypatc
     """Misspelt and missing devices are errors in words, before anything is built."""
     import torch
 
-    from backends.trl.config import choose_device
+    from backends.common.devices import choose_device
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -1,0 +1,24 @@
+"""Which device a process computes on."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from harness.errors import UserError
+
+
+def choose_device(device: str) -> bool:
+    """Whether to compute on the CPU; ``cuda:N`` makes GPU N the only one this process sees. UserError if there is no such GPU.
+
+    Call it before anything else touches CUDA.
+    """
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+        raise UserError(f"execution.device = {device!r} is not a device; use auto, cpu, cuda or cuda:N")
+    if index:
+        os.environ["CUDA_VISIBLE_DEVICES"] = index
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"execution.device = {device!r}, but torch sees no such GPU here; use auto or cpu")
+    return kind == "cpu" or not torch.cuda.is_available()

@@ -1,0 +1,122 @@
+"""The table of the field, made from runs: what every strategy rolled out, trained on and needed to the target.
+
+    halfway run field --report report
+    python -m benchmarks.field runs/field report            # benchmarks/results/field.csv and the tables of docs/strategies.md
+
+Nothing in those tables is typed. Rollouts and tokens come from the ledgers, targets, ratios and intervals from ``halfway report``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.cli_strategies import strategy_rows
+from harness.ledger import LEDGER_NAME, read_ledger
+
+ROOT = Path(__file__).resolve().parents[1]
+PER_STEP = ("fresh_rollouts", "probe_rollouts", "filtered_rollouts", "replayed_rollouts")
+
+
+def ledger_rows(runs: Path) -> pd.DataFrame:
+    """One row per run that has all its steps: rollouts per step by kind."""
+    rows = []
+    for folder in sorted(p for p in runs.iterdir() if (p / LEDGER_NAME).is_file()):
+        log = read_ledger(folder / LEDGER_NAME)
+        if not log.complete:
+            continue
+        costs = log.steps[-1].costs.to_json()
+        shares = {column: costs[column] / len(log.steps) for column in PER_STEP}
+        rows.append({"strategy": log.spec["strategy"]["label"], "seed": log.spec["seed"], **shares})
+    return pd.DataFrame(rows)
+
+
+def field_table(runs: Path, report: Path) -> pd.DataFrame:
+    """One row per strategy, in the order of the suite file; medians over its complete runs."""
+    results = pd.read_csv(report / "results.csv").set_index("strategy")
+    per_run = ledger_rows(runs).drop(columns="seed").groupby("strategy")
+    table = per_run.median().join(per_run.size().rename("n"))
+    columns = [
+        "reached", "non_degenerate_share", "seconds_per_step", "final_accuracy_median", "median_training_steps", "median_generated_tokens",
+        "speedup_generated_tokens", "at_most_generated_tokens", "low_generated_tokens", "high_generated_tokens", "median_token_cost",
+    ]  # fmt: skip
+    return table.join(results[columns]).sort_index()
+
+
+def field_markdown(table: pd.DataFrame) -> str:
+    """The result table, for the docs."""
+    counts = ["n", "reached", "non-degenerate", "fresh", "probe", "filtered", "replayed", "s / step", "steps", "generated tokens"]
+    heads = ["strategy", *counts, "ratio to grpo [95 %]", "final accuracy"]
+    rows = []
+    for name, row in table.iterrows():
+        kinds = [f"{row[column]:.0f}" for column in PER_STEP]
+        tokens = "–" if not math.isfinite(row.median_generated_tokens) else f"{row.median_generated_tokens / 1000:,.0f} k"
+        steps = "–" if not math.isfinite(row.median_training_steps) else f"{row.median_training_steps:.0f}"
+        rows.append([
+            f"`{name}`", f"{row.n:.0f}", f"{row.reached:.0f}", f"{row.non_degenerate_share:.2f}", *kinds, f"{row.seconds_per_step:.2f}",
+            steps, tokens, _ratio(row), f"{row.final_accuracy_median:.3f}",
+        ])  # fmt: skip
+    return _markdown(heads, rows)
+
+
+def _ratio(row: Any) -> str:
+    """Speed-up in generated tokens with its interval; a bound where runs missed the target."""
+    if math.isfinite(row.speedup_generated_tokens):
+        known = math.isfinite(row.low_generated_tokens)
+        interval = f" [{row.low_generated_tokens:.2f}, {row.high_generated_tokens:.2f}]" if known else " (no interval)"
+        return f"{row.speedup_generated_tokens:.2f}{interval}"
+    return f"at most {row.at_most_generated_tokens:.2f}" if math.isfinite(row.at_most_generated_tokens) else "1"
+
+
+def methods_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What every shipped strategy observes, where it acts and what it costs, as ``halfway strategies`` says it."""
+    heads = ["strategy", "what it is", "source", "observes", "acts", "costs beyond its batch", "backends"]
+    table = []
+    for row in rows:
+        where = ", ".join(backend for backend, reason in row["backends"].items() if not reason)
+        table.append([f"`{row['name']}`", row["summary"], row["source"], row["observes"], row["acts"], row["costs"], where])
+    return _markdown(heads, table)
+
+
+def _markdown(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def insert(document: Path, marker: str, text: str) -> None:
+    """Put ``text`` between ``<!-- marker -->`` and ``<!-- /marker -->``."""
+    before, start, rest = document.read_text(encoding="utf-8").partition(f"<!-- {marker} -->")
+    _, end, after = rest.partition(f"<!-- /{marker} -->")
+    if not start or not end:
+        raise SystemExit(f"{document} has no place marked {marker}")
+    document.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    """See the module docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="?", help="folder of the suite's runs, such as runs/field")
+    parser.add_argument("report", type=Path, nargs="?", help="folder of its report, for results.csv")
+    parser.add_argument("--csv", type=Path, default=ROOT / "benchmarks" / "results" / "field.csv")
+    parser.add_argument("--document", type=Path, default=ROOT / "docs" / "strategies.md")
+    parser.add_argument("--methods-only", action="store_true", help="renew the table of methods alone; needs no runs")
+    options = parser.parse_args()
+    shipped = [row for row in strategy_rows([]) if row["origin"] == "built in"]
+    insert(options.document, "methods", methods_markdown(shipped))
+    if options.methods_only:
+        return
+    if options.runs is None or options.report is None:
+        parser.error("give the folders of the runs and of their report")
+    table = field_table(options.runs, options.report)
+    table.round(4).to_csv(options.csv)
+    insert(options.document, "field", field_markdown(table))
+    print(f"{len(table)} strategies, {int(table.n.sum())} runs: {options.csv}, {options.document}")
+
+
+if __name__ == "__main__":
+    main()

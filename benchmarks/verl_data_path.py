@@ -1,0 +1,162 @@
+"""What a strategy's data path adds to a step of verl at the paper's size: selection, replay and the queue, without rollouts and updates.
+
+    python benchmarks/verl_data_path.py [--groups 512] [--group-size 8] [--tokens 3072]
+
+In the verl environment. Synthetic rollouts lie in a real TransferQueue as verl's agent loop would have put them; then the adapter's
+own code fetches the fresh half, puts the replayed half, writes rewards, and reads ratios off; the strategy observes, stores and
+draws. The share is of the paper's step at this size: 248 s (Qwen2.5-Math-1.5B, MATH, 8 x L40S; 4.14 h in 60 steps).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.update(VERL_PLATFORM="cpu", VERL_USE_EXTERNAL_MODULES="backends.verl.cpu.plugin", RAY_USAGE_STATS_ENABLED="0")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from harness.clock import Clock
+from harness.driver import Batch
+from harness.registry import strategy_entry
+from harness.types import PromptGroup, Rollout, Selection
+
+PAPER_STEP_SECONDS = 248.0
+PROMPT_TOKENS = 160
+
+
+def made_groups(first: int, count: int, size: int, tokens: int, version: int, rng: np.random.Generator) -> list[PromptGroup]:
+    """Groups of full-length rollouts, half of them right."""
+    prompt = np.arange(PROMPT_TOKENS, dtype=np.int64)
+
+    def rollout(question: int, number: int) -> Rollout:
+        ids = rng.integers(5, 1000, tokens, dtype=np.int32)
+        return Rollout(question, prompt, ids, -rng.random(tokens, dtype=np.float32), version, "", float(number % 2))
+
+    return [PromptGroup(q, tuple(rollout(q, n) for n in range(size))) for q in range(first, first + count)]
+
+
+@contextmanager
+def timed(name: str, found: dict[str, float]) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    found[name] = time.perf_counter() - started
+
+
+def put_as_agent_loop(groups: list[PromptGroup]) -> tuple[list[list[str]], list[list[dict[str, Any]]]]:
+    """What verl's agent loop does while it rolls out; not part of what is measured."""
+    import transfer_queue as tq
+
+    from backends.verl.columns import replay_columns
+    from backends.verl.session import _AGENT_FIELDS, _tag
+
+    keys = [[f"q{g.question_id}_{n}_0" for n in range(g.size)] for g in groups]
+    tags = [[_tag(r, 1) for r in g.rollouts] for g in groups]
+    rollouts = [r for g in groups for r in g.rollouts]
+    uids = [f"q{g.question_id}" for g in groups for _ in g.rollouts]
+    flat = [key for group in keys for key in group]
+    tq.kv_batch_put(
+        keys=flat, partition_id="train", fields=replay_columns(rollouts, uids, _AGENT_FIELDS), tags=[t for row in tags for t in row]
+    )
+    return keys, tags
+
+
+def measure(groups: int, size: int, tokens: int) -> dict[str, float]:
+    """Seconds per part of one step whose batch is half fresh and half replayed."""
+    import transfer_queue as tq
+
+    from backends.verl.columns import put_column
+    from backends.verl.engine import VerlEngine
+    from backends.verl.session import Session
+    from harness.strategy import StepContext
+
+    rng, found = np.random.default_rng(0), {}
+    strategy = strategy_entry("rr").build({"capacity": groups})
+    costs: Any = None
+    pool: Any = range(20 * groups)
+
+    def context(step: int) -> StepContext:
+        return StepContext(step, step - 1, np.random.default_rng(step), 1, pool, size, costs, SimpleNamespace())  # type: ignore[arg-type]
+
+    half = groups // 2
+    strategy.observe(made_groups(10 * groups, half, size, tokens, 0, rng), context(1))
+    fresh = made_groups(0, half, size, tokens, 1, rng)
+    keys, tags = put_as_agent_loop(fresh)
+
+    engine: Any = VerlEngine.__new__(VerlEngine)
+    engine._keys, engine._seeded, engine._eos, engine.clock = {}, False, frozenset({2}), Clock()
+    uids = [f"u{i}" for i in range(half)]
+    engine.trainer = SimpleNamespace(
+        replay_buffer=SimpleNamespace(wait=lambda *_: dict(zip(uids, zip(keys, tags, strict=True), strict=True)))
+    )
+    engine._submit = lambda given, *_: uids.__setitem__(slice(None), given)
+    session: Any = Session.__new__(Session)
+    session.engine, session.correction, session._constants = engine, strategy.correction, {}
+    session.driver = SimpleNamespace(step=1)
+    with timed("replay: draw", found):
+        replayed = strategy.replay(groups, context(2))
+    with timed("select", found):
+        strategy.select(half, context(2))
+    with timed("rollout: fetch tokens and log-probs", found):
+        engine._generate([[1]] * half, [size] * half, {}, 0, "train")
+    for group, group_keys, group_tags in zip(fresh, keys, tags, strict=True):
+        for rollout, key, tag in zip(group.rollouts, group_keys, group_tags, strict=True):
+            engine._keys[id(rollout)] = (rollout, key, tag)
+    with timed("observe: store", found):
+        strategy.observe(fresh, context(2))
+    session._batch = Batch(2, [*fresh, *replayed], Selection(np.arange(half)), fresh)
+    with timed("replay: put stored rollouts", found):
+        session._rows = session._place(session._batch.groups)
+    rows = [row.key for row in session._rows]
+    with timed("rewards", found):
+        from tensordict import TensorDict
+
+        from backends.verl.columns import reward_column
+
+        column = reward_column([row.rollout for row in session._rows])
+        tq.kv_batch_put(keys=rows, partition_id="train", fields=TensorDict({"rm_scores": column}, batch_size=[len(rows)]))
+        engine.forget(rows)
+    put_column(rows, "old_log_probs", [row.rollout.behaviour_log_probs for row in session._rows])  # verl's own pass does that
+    with timed("ratios", found):
+        session.read_ratios()
+    assert len(rows) == groups * size
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("groups", 512), ("group-size", 8), ("tokens", 3072)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    arguments = parser.parse_args()
+    import ray
+    import transfer_queue as tq
+    import verl
+    from omegaconf import OmegaConf
+
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    ray.init(address="local", num_cpus=16, include_dashboard=False)
+    config = OmegaConf.load(Path(verl.__file__).parent / "trainer" / "config" / "transfer_queue" / "transfer_queue.yaml")
+    config.enable, config.backend.SimpleStorage.num_data_storage_units = True, 2
+    tq.init(config)
+    try:
+        found = measure(arguments.groups, arguments.group_size, arguments.tokens)
+    finally:
+        tq.close()
+        ray.shutdown()
+    for name, seconds in found.items():
+        print(f"{name:40s} {seconds:7.3f} s")
+    total = sum(found.values())
+    print(f"{'all':40s} {total:7.3f} s, {100 * total / PAPER_STEP_SECONDS:.2f} % of a step of {PAPER_STEP_SECONDS:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

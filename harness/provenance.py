@@ -1,0 +1,127 @@
+"""What a run was made of, for its record: backend, model with commit, every set of questions with hash and source.
+
+A run's identity says which questions were asked for; where they come from a file or from the hub, only their content hash says
+which ones it got. Every attempt writes it down, and an attempt that would go on with other questions refuses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+from harness.registry import load_task
+from harness.spec import ModelSpec, RunSpec, TaskSpec
+from harness.task import TaskData
+
+#: Names the folder in which task builders look for data files before they ask the hub.
+DATA_VARIABLE = "HALFWAY_DATA"
+EMBEDDED = "embedded:"
+#: Seconds for the one question that is asked of the hub.
+HUB_SECONDS = 10.0
+
+
+def use_data_folder(folder: Path | None) -> None:
+    """Make ``folder`` the data folder of this process and of the workers it starts; None leaves it as it is."""
+    if folder is not None:
+        if not folder.is_dir():
+            raise UserError(f"--data-dir {folder}: there is no such folder")
+        os.environ[DATA_VARIABLE] = str(folder.resolve())
+
+
+def built_task(task: TaskSpec) -> TaskData:
+    """The task of a run from its registered builder; built once per process and data folder."""
+    return _built(task.name, json.dumps(task.config, sort_keys=True), os.environ.get(DATA_VARIABLE, ""))
+
+
+@lru_cache(maxsize=4)
+def _built(name: str, config: str, _folder: str) -> TaskData:
+    task: TaskData = load_task(name)(json.loads(config)).build()
+    return task
+
+
+def provenance(spec: RunSpec) -> dict[str, Any]:
+    """The ``provenance`` record of a run: ``backend``, ``model``, ``questions`` and, where they are known, their ``sources``.
+
+    questions: split → {questions, hash}; a task that its engine makes up as it goes has none.
+    """
+    record: dict[str, Any] = {"backend": spec.combination.backend, "model": model_facts(spec.combination.model), "questions": {}}
+    if hasattr(load_task(spec.combination.task.name), "build"):
+        task = built_task(spec.combination.task)
+        record["questions"] = {name: {"questions": len(task.split(name)), "hash": task.split_hash(name)} for name in task.splits}
+        record["sources"] = dict(task.sources)
+    return record
+
+
+def model_facts(model: ModelSpec) -> dict[str, Any]:
+    """Name and revision of a model as asked for; the hub's commit, or a folder's digest, as found (None if it cannot be)."""
+    facts: dict[str, Any] = {"name": model.name, "revision": model.revision}
+    if model.name.startswith(EMBEDDED):
+        return facts
+    folder = Path(model.name)
+    return {**facts, "digest": _digest(folder)} if folder.is_dir() else {**facts, "commit": _commit(model)}
+
+
+def check_same_questions(before: dict[str, Any] | None, now: dict[str, Any], run: str) -> None:
+    """Raise UserError if a run would go on with other questions than it began with."""
+    if before is None:
+        return
+    then, here = before.get("questions", {}), now["questions"]
+    changed = [name for name in then if name in here and then[name]["hash"] != here[name]["hash"]]
+    if changed:
+        name = changed[0]
+        raise UserError(
+            f"run {run} began with other questions: {name} was {_where(before, name)} and is now {_where(now, name)}; give the "
+            "--data-dir it began with, or move the run's folder away and run it again"
+        )
+
+
+def unpinned(runs: list[RunSpec]) -> list[str]:
+    """Models and data sets of the hub that runs would take at whatever commit is newest; in the order of the suite."""
+    found: dict[str, None] = {}
+    for run in runs:
+        model, task = run.combination.model, run.combination.task
+        if model.revision is None and not model.name.startswith(EMBEDDED) and not Path(model.name).is_dir():
+            found[f"model {model.name}"] = None
+        names = getattr(load_task(task.name)(task.config), "unpinned", None)
+        found.update(dict.fromkeys(names() if names is not None else ()))
+    return list(found)
+
+
+def _where(record: dict[str, Any], name: str) -> str:
+    source = record.get("sources", {}).get(name, {})
+    origin = source.get("file") or (f"{source['hub']}@{source.get('revision') or 'unknown'}" if source.get("hub") else "")
+    split = record["questions"][name]
+    return f"{split['questions']} questions, hash {split['hash'][:8]}{f', from {origin}' if origin else ''}"
+
+
+def _digest(folder: Path) -> str:
+    """Of names and sizes of all files, and of the text of the small ones: weights of many gigabytes are not read twice."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(folder)}\0{size}\0".encode())
+        if size <= 1 << 22:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+def _commit(model: ModelSpec) -> str | None:
+    """The commit that a hub model's revision stands for: itself, or what the hub, or else its cache on this machine, says."""
+    if model.revision and re.fullmatch(r"[0-9a-f]{40}", model.revision):
+        return model.revision
+    hub: Any = sys.modules.get("huggingface_hub")
+    if hub is None:
+        return None  # no engine that loads models from the hub is at work
+    try:
+        found: str | None = hub.HfApi().model_info(model.name, revision=model.revision, timeout=HUB_SECONDS).sha
+    except Exception:  # unreachable or unknown: the engine that loads the model says so in words
+        cached = hub.try_to_load_from_cache(model.name, "config.json", revision=model.revision)
+        found = Path(cached).parent.name if isinstance(cached, str) else None
+    return found

@@ -1,0 +1,108 @@
+"""RePO: replay of a question's own earlier rollouts, by retrieval rules (arXiv 2506.09340; repository SihengLi99/RePO)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from harness.registry import Composition
+from harness.replay import QuestionBuffer
+from harness.strategies.fifo import ReplayConfig
+from harness.strategies.pods import max_variance_subset
+from harness.strategies.uniform import Uniform
+from harness.strategy import Correction, Replay, StepContext
+from harness.types import PromptGroup, Rollout
+
+
+class RepoConfig(ReplayConfig):
+    """The repository's settings by its names; their values there are not known and are assumed."""
+
+    retrieval: Literal["all", "random_k", "recent_k", "highest_k", "max_variance_k"] = Field(
+        "recent_k",
+        description="which stored rollouts of a question come back",
+        json_schema_extra={"tune": {"choices": ["random_k", "recent_k", "highest_k", "max_variance_k"]}},
+    )
+    num_replays: int = Field(8, ge=1, description="k", json_schema_extra={"tune": {"choices": [2, 4, 8]}})
+    min_cache_to_replay: int = Field(8, ge=1, description="stored rollouts a question needs before any comes back")
+    max_cache_size: int = Field(32, ge=1, description="rollouts kept per question")
+    adv_norm: Literal["split", "mixed"] = Field(
+        "split", description="replayed rollouts have a baseline of their own, or one with the fresh ones"
+    )
+    off_policy_loss_coef: float = Field(1.0, gt=0, description="λ", json_schema_extra={"tune": {"low": 0.1, "high": 1.0}})
+
+    @model_validator(mode="after")
+    def _reachable(self) -> RepoConfig:
+        if self.min_cache_to_replay > self.max_cache_size:
+            raise ValueError(f"min_cache_to_replay = {self.min_cache_to_replay} is more than max_cache_size = {self.max_cache_size}")
+        return self
+
+
+class Repo(Replay[RepoConfig]):
+    """L = L_on + λ·L_off: every fresh group of a question rolled out before is joined by stored rollouts of that question.
+
+    Here both terms are one mean over all tokens of the batch, replayed ones weighted with λ, where the paper averages each
+    term by itself (not established).
+    """
+
+    Config = RepoConfig
+    requires = frozenset({"behaviour_log_probs", "group_sizes", "mixed_groups"})
+
+    def __init__(self, config: RepoConfig) -> None:
+        super().__init__(config)
+        self._buffer = QuestionBuffer(config.max_cache_size)
+
+    @property
+    def correction(self) -> Correction:
+        return Correction(self.config.clip_center, self.config.weight_cap, self.config.off_policy_loss_coef)
+
+    def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
+        batch: list[PromptGroup] = []
+        for group in groups:
+            stored = self._buffer.of(group.question_id)
+            if group.source == "replayed" or len(stored) < self.config.min_cache_to_replay:
+                batch.append(group)
+                continue
+            found = [stored[i] for i in self._retrieve(stored, ctx)]
+            if self.config.adv_norm == "mixed":
+                batch.append(group.with_stored(found))
+            else:
+                batch += [group, PromptGroup(group.question_id, tuple(found), source="replayed")]
+        return batch
+
+    def _retrieve(self, stored: Sequence[Rollout], ctx: StepContext) -> list[int]:
+        size, rule = min(self.config.num_replays, len(stored)), self.config.retrieval
+        rewards = np.array([r.reward for r in stored])
+        if rule == "all":
+            return list(range(len(stored)))
+        if rule == "random_k":
+            return sorted(ctx.rng.choice(len(stored), size=size, replace=False).tolist())
+        if rule == "recent_k":
+            return list(range(len(stored) - size, len(stored)))
+        if rule == "highest_k":
+            return sorted(np.argsort(-rewards, kind="stable")[:size].tolist())
+        return max_variance_subset(rewards, size)
+
+    def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
+        for group in groups:
+            if group.source == "fresh":
+                self._buffer.add(group.rollouts)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._buffer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._buffer.load_state_dict(state)
+
+
+REPO = Composition(
+    Uniform,
+    Repo,
+    summary="every question's own earlier rollouts beside its fresh ones",
+    source="arXiv 2506.09340",
+    observes="stored rollouts by question",
+    acts="in the batch: extra rollouts",
+    costs="training on up to twice as many rollouts",
+)

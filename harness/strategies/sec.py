@@ -1,0 +1,88 @@
+"""SEC: a bandit over categories of questions (Chen et al., arXiv 2505.14970)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from harness.advantage import advantages
+from harness.registry import Composition
+from harness.strategies.labels import CATEGORY_KEYS, metadata_labels
+from harness.strategy import Selector, StepContext, StrategyConfig
+from harness.types import FloatArray, IntArray, PromptGroup, Selection
+
+
+class SecConfig(StrategyConfig):
+    """The values of the copy in Vincent-La/cofa; the official code is not known."""
+
+    label: str | None = Field(
+        None, description="metadata key with the category; null: category, type, subject, level, difficulty or length"
+    )
+    learning_rate: float = Field(0.5, gt=0, le=1, description="α", json_schema_extra={"tune": {"low": 0.1, "high": 1.0}})
+    temperature: float = Field(
+        1.0, gt=0, description="τ of the Boltzmann distribution", json_schema_extra={"tune": {"choices": [0.2, 0.4, 1.0]}}
+    )
+
+
+class Sec(Selector[SecConfig]):
+    """Q_c ← (1−α)Q_c + α·mean|A| of the category's rollouts in a step; categories drawn with P ∝ exp(Q/τ), questions uniformly.
+
+    Q = 0 at the start (assumed). A category not drawn keeps its Q (the copy overwrites it with 0). What a category cannot
+    fill is drawn from the others.
+    """
+
+    Config = SecConfig
+
+    def __init__(self, config: SecConfig) -> None:
+        super().__init__(config)
+        self._values: FloatArray = np.empty(0)
+        self._members: list[IntArray] = []  # follow from the pool; not part of the state
+        self._category: IntArray = np.empty(0, dtype=np.int64)
+
+    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+        self._sort_pool(ctx)
+        share = np.exp((self._values - self._values.max()) / self.config.temperature)
+        room = np.array([len(m) for m in self._members])
+        counts = np.zeros(len(room), dtype=np.int64)
+        while counts.sum() < num_groups:
+            open_share = np.where(counts < room, share, 0.0)
+            drawn = ctx.rng.multinomial(num_groups - counts.sum(), open_share / open_share.sum())
+            counts = np.minimum(counts + drawn, room)
+        chosen = [ctx.rng.choice(m, size=n, replace=False) for m, n in zip(self._members, counts, strict=True)]
+        return Selection(np.concatenate(chosen))
+
+    def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
+        self._sort_pool(ctx)
+        found: dict[int, list[float]] = {}
+        for group in groups:
+            found.setdefault(int(self._category[group.question_id]), []).extend(np.abs(advantages(group, "std")))
+        for category, sizes in found.items():
+            self._values[category] += self.config.learning_rate * (float(np.mean(sizes)) - self._values[category])
+
+    def _sort_pool(self, ctx: StepContext) -> None:
+        if self._members:
+            return
+        labels = [str(v) for v in metadata_labels(ctx.pool, self.config.label, CATEGORY_KEYS)]
+        names, self._category = np.unique(labels, return_inverse=True)
+        self._members = [np.flatnonzero(self._category == i) for i in range(len(names))]
+        if not len(self._values):
+            self._values = np.zeros(len(names))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"values": self._values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._values = np.array(state["values"])
+
+
+SEC = Composition(
+    Sec,
+    summary="a bandit over categories, rewarded with the mean absolute advantage",
+    source="arXiv 2505.14970",
+    observes="category labels, advantages",
+    acts="before the rollout",
+    costs="nothing here; the labels elsewhere",
+)

@@ -1,0 +1,116 @@
+"""From judged trials to the lock file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.ledger import RunLog, read_ledger
+from harness.runs import suite_folder
+from harness.stats import curve_of, parse_target
+from harness.suite import Suite
+from harness.tuning.importance import importances
+from harness.tuning.lock import Lock, LockedParameter, LockedStudy, LockedTarget, LockedTrial
+from harness.tuning.sampler import Trial
+from harness.tuning.space import Parameter, Point
+from harness.tuning.study import Progress, Study, tuning_folder
+from harness.tuning.table import VALIDATION
+from harness.tuning.tuner import Standard, State, all_studies
+
+
+def freeze(suite: Suite, state: State, runs_dir: Path, before: Lock | None) -> Lock:
+    """The lock of all complete studies; those of ``before`` that this command did not touch and that are still fresh are kept."""
+    folder = suite_folder(runs_dir, tuning_folder(suite))
+    made = [
+        _study(study, progress, state.standards[study.arm.combination.name], folder)
+        for study, progress in state.progress
+        if len(progress.trials) >= state.trials
+    ]
+    new = {(s.combination, s.strategy) for s in made}
+    targets = [_target(name, standard) for name, standard in state.standards.items()]
+    kept = [s for s in _fresh(suite, before) if (s.combination, s.strategy) not in new]
+    if before is not None:
+        names = {t.combination for t in targets}
+        targets += [t for t in before.targets if t.combination not in names and any(s.combination == t.combination for s in kept)]
+    rule = parse_target(suite.target.model_dump(mode="json"))
+    order = [(arm.combination.name, arm.strategy.label) for arm in suite.arms]
+    return Lock(
+        suite=suite.name,
+        cost=suite.tuning.cost,
+        seeds=suite.tuning.seeds,
+        evaluation=VALIDATION,
+        target=f"{rule.words}, crossing {rule.crossing}",
+        targets=tuple(sorted(targets, key=lambda t: suite.combinations.index(t.combination))),
+        studies=tuple(sorted([*made, *kept], key=lambda s: order.index((s.combination, s.strategy)))),
+    )
+
+
+def _fresh(suite: Suite, before: Lock | None) -> list[LockedStudy]:
+    """Studies of an earlier lock that still stand for the suite as it is."""
+    if before is None or before.suite != suite.name:
+        return []
+    now = {
+        (name, study.arm.strategy.label): study.depends_on
+        for name in suite.combinations
+        if any(s.combination == name for s in before.studies)
+        for study in all_studies(suite, name)
+    }
+    return [s for s in before.studies if now.get((s.combination, s.strategy)) == s.depends_on]
+
+
+def _target(combination: str, standard: Standard) -> LockedTarget:
+    return LockedTarget(
+        combination=combination,
+        accuracy=standard.yard.accuracy,
+        start=standard.yard.start,
+        final=float(standard.target.final or 0.0),
+        budget=standard.yard.budget,
+        plateau=standard.plateau is not None and standard.plateau.flagged,
+        runs=standard.runs,
+    )
+
+
+def _study(study: Study, progress: Progress, standard: Standard, folder: Path) -> LockedStudy:
+    best = progress.best
+    assert best is not None, "the first trial of a study is always complete"
+    logs = [read_ledger(folder / run / "ledger.jsonl") for run in dict.fromkeys(r for t in progress.trials for r in t.runs)]
+    shares = importances(study.space, progress.trials)
+    return LockedStudy(
+        combination=study.arm.combination.name,
+        strategy=study.arm.strategy.label,
+        best=best.number,
+        settings=by_part(study.space, best.point),
+        training_seconds=round(sum(_spent(log, "training_seconds") for log in logs), 3),
+        generated_tokens=int(sum(_spent(log, "generated_tokens") for log in logs)),
+        cost=sum(_spent(log, standard.yard.cost) for log in logs) / standard.yard.budget,
+        depends_on=study.depends_on,
+        parameters=tuple(
+            LockedParameter(name=p.name, part=p.part, range=p.described, importance=_rounded(shares[p.name])) for p in study.space
+        ),
+        trials=tuple(_trial(trial) for trial in progress.trials),
+    )
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
+
+
+def _trial(trial: Trial) -> LockedTrial:
+    return LockedTrial(
+        number=trial.number, state=trial.state, value=trial.value, reached=trial.reached, settings=trial.point, runs=trial.runs
+    )
+
+
+def by_part(space: Sequence[Parameter], point: Point) -> dict[str, dict[str, Any]]:
+    """A point as settings of the algorithm and of the strategy."""
+    parts: dict[str, dict[str, Any]] = {}
+    for p in space:
+        parts.setdefault(p.part, {})[p.setting] = point[p.name]
+    return parts
+
+
+def _spent(log: RunLog, cost: str) -> float:
+    """What a run has cost up to its last evaluation."""
+    curve = curve_of(log)
+    return float(curve.costs[cost][-1]) if len(curve.accuracy) else 0.0

@@ -1,0 +1,103 @@
+"""From the records of a data set to a pool: what can be used, which of it is drawn, and what was left out for which reason."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.overlap import normalised
+from harness.task import TaskError
+from harness.types import Question
+from suites.tasks.rows import final_answer, question_text
+from suites.tasks.sources import Row, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A record reduced to what counts; ``metadata`` is what a strategy may see."""
+
+    prompt: str
+    answer: str
+    metadata: Mapping[str, Any]
+
+
+def plain_item(row: Row) -> Item:
+    """Question and final answer of a record, with subject and difficulty as the data set gives them."""
+    return Item(question_text(row), final_answer(row), _metadata(row))
+
+
+def read_items(source: Source, to_item: Callable[[Row], Item] = plain_item) -> tuple[list[Item], dict[str, Any]]:
+    """The records of a source that have question and answer, and the facts: where from, how many, what was left out.
+
+    A question without an answer cannot be graded: an empty box would be right. Raises TaskError if nothing is left.
+    """
+    rows, origin = source.read()
+    items = [to_item(row) for row in rows]
+    usable = [item for item in items if item.prompt and item.answer]
+    if not usable:
+        raise TaskError(f"data set {source.name!r} ({origin.get('file') or origin.get('hub')}) has no record with a question and an answer")
+    left_out = {"no question": sum(not i.prompt for i in items), "no answer": sum(bool(i.prompt) and not i.answer for i in items)}
+    return usable, {**origin, "records": len(rows), "left_out": {why: count for why, count in left_out.items() if count}}
+
+
+def left_out(facts: Mapping[str, Any], why: str, count: int) -> dict[str, Any]:
+    """The facts with one more reason why records were left out."""
+    return {**facts, "left_out": {**facts["left_out"], **({why: count} if count else {})}}
+
+
+def without_long(items: list[Item], facts: dict[str, Any], longest: int | None) -> tuple[list[Item], dict[str, Any]]:
+    """The items of at most ``longest`` characters, and the facts with how many that left out."""
+    if longest is None:
+        return items, facts
+    short = [item for item in items if len(item.prompt) <= longest]
+    return short, left_out(facts, f"longer than {longest} characters", len(items) - len(short))
+
+
+def draw(items: Sequence[Item], seed: int, train: int, validation: int, where: str) -> tuple[list[Item], list[Item]]:
+    """(pool, validation questions). Which ones follows from the seed and the questions' own texts, not from the order of a file.
+
+    No validation question repeats one of the pool. Raises TaskError, whose sentence begins with ``where``, if there are too few.
+    """
+    if not 0 < train <= len(items):
+        raise TaskError(f"{where}: {len(items)} usable questions, but the pool asks for {train}; set train lower")
+    drawn = sorted(items, key=lambda item: _order(seed, item))
+    pool = drawn[:train]
+    inside = {normalised(item.prompt) for item in pool}
+    spare = [item for item in drawn[train:] if normalised(item.prompt) not in inside]
+    if len(spare) < validation:
+        raise TaskError(
+            f"{where}: {len(spare)} questions outside a pool of {train}, fewer than the {validation} for validation; "
+            "set train or validation lower"
+        )
+    return pool, spare[:validation]
+
+
+def as_questions(items: Iterable[Item], task: str) -> tuple[Question, ...]:
+    """Questions whose ids are positions."""
+    return tuple(Question(i, item.prompt, item.answer, task, item.metadata) for i, item in enumerate(items))
+
+
+def alphabet(splits: Mapping[str, Iterable[Question]]) -> str:
+    """Every character of prompts and answers, sorted."""
+    return "".join(sorted({c for questions in splits.values() for q in questions for c in q.prompt + q.answer}))
+
+
+def _metadata(row: Row) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    level = re.search(r"[1-5]", str(row.get("level")))
+    if level:
+        found["level"] = int(level[0])
+    subject = next((row[key] for key in ("type", "subject", "topic", "domain") if isinstance(row.get(key), str)), None)
+    if subject is not None:
+        found["subject"] = subject
+    if isinstance(row.get("difficulty"), (int, float)):
+        found["difficulty"] = row["difficulty"]
+    return found
+
+
+def _order(seed: int, item: Item) -> tuple[str, str, str]:
+    # Repeats of one question stand together and in an order of their own: a file's order never cuts between them.
+    return hashlib.sha256(f"{seed}/{normalised(item.prompt)}".encode()).hexdigest(), item.prompt, item.answer

@@ -1,0 +1,132 @@
+"""Where real data comes from: a file of the user's data folder, or a data set of the hub at a pinned commit.
+
+The folder is the environment variable ``HALFWAY_DATA`` (``--data-dir`` sets it). A file there wins over the hub; the hub is asked
+only for what the folder lacks. What was read is written down: file with SHA-256, or hub name with commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.provenance import DATA_VARIABLE, HUB_SECONDS
+from harness.task import TaskError
+
+Row = Mapping[str, Any]
+
+FORMATS = (".parquet", ".jsonl", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One data set.
+
+    stems: names of a local file without its ending, in the order in which they are looked for. hub, config, splits: where it
+    lies on the hub; several splits are read one after the other. revision: the pinned commit, None where none could be established.
+    """
+
+    name: str
+    stems: tuple[str, ...]
+    hub: str
+    splits: tuple[str, ...] = ("test",)
+    config: str | None = None
+    revision: str | None = None
+
+    @property
+    def files(self) -> list[str]:
+        """The file names that are looked for, in order."""
+        return [stem + ending for stem in self.stems for ending in FORMATS]
+
+    def read(self) -> tuple[list[Row], dict[str, Any]]:
+        """(rows in order, where they came from). Raises TaskError where neither a file nor the hub has the data."""
+        folder = os.environ.get(DATA_VARIABLE)
+        if folder and not Path(folder).is_dir():
+            raise TaskError(f"the data folder {folder} does not exist; give an existing one with --data-dir or {DATA_VARIABLE}")
+        path = next((p for p in (Path(folder) / name for name in self.files) if p.is_file()), None) if folder else None
+        return _read_file(path) if path is not None else self._read_hub(folder)
+
+    def _read_hub(self, folder: str | None) -> tuple[list[Row], dict[str, Any]]:
+        try:
+            from datasets import DownloadConfig, load_dataset
+            from datasets.utils import disable_progress_bars
+        except ModuleNotFoundError as error:
+            raise self._missing(folder, "the package datasets is not installed (pip install datasets)") from error
+        disable_progress_bars()
+        commit, reachable = self._commit()
+        if not reachable and not self._at_hand():  # the library would ask again and again for half a minute
+            raise self._missing(folder, f"the hub's {self.hub} cannot be reached and is not in the cache of the package datasets")
+        download = DownloadConfig(local_files_only=not reachable)
+        rows: list[Row] = []
+        try:
+            for split in self.splits:
+                rows += list(load_dataset(self.hub, self.config, split=split, revision=commit or self.revision, download_config=download))
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise self._missing(folder, f"the hub's {self.hub} cannot be read ({reason})") from error
+        return rows, {"hub": self.hub, "revision": commit or self.revision, "pinned": self.revision is not None}
+
+    def _at_hand(self) -> bool:
+        """Whether the library finds the data without the hub: in its cache, or in a folder of that name."""
+        from datasets.config import HF_DATASETS_CACHE
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        cached = [
+            Path(HF_HUB_CACHE) / f"datasets--{self.hub.replace('/', '--')}",
+            Path(HF_DATASETS_CACHE) / self.hub.replace("/", "___").lower(),
+        ]
+        return any(path.is_dir() for path in (Path(self.hub), *cached))
+
+    def _commit(self) -> tuple[str | None, bool]:
+        """(the commit that the revision stands for now, whether the hub answered)."""
+        from huggingface_hub import HfApi
+
+        try:
+            return HfApi().dataset_info(self.hub, revision=self.revision, timeout=HUB_SECONDS).sha, True
+        except Exception:  # its exceptions change with its HTTP library; what matters is said by the load that follows
+            return None, False
+
+    def _missing(self, folder: str | None, hub: str) -> TaskError:
+        looked = f"{folder} has none of {', '.join(self.files)}" if folder else "no data folder was given (--data-dir)"
+        return TaskError(f"data set {self.name!r} is not to be had: {looked}, and {hub}")
+
+
+def pins(sources: Iterable[Source]) -> str:
+    """A short hash of hub names and revisions: part of a task's version, so that another pin is another run."""
+    text = json.dumps([[s.name, s.hub, s.config, s.splits, s.revision] for s in sources])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _read_file(path: Path) -> tuple[list[Row], dict[str, Any]]:
+    try:
+        data = path.read_bytes()
+        rows = _parse(path, data)
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors, too
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise TaskError(f"cannot read {path}: {reason}") from error
+    wrong = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
+    if wrong is not None or not rows:
+        what = "holds no rows" if wrong is None else f"row {wrong + 1} is not a record"
+        raise TaskError(f"cannot use {path}: {what}; it must hold one record per question")
+    return rows, {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _parse(path: Path, data: bytes) -> list[Any]:
+    if path.suffix == ".parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        found: list[Any] = pyarrow.parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
+        return found
+    text = data.decode("utf-8")
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    loaded = json.loads(text)
+    if not isinstance(loaded, list):
+        raise ValueError("not a list of records")
+    # A conversation is stored as a list of its turns; the hub's library names them "0", "1".
+    return [{str(i): turn for i, turn in enumerate(row)} if isinstance(row, list) else row for row in loaded]

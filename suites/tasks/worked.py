@@ -1,0 +1,64 @@
+"""Step-by-step solutions for the warm-up of embedded models: how a model is shown to reach an answer.
+
+Only warm-up targets hold them. What a model writes before its answer is its own affair: the reward reads what stands in the last
+``<answer>…</answer>`` and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+ANSWER_TAGS = ("<answer>", "</answer>")
+
+Entry = Mapping[str, Any]
+
+
+def worked_solution(family: str, entry: Entry) -> str:
+    """Steps and tagged answer of a reasoning-gym entry; KeyError for a family that is not in :data:`STEPS`."""
+    opening, closing = ANSWER_TAGS
+    return f"{STEPS[family](entry)}{opening}{entry['answer']}{closing}"
+
+
+def _partial_sums(entry: Entry) -> str:
+    """``3 - 1 + 8`` → ``3-1=2;2+8=10``."""
+    first, *rest = entry["metadata"]["expression"].split(" ")
+    steps, total = [], int(first)
+    for sign, term in zip(rest[::2], rest[1::2], strict=True):
+        result = total + int(term) if sign == "+" else total - int(term)
+        steps.append(f"{total}{sign}{term}={result}")
+        total = result
+    return ";".join(steps)
+
+
+def _partial_products(entry: Entry) -> str:
+    """``23 * 47`` → ``23*7=161;23*40=920;161+920=1081``: times each digit of the second factor from the right, and the sums."""
+    first, second = entry["metadata"]["expression"].split(" * ")
+    steps, total = [], 0
+    for place, digit in enumerate(reversed(second)):
+        factor = int(digit) * 10**place
+        product = int(first) * factor
+        steps.append(f"{first}*{factor}={product}")
+        if place:
+            steps.append(f"{total}+{product}={total + product}")
+        total += product
+    return ";".join(steps)
+
+
+def _running_count(entry: Entry) -> str:
+    """Letter ``a`` in ``Banana is`` → ``Ba1na2na3 is``: the text with the count so far behind every occurrence."""
+    letter, steps, count = entry["metadata"]["target_letter"], "", 0
+    for character in " ".join(entry["metadata"]["span"]):
+        steps += character
+        if character.lower() == letter:
+            count += 1
+            steps += str(count)
+    return steps
+
+
+STEPS: dict[str, Callable[[Entry], str]] = {
+    "chain_sum": _partial_sums,
+    "products": _partial_products,
+    "letter_counting": _running_count,
+}
+"""Families with worked solutions."""

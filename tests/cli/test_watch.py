@@ -1,0 +1,138 @@
+"""``halfway watch``: ledgers read as they grow, pictures in the terminal, a page that loads itself again."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from toy_place import SUITE, ToyPlace
+
+from harness.cli_watch import watch_suite
+from harness.errors import UserError
+from harness.ledger import LedgerWriter
+from harness.live import LedgerTail, SuiteWatch
+from harness.suite import load_suite, plan
+from harness.terminal_plot import Canvas
+from harness.types import Costs, EvalPoint
+
+
+def evaluation(step: int, accuracy: float) -> EvalPoint:
+    return EvalPoint(step, accuracy, {"test": accuracy}, 10, Costs(training_seconds=float(step), training_steps=step))
+
+
+def test_a_ledger_is_read_as_it_grows(place: ToyPlace) -> None:
+    """Whole lines only; what a resumed attempt takes back goes; a folder that was moved away starts anew."""
+    spec = plan(load_suite(place.write()))[0]
+    path = place.folder / "ledger.jsonl"
+    tail = LedgerTail(path, spec)
+    assert not tail.update()
+    writer = LedgerWriter(path)
+    writer.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+    writer.write("attempt", number=1, environment={}, resumed_from=0)
+    for step in (0, 2, 4):
+        writer.write("evaluation", evaluation(step, step / 10))
+    writer.close()
+    assert tail.update()
+    assert tail.log is not None
+    assert [e.accuracy for e in tail.log.evaluations] == [0.0, 0.2, 0.4]
+    assert not tail.update()
+    whole = path.read_bytes()
+    with open(path, "ab") as file:
+        file.write(b'{"type":"evaluation","step":6,')  # torn
+    assert not tail.update()
+    path.write_bytes(whole)
+    writer = LedgerWriter(path)
+    writer.write("attempt", number=2, environment={}, resumed_from=2)
+    writer.close()
+    assert tail.update()
+    assert [e.step for e in tail.log.evaluations] == [0, 2]
+    path.unlink()
+    assert tail.update()
+    assert tail.log is None
+
+
+def test_the_target_waits_for_a_finished_baseline(place: ToyPlace) -> None:
+    """From a run that is still learning it would move with every evaluation; then it is that of the report."""
+    place.write(SUITE.replace("seeds = [1]", "seeds = [1, 2]"))
+    suite = load_suite(place.suite)
+    watch = SuiteWatch(plan(suite), place.folder / "runs", suite.baseline)
+    before = watch.look()
+    assert before.targets["bandit"].accuracy is None
+    assert "known when a run of grpo is done" in before.targets["bandit"].note
+    place.run(only="grpo/1")
+    after = watch.look()
+    assert after.targets["bandit"].accuracy is not None
+    assert after.targets["bandit"].provisional
+    assert not after.over
+
+
+def test_once_before_and_after(place: ToyPlace) -> None:
+    """Nothing has started: said, exit 0. Everything is done: curves and the table; plain letters where there is no UTF-8."""
+    place.write()
+    empty = place.halfway("watch", "toy.toml", "--once")
+    assert empty.returncode == 0
+    assert "nothing has started yet; 'halfway run toy' starts it" in empty.stdout
+    place.run()
+    shown = place.halfway("watch", "toy.toml", PYTHONIOENCODING="utf-8", COLUMNS="100")
+    assert shown.returncode == 0
+    assert "2 runs: 2 complete" in shown.stdout
+    assert any("\u2800" < c <= "\u28ff" for c in shown.stdout)
+    plain = place.halfway("watch", "toy.toml", "--cost", "tokens", PYTHONIOENCODING="ascii", COLUMNS="100")
+    assert plain.returncode == 0, plain.stderr
+    assert plain.stdout.isascii()
+    assert "generated tokens" in plain.stdout
+    assert "ooo" in plain.stdout
+
+
+def test_the_page_refreshes_until_everything_is_done(place: ToyPlace) -> None:
+    """While runs are owed it loads itself again; Ctrl-C ends the watching, not the page; when all is done it stays as it is."""
+    place.write()
+    process = place.start("watch", "toy.toml", "--html", "live.html", "--every", "0.2")
+    page = place.folder / "live.html"
+    deadline = time.monotonic() + 30
+    while not page.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    text = page.read_text(encoding="utf-8")
+    assert 'http-equiv="refresh" content="5"' in text
+    assert "Nothing to draw yet" in text
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "no longer watching; the runs go on" in errors
+    assert "Traceback" not in errors
+    place.run()
+    done = place.halfway("watch", "toy.toml", "--html", "live.html")
+    assert done.returncode == 0, done.stderr
+    text = page.read_text(encoding="utf-8")
+    assert 'http-equiv="refresh"' not in text
+    assert "<svg" in text
+    assert "8 of 8" in text
+
+
+def test_bad_input_is_one_sentence(place: ToyPlace) -> None:
+    """A cost that is none, and a page in a folder that is not there."""
+    suite = load_suite(place.write())
+    with pytest.raises(UserError, match="did you mean 'tokens'"):
+        watch_suite(suite, plan(suite), place.folder, "tokes", 2.0, None, True)
+    with pytest.raises(UserError, match="there is no folder"):
+        watch_suite(suite, plan(suite), place.folder, "time", 2.0, place.folder / "no" / "where.html", True)
+
+
+def test_a_canvas_by_hand() -> None:
+    """8 x 3 letters, from (0, 0) to (7, 2): a diagonal falls on three rows, the dashes lie under it."""
+    canvas = Canvas(8, 3, 7.0, 0.0, 2.0, braille=False)
+    canvas.dashes(1.0)
+    canvas.line([(0.0, 0.0), (7.0, 2.0)], 0)
+    assert [row.plain for row in canvas.rows()] == ["      oo", "- oooo- ", "oo      "]
+    dots = Canvas(8, 3, 15.0, 0.0, 11.0)
+    dots.line([(0.0, 11.0)], 0)
+    dots.line([(15.0, 0.0)], 1)
+    assert dots.rows()[0].plain == "\u2801" + " " * 7
+    assert dots.rows()[2].plain == " " * 7 + "\u2880"
+
+
+def test_watching_loads_no_training_library_and_no_figures(place: ToyPlace) -> None:
+    """The terminal view takes little from runs that are being timed: neither torch nor matplotlib is loaded."""
+    code = "import sys, harness.cli_watch; print(sorted({'torch', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules)))"
+    assert place.python(code).stdout.strip() == "[]"
