@@ -1,0 +1,289 @@
+"""A run spec in verl's words: every key that Halfway sets, and the passage for the ones it does not.
+
+What a run owns is refused in ``execution.engine`` (:mod:`backends.verl.passed_on`); every other key of verl may be given there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from backends.verl.names import AGENT_LOOP, CPU_ROLLOUT, TRAINER
+from backends.verl.passed_on import check_passed_on, flatten
+from harness.errors import UserError, did_you_mean
+from harness.spec import RunSpec
+from harness.strategy import Correction
+
+_AGGREGATION = {"token-mean": "token-mean", "sequence-mean": "seq-mean-token-mean", "dr-grpo": "seq-mean-token-sum-norm"}
+_DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+#: verl's default truncates importance weights at 2; no cap is written as a bound that no weight reaches.
+NO_CAP = 1e6
+#: verl's dual clip (bound on the loss of bad tokens) is not part of GRPO; written as a bound that is never reached.
+NO_DUAL_CLIP = 1e9
+#: Sequences of full length per GPU and micro-batch, where ``execution.micro_batch_rollouts`` does not say.
+GPU_MICRO_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run trains: device, processes per node, and whether an existing Ray cluster is used."""
+
+    on_cpu: bool
+    nodes: int
+    per_node: int
+
+    @classmethod
+    def of(cls, spec: RunSpec, gpus: int) -> Place:
+        """From the spec and the number of GPUs in sight (0 for none). Raises UserError where they do not fit."""
+        execution = spec.execution
+        kind, _, index = execution.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
+            raise UserError(f"execution.device = {execution.device!r} is not a device; use auto, cpu, cuda or cuda:N")
+        if execution.processes % execution.nodes:
+            raise UserError(
+                f"execution.processes = {execution.processes} cannot be spread evenly over nodes = {execution.nodes}; use a multiple"
+            )
+        if kind == "cuda" and not gpus and "RAY_ADDRESS" not in os.environ:
+            raise UserError(f"execution.device = {execution.device!r}, but there is no such GPU here; use auto or cpu")
+        on_cpu = kind == "cpu" or (kind == "auto" and not gpus and "RAY_ADDRESS" not in os.environ)
+        return cls(on_cpu, execution.nodes, execution.processes // execution.nodes)
+
+
+def rollout_name(spec: RunSpec, on_cpu: bool) -> str:
+    """verl's name of the inference engine. On GPUs the spec's default, ``decoder``, means vLLM. Raises UserError in words."""
+    generation = spec.execution.generation
+    if on_cpu:
+        if generation != "decoder":
+            raise UserError(
+                f"execution.generation = {generation!r} does not run with verl on a CPU; use decoder there, vllm or sglang on GPUs"
+            )
+        return CPU_ROLLOUT
+    if generation not in ("decoder", "vllm", "vllm-colocate", "sglang"):
+        raise UserError(f"execution.generation = {generation!r} is an engine of the TRL backend; with verl use vllm or sglang")
+    return "sglang" if generation == "sglang" else "vllm"
+
+
+def settings(
+    spec: RunSpec, correction: Correction | None, place: Place, *, model: str, checkpoints: Path, prompt_tokens: int, pool: int
+) -> dict[str, Any]:
+    """verl's dotted keys for one run; ``correction`` is None where nothing is replayed. Raises UserError for what verl cannot express."""
+    algorithm, execution = spec.algorithm, spec.execution
+    _refuse(spec, correction)
+    name = rollout_name(spec, place.on_cpu)
+    return {
+        "algorithm.adv_estimator": "grpo",
+        "algorithm.norm_adv_by_std_in_grpo": algorithm.advantage_normalization == "std",
+        "algorithm.use_kl_in_reward": False,
+        **_correction(correction),
+        "data.train_files": [],
+        "data.val_files": [],
+        "data.custom_cls.path": "pkg://backends.verl.dataset",
+        "data.custom_cls.name": "PoolDataset",
+        "+data.halfway_pool": pool,
+        "data.train_batch_size": algorithm.groups_per_step,
+        "data.max_prompt_length": prompt_tokens,
+        "data.max_response_length": algorithm.max_completion_tokens,
+        "data.dataloader_num_workers": 0,
+        "data.seed": spec.seed,
+        "data.shuffle": False,
+        "actor_rollout_ref.model.path": model,
+        **_actor(spec, prompt_tokens, place),
+        "actor_rollout_ref.rollout.name": name,
+        "actor_rollout_ref.rollout.mode": "async",
+        "actor_rollout_ref.rollout.n": algorithm.group_size,
+        "actor_rollout_ref.rollout.temperature": algorithm.temperature,
+        "actor_rollout_ref.rollout.top_p": algorithm.top_p,
+        "actor_rollout_ref.rollout.top_k": -1,
+        "actor_rollout_ref.rollout.calculate_log_probs": True,
+        "actor_rollout_ref.rollout.val_kwargs.temperature": algorithm.temperature,
+        "actor_rollout_ref.rollout.val_kwargs.top_p": algorithm.top_p,
+        "actor_rollout_ref.rollout.val_kwargs.do_sample": True,
+        "actor_rollout_ref.rollout.agent.default_agent_loop": AGENT_LOOP,
+        "actor_rollout_ref.rollout.agent.agent_loop_config_path": str(resources.files("backends.verl") / "agent_loop.yaml"),
+        "reward.num_workers": 0,
+        "trainer.v1.trainer_mode": TRAINER,
+        "trainer.v1.sampler.custom_sampler.path": "pkg://backends.verl.buffer",
+        "trainer.v1.sampler.custom_sampler.name": "HalfwayBuffer",
+        "trainer.total_training_steps": algorithm.max_steps,
+        "trainer.total_epochs": 1_000_000_000,
+        "trainer.save_freq": -1,
+        "trainer.test_freq": 1,
+        "trainer.val_before_train": True,
+        "trainer.resume_mode": "disable",
+        "trainer.default_local_dir": str(checkpoints),
+        "trainer.logger": list(execution.trackers),
+        "trainer.project_name": spec.suite,
+        "trainer.experiment_name": spec.run_id,
+        "trainer.device": "cpu" if place.on_cpu else "cuda",
+        "trainer.nnodes": place.nodes,
+        "trainer.n_gpus_per_node": place.per_node,
+    }
+
+
+def defaults(spec: RunSpec, place: Place) -> dict[str, Any]:
+    """What Halfway sets because verl's own value does not suit, and ``execution.engine`` may set otherwise."""
+    chosen: dict[str, Any] = {
+        "actor_rollout_ref.actor.strategy": "fsdp2",
+        "actor_rollout_ref.actor.fsdp_config.strategy": "fsdp2",
+        "actor_rollout_ref.rollout.tensor_model_parallel_size": 1,
+        "actor_rollout_ref.rollout.dtype": spec.algorithm.precision,
+    }
+    if not place.on_cpu:
+        return chosen
+    return {
+        **chosen,
+        "actor_rollout_ref.model.use_remove_padding": False,  # needs flash-attention
+        "actor_rollout_ref.model.enable_gradient_checkpointing": False,
+        "+actor_rollout_ref.model.override_config.attn_implementation": "sdpa",
+        "actor_rollout_ref.actor.fsdp_config.use_torch_compile": False,
+        "actor_rollout_ref.actor.use_torch_compile": False,
+        "actor_rollout_ref.rollout.agent.num_workers": 1,
+        "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
+        # Logical: verl's actors ask for more CPUs than they use.
+        "ray_kwargs.ray_init.num_cpus": 16,
+        "+ray_kwargs.ray_init.num_gpus": place.nodes * place.per_node,
+        "+ray_kwargs.ray_init.include_dashboard": False,
+    }
+
+
+def resolve(chosen: Mapping[str, Any], usual: Mapping[str, Any], spec: RunSpec) -> Any:
+    """verl's whole configuration (an OmegaConf DictConfig): its own files, our defaults, the user's keys, what the run owns."""
+    import verl
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    given = dict(flatten(spec.execution.engine))
+    check_passed_on(given)
+    given.pop("model_engine", None)
+    engine = model_engine(spec)
+    folder = Path(verl.__file__).parent / "trainer" / "config"
+    with initialize_config_dir(config_dir=str(folder), version_base=None):
+        config = compose("ppo_trainer", overrides=[f"model_engine={engine}"])
+    for key, value in {**_fitting(usual, config), **given, **chosen}.items():
+        bare = key.removeprefix("+")
+        if not key.startswith("+") and not _exists(config, bare):
+            near = did_you_mean(bare, _leaves(config))
+            raise UserError(f"execution.engine: verl has no key {bare!r}{near} (write +{bare} to add it all the same)")
+        OmegaConf.update(config, bare, value, force_add=True)
+    return config
+
+
+def model_engine(spec: RunSpec) -> str:
+    """verl's training engine of a run: ``dp`` (FSDP) unless ``execution.engine`` has ``model_engine = "megatron"``."""
+    chosen = spec.execution.engine.get("model_engine", "dp")
+    if chosen not in ("dp", "megatron"):
+        raise UserError(f"execution.engine: model_engine = {chosen!r}; Halfway knows dp (FSDP, FSDP2) and megatron")
+    return str(chosen)
+
+
+def optimizer_steps(spec: RunSpec) -> int:
+    """How often verl's learning-rate schedule advances per training step."""
+    return spec.algorithm.updates_per_batch if spec.algorithm.drop_degenerate else 1
+
+
+def _refuse(spec: RunSpec, correction: Correction | None) -> None:
+    algorithm, execution = spec.algorithm, spec.execution
+    if algorithm.lr_schedule == "linear":
+        raise UserError("verl 0.9.1 has no linear learning-rate schedule; use constant or cosine, or the TRL backend")
+    if algorithm.groups_per_step % algorithm.updates_per_batch:
+        raise UserError(
+            f"verl splits a batch by whole groups: groups_per_step = {algorithm.groups_per_step} is not a multiple of "
+            f"updates_per_batch = {algorithm.updates_per_batch}"
+        )
+    rows = algorithm.groups_per_step // algorithm.updates_per_batch * algorithm.group_size
+    if rows % execution.processes:
+        raise UserError(f"the {rows} rollouts of an update cannot be spread over {execution.processes} processes; use a divisor")
+    if correction is not None and correction.clip_center == "one" and correction.weight_cap is not None:
+        raise UserError("verl cannot cap importance weights and clip around 1 at once; use clip_center = 'old' or no weight_cap")
+
+
+def _correction(correction: Correction | None) -> dict[str, Any]:
+    """The off-policy correction as verl's rollout correction (method.md: ``code`` clips π/π_old and weights by ρ, ``paper`` clips π/μ)."""
+    prefix = "algorithm.rollout_correction"
+    if correction is None:
+        return {f"{prefix}.bypass_mode": False, f"{prefix}.rollout_is": None}
+    if correction.clip_center == "one":
+        return {f"{prefix}.bypass_mode": True, f"{prefix}.rollout_is": None}
+    cap = NO_CAP if correction.weight_cap is None else correction.weight_cap
+    return {f"{prefix}.bypass_mode": False, f"{prefix}.rollout_is": "token", f"{prefix}.rollout_is_threshold": cap}
+
+
+def _actor(spec: RunSpec, prompt_tokens: int, place: Place) -> dict[str, Any]:
+    algorithm = spec.algorithm
+    groups = algorithm.groups_per_step // algorithm.updates_per_batch
+    micro = spec.execution.micro_batch_rollouts or (groups * algorithm.group_size if place.on_cpu else GPU_MICRO_BATCH)
+    high = algorithm.clip_epsilon if algorithm.clip_epsilon_high is None else algorithm.clip_epsilon_high
+    optim = "actor_rollout_ref.actor.optim"
+    actor = {
+        "ppo_mini_batch_size": groups,
+        "use_dynamic_bsz": True,
+        "ppo_max_token_len_per_gpu": micro * (prompt_tokens + algorithm.max_completion_tokens),
+        "ppo_epochs": 1,
+        "shuffle": algorithm.updates_per_batch > 1,
+        "data_loader_seed": spec.seed,
+        "clip_ratio": algorithm.clip_epsilon,
+        "clip_ratio_low": algorithm.clip_epsilon,
+        "clip_ratio_high": high,
+        "clip_ratio_c": NO_DUAL_CLIP,
+        "loss_agg_mode": _AGGREGATION[algorithm.loss_aggregation],
+        "loss_scale_factor": algorithm.max_completion_tokens if algorithm.loss_aggregation == "dr-grpo" else None,
+        "entropy_coeff": 0.0,
+        "use_kl_loss": algorithm.kl_coefficient > 0,
+        "kl_loss_coef": algorithm.kl_coefficient,
+        "kl_loss_type": "low_var_kl",
+        "checkpoint.save_contents": ["model", "optimizer", "extra"],
+    }
+    return {
+        **{f"actor_rollout_ref.actor.{key}": value for key, value in actor.items()},
+        f"{optim}.lr": algorithm.learning_rate,
+        f"{optim}.betas": [algorithm.adam_beta1, algorithm.adam_beta2],
+        f"{optim}.weight_decay": algorithm.weight_decay,
+        f"{optim}.clip_grad": algorithm.max_grad_norm,
+        f"{optim}.lr_warmup_steps": algorithm.warmup_steps * optimizer_steps(spec),
+        **(_fsdp(spec) if model_engine(spec) == "dp" else _megatron(spec)),
+    }
+
+
+def _fsdp(spec: RunSpec) -> dict[str, Any]:
+    """Weights in float32, lower precision by FSDP's mixed precision, gradients reduced in float32."""
+    fsdp, optim, algorithm = "actor_rollout_ref.actor.fsdp_config", "actor_rollout_ref.actor.optim", spec.algorithm
+    return {
+        f"{fsdp}.model_dtype": "fp32",
+        f"+{fsdp}.mixed_precision.param_dtype": _DTYPES[algorithm.precision],
+        f"+{fsdp}.mixed_precision.reduce_dtype": "fp32",
+        f"+{fsdp}.mixed_precision.buffer_dtype": "fp32",
+        f"{optim}.lr_scheduler_type": algorithm.lr_schedule,
+        "actor_rollout_ref.actor.grad_clip": algorithm.max_grad_norm,
+    }
+
+
+def _megatron(spec: RunSpec) -> dict[str, Any]:
+    """Megatron's names of the same; its precision is that of the model's parallelism settings."""
+    if spec.algorithm.precision == "float16":
+        raise UserError("verl's Megatron engine trains in bfloat16 or float32; use algorithm.precision = 'bfloat16'")
+    return {
+        "actor_rollout_ref.actor.optim.lr_decay_style": spec.algorithm.lr_schedule,
+        "actor_rollout_ref.actor.megatron.dtype": spec.algorithm.precision,
+    }
+
+
+def _fitting(usual: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """Our defaults without those of another model engine (Megatron has no FSDP settings)."""
+    return {key: value for key, value in usual.items() if key.startswith("+") or _exists(config, key)}
+
+
+def _exists(config: Any, key: str) -> bool:
+    from omegaconf import OmegaConf
+
+    missing = object()
+    return OmegaConf.select(config, key, default=missing, throw_on_missing=False) is not missing or key in set(_leaves(config))
+
+
+def _leaves(config: Any) -> list[str]:
+    from omegaconf import OmegaConf
+
+    return [key for key, _ in flatten(OmegaConf.to_container(config, resolve=False))]

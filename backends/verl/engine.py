@@ -1,0 +1,249 @@
+"""Rollouts through verl: the agent loop and whichever inference engine it is configured for, fetched from TransferQueue.
+
+Fresh rollouts stay in the queue under their keys until the step is over, so that only replayed ones are put back for the update.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import transfer_queue as tq
+from verl.utils import tensordict_utils as tu
+
+from backends.common.completion import Completion, decode_texts
+from backends.common.prompts import encode_prompts
+from backends.verl.columns import rows_of
+from backends.verl.names import AGENT_LOOP, ERROR, REQUEST
+from harness.driver import RolloutPhase
+from harness.errors import RunFailed, UserError
+from harness.types import FloatArray, IntArray, PromptGroup, Question, Rollout
+
+if TYPE_CHECKING:
+    from backends.verl.trainer import HalfwayTrainer
+    from harness.clock import Clock
+    from harness.reward.service import RewardService
+    from harness.spec import RunSpec
+    from harness.task import TaskData
+
+TRAIN, ASIDE = "train", "val"
+"""verl's two partitions: what is trained on, and what is only looked at (probes, diagnostics, evaluations)."""
+
+
+class VerlEngine:
+    """Implements :class:`harness.driver.RolloutEngine` on a :class:`HalfwayTrainer`; ``attach`` it before use."""
+
+    def __init__(
+        self, spec: RunSpec, task: TaskData, tokenizer: Any, eos_ids: Iterable[int], scorer: RewardService, clock: Clock,
+        embeddings: FloatArray | None, *, seeded: bool,
+    ) -> None:  # fmt: skip
+        self.spec, self.task, self.tokenizer, self.scorer, self.clock = spec, task, tokenizer, scorer, clock
+        self.questions: tuple[Question, ...] = task.split("train")
+        self.policy_version = 0
+        self._eos, self._embeddings, self._seeded = frozenset(eos_ids), embeddings, seeded
+        self.token_ids = encode_prompts(tokenizer, task, self.questions)
+        check_lengths(self.questions, self.token_ids, spec.algorithm.max_prompt_tokens)
+        self._keys: dict[int, tuple[Rollout, str, dict[str, Any]]] = {}
+
+    def attach(self, trainer: HalfwayTrainer) -> None:
+        """The trainer whose agent loop is used."""
+        self.trainer = trainer
+
+    # -- harness.driver.RolloutEngine -------------------------------------------------------------------------------
+
+    def rollout(
+        self, question_ids: IntArray, rollouts_per_question: int | IntArray, phase: RolloutPhase, stream: Sequence[int]
+    ) -> list[PromptGroup]:
+        ids = [int(i) for i in question_ids]
+        counts = np.broadcast_to(np.asarray(rollouts_per_question), len(ids)).tolist()
+        algorithm = self.spec.algorithm
+        partition = TRAIN if phase == "rollout" else ASIDE
+        with self.clock.phase(phase):
+            completions, keys, tags = self._generate(
+                [self.token_ids[i] for i in ids],
+                counts,
+                {"max_tokens": algorithm.max_completion_tokens, "temperature": algorithm.temperature, "top_p": algorithm.top_p},
+                stream_seed(stream),
+                partition,
+            )
+            texts = self._texts(completions)
+        if partition == TRAIN and algorithm.behaviour_log_probs == "actor":
+            with self.clock.phase("log_probs"):
+                completions = self._with_actor_log_probs(completions, keys, tags)
+        with self.clock.phase("reward" if phase == "rollout" else phase):
+            rewards = self._rewards(ids, texts)
+            groups = [self._group(*row) for row in zip(ids, completions, texts, rewards, strict=True)]
+        if partition == TRAIN:
+            for rollout, key, tag in zip((r for g in groups for r in g.rollouts), _flat(keys), _flat(tags), strict=True):
+                self._keys[id(rollout)] = (rollout, key, tag)
+        return groups
+
+    def embed(self, question_ids: IntArray) -> FloatArray:
+        if self._embeddings is None:
+            raise RuntimeError("this run was prepared without embeddings; the strategy must declare requires = {'embed'}")
+        return self._embeddings[question_ids]
+
+    # -- what is in the queue -------------------------------------------------------------------------------------------
+
+    def queued(self, rollout: Rollout) -> tuple[str, dict[str, Any]] | None:
+        """Key and tag of a rollout made for this step, None for a stored one."""
+        found = self._keys.get(id(rollout))
+        return found[1:] if found is not None else None
+
+    def forget(self, trained: Iterable[str]) -> None:
+        """The step's rollouts are taken: clear what is not trained on from the queue (verl clears the rest)."""
+        kept = set(trained)
+        left = [key for _, key, _ in self._keys.values() if key not in kept]
+        if left:
+            tq.kv_clear(keys=left, partition_id=TRAIN)
+        self._keys.clear()
+
+    # -- generation ---------------------------------------------------------------------------------------------------
+
+    def decode(
+        self,
+        prompts: Sequence[Sequence[int]],
+        rollouts_per_prompt: int | Sequence[int],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        generator: torch.Generator,
+    ) -> list[list[Completion]]:
+        """:class:`backends.common.completion.Decode` for the evaluator."""
+        counts = np.broadcast_to(np.asarray(rollouts_per_prompt), len(prompts)).tolist()
+        sampling = {"max_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
+        return self._generate([list(p) for p in prompts], counts, sampling, generator.initial_seed(), ASIDE)[0]
+
+    def _generate(
+        self, prompts: list[list[int]], counts: list[int], sampling: dict[str, Any], seed: int, partition: str
+    ) -> tuple[list[list[Completion]], list[list[str]], list[list[dict[str, Any]]]]:
+        """Completions, their keys and their tags, by prompt. What is not to be trained on leaves the queue at once."""
+        uids = [uuid.uuid4().hex for _ in prompts]
+        if self._seeded:
+            sampling = {**sampling, "seed": seed, "rows": sum(counts)}
+        firsts = np.cumsum([0, *counts])[:-1].tolist()
+        self._submit(uids, prompts, counts, firsts, sampling, partition)
+        found = self.trainer.replay_buffer.wait(uids, partition)
+        keys = [found[uid][0] for uid in uids]
+        tags = [found[uid][1] for uid in uids]
+        short = next((len(k) for k, n in zip(keys, counts, strict=True) if len(k) != n), None)
+        if short is not None:
+            raise RuntimeError(f"a prompt came back with {short} rollouts, not the number it was sent for")
+        flat = _flat(keys)
+        columns = tq.kv_batch_get(keys=flat, partition_id=partition, select_fields=["responses", "rollout_log_probs"])
+        tokens, log_probs = rows_of(columns["responses"]), rows_of(columns["rollout_log_probs"])
+        self._raise_failed(flat, log_probs, partition)
+        if partition == ASIDE:
+            tq.kv_clear(keys=flat, partition_id=partition)
+        rows = iter(
+            Completion(t.astype(np.int32), m.astype(np.float32), truncated=int(t[-1]) not in self._eos)
+            for t, m in zip(tokens, log_probs, strict=True)
+        )
+        return [[next(rows) for _ in range(n)] for n in counts], keys, tags
+
+    def _submit(
+        self, uids: list[str], prompts: list[list[int]], counts: list[int], firsts: list[int], sampling: dict[str, Any], partition: str
+    ) -> None:
+        requests = [{"prompt": p, "row": first, "sampling": sampling} for p, first in zip(prompts, firsts, strict=True)]
+        step = self.trainer.global_steps
+        batch = tu.get_tensordict(
+            {
+                "uid": np.array(uids, dtype=object),
+                "index": np.arange(len(uids)).astype(object),
+                "raw_prompt": _objects([] for _ in uids),
+                "__rollout_n__": np.array(counts, dtype=object),
+                REQUEST: _objects(requests),
+            }
+        )
+        tu.assign_non_tensor_data(batch, "agent_name", AGENT_LOOP)
+        tu.assign_non_tensor_data(batch, "global_steps", step)
+        if partition == ASIDE:
+            tu.assign_non_tensor_data(batch, "validate", True)
+        tq.kv_batch_put(
+            keys=uids, partition_id=partition, tags=[{"is_prompt": True, "status": "pending", "global_steps": step} for _ in uids]
+        )
+        self.trainer.wake()
+        self.trainer.agent_loop_manager.generate_sequences(batch)
+
+    def _raise_failed(self, keys: list[str], log_probs: list[Any], partition: str) -> None:
+        failed = [key for key, row in zip(keys, log_probs, strict=True) if math.isnan(row[0])]
+        if not failed:
+            return
+        extra = tq.kv_batch_get(keys=failed[:1], partition_id=partition, select_fields=["extra_fields"])["extra_fields"]
+        words = next(iter(extra.tolist())).get(ERROR, "the engine gave a log-prob that is not a number")
+        if words.startswith("FloatingPointError"):
+            raise FloatingPointError(words.partition(": ")[2])
+        raise RunFailed("rollout-failed", f"{len(failed)} of {len(keys)} rollouts failed in the inference engine: {words}")
+
+    def _with_actor_log_probs(
+        self, completions: list[list[Completion]], keys: list[list[str]], tags: list[list[dict[str, Any]]]
+    ) -> list[list[Completion]]:
+        """The same completions, μ recomputed by the actor: the policy is the one that sampled, so this is π_old of the step too."""
+        rows = iter(self.trainer.actor_log_probs(_flat(keys), _flat(tags)))
+        return [[Completion(c.token_ids, next(rows), c.truncated) for c in group] for group in completions]
+
+    # -- groups ---------------------------------------------------------------------------------------------------------
+
+    def _texts(self, completions: list[list[Completion]]) -> list[list[str]]:
+        # Small models repeat themselves: each distinct completion is decoded once.
+        keys = [[c.token_ids.tobytes() for c in group] for group in completions]
+        distinct = {key: c.token_ids for row, group in zip(keys, completions, strict=True) for key, c in zip(row, group, strict=True)}
+        known = dict(zip(distinct, decode_texts(self.tokenizer, list(distinct.values())), strict=True))
+        return [[known[key] for key in row] for row in keys]
+
+    def _rewards(self, ids: list[int], texts: list[list[str]]) -> list[list[float]]:
+        metadata = [self.task.scoring_metadata(self.questions[i]) for i in ids]
+        answers = [(text, self.questions[i].answer, meta) for i, group, meta in zip(ids, texts, metadata, strict=True) for text in group]
+        scores = iter(self.scorer.score(answers))
+        return [[float(next(scores)) for _ in group] for group in texts]
+
+    def _group(self, question_id: int, done: list[Completion], texts: list[str], rewards: list[float]) -> PromptGroup:
+        prompt = np.asarray(self.token_ids[question_id], dtype=np.int64)
+        return PromptGroup(
+            question_id,
+            tuple(
+                Rollout(
+                    question_id=question_id,
+                    prompt_token_ids=prompt,
+                    completion_token_ids=c.token_ids,
+                    behaviour_log_probs=c.log_probs,
+                    policy_version=self.policy_version,
+                    completion=text,
+                    reward=reward,
+                    truncated=c.truncated,
+                )
+                for c, text, reward in zip(done, texts, rewards, strict=True)
+            ),
+        )
+
+
+def check_lengths(questions: Sequence[Question], token_ids: Sequence[Sequence[int]], limit: int | None) -> None:
+    """A question cut to fit is another question: one that is too long is refused."""
+    longest = max(range(len(questions)), key=lambda i: len(token_ids[i]))
+    if limit is not None and len(token_ids[longest]) > limit:
+        raise UserError(
+            f"question {longest} has {len(token_ids[longest])} prompt tokens, more than max_prompt_tokens = {limit} "
+            f"({questions[longest].prompt[:60]!r}…); raise the limit or leave such questions out of the pool"
+        )
+
+
+def stream_seed(stream: Sequence[int]) -> int:
+    """The seed that a stream of integers stands for; the TRL backend's decoder derives the same."""
+    return int(np.random.SeedSequence(list(stream)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
+    return [item for row in rows for item in row]
+
+
+def _objects(items: Iterable[Any]) -> np.ndarray[Any, Any]:
+    """A one-dimensional object array, also of lists and dicts."""
+    given = list(items)
+    array = np.empty(len(given), dtype=object)
+    array[:] = given
+    return array

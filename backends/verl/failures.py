@@ -1,0 +1,80 @@
+"""What Ray and verl raise, as the sentence that a person or the runner can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.errors import Interrupted, RunFailed, UserError
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Around a run: dead workers become Interrupted (the run goes on from its checkpoint), what would fail again RunFailed."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise diverged(error) from error
+    except (UserError, Interrupted, OSError, MemoryError):
+        raise
+    except Exception as error:
+        told = judge(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def judge(error: BaseException) -> Exception | None:
+    """The error to raise instead of one of Ray's, or None to let it be."""
+    import ray.exceptions as ray_errors
+
+    if isinstance(error, ray_errors.RayTaskError):
+        return _of_task(error)
+    if isinstance(error, (ray_errors.ObjectStoreFullError, ray_errors.OutOfDiskError)):
+        return RunFailed(
+            "object-store",
+            "Ray's object store is full; give it more memory (execution.engine: ray_kwargs.ray_init.object_store_memory, in bytes) or "
+            "free disk space for its spill files, then run the suite again with --retry-failed",
+        )
+    if isinstance(error, ray_errors.OutOfMemoryError):
+        return RunFailed(
+            "memory", "Ray killed a worker because the machine is out of memory: lower execution.micro_batch_rollouts or run fewer at once"
+        )
+    if isinstance(error, (ray_errors.RayActorError, ray_errors.WorkerCrashedError, ray_errors.NodeDiedError)):
+        words = _first_line(error)
+        if "creation task" in words:
+            return RunFailed("worker-start", f"a Ray worker could not start: {_last_line(error)}")
+        return Interrupted(f"a Ray worker died in the middle of a step ({words})")
+    if "timed out during startup" in str(error):  # Ray has no class for it
+        return Interrupted("Ray did not start in time on this machine")
+    return None
+
+
+def diverged(error: BaseException) -> RunFailed:
+    """The failure of a run whose numbers are not finite any more."""
+    return RunFailed("nan-loss", f"training diverged: {error}; lower learning_rate or max_grad_norm, then run the suite again")
+
+
+def _of_task(error: BaseException) -> Exception | None:
+    """A remote call that raised: its cause counts, in whichever process it was."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, FloatingPointError):
+        return diverged(cause)
+    if type(cause).__name__ == "OutOfMemoryError":
+        return RunFailed("out-of-memory", f"the GPU is out of memory ({_first_line(cause)}); set execution.micro_batch_rollouts lower")
+    return judge(cause) if isinstance(cause, Exception) and cause is not error else None
+
+
+def _lines(error: object) -> list[str]:
+    return [line.strip() for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()] or ["no message"]
+
+
+def _first_line(error: object) -> str:
+    return _lines(error)[0]
+
+
+def _last_line(error: object) -> str:
+    return _lines(error)[-1]
