@@ -48,7 +48,7 @@ def check(name: Annotated[str, typer.Argument(help="A strategy.")], plugin: Plug
 
 def new_strategy(
     name: Annotated[str, typer.Argument(help="Its name: lower-case words joined by '-'.")],
-    into: Annotated[Path, typer.Option(metavar="DIR", help="Folder in which the package's folder is made.")] = Path("."),
+    into: Annotated[Path, typer.Option(metavar="DIR", help="Folder in which the package's folder is made.")] = Path(),
 ) -> None:
     """Write a minimal installable package with a strategy that works, and a test that runs the contract."""
     from harness.plugin_template import write_package
