@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from harness.reward.spec import RewardError, RewardSpec
-from harness.reward.worker import receive, send
+from harness.reward.worker import OVERDUE, receive, send
 
 #: Longest time a worker may take to import what it needs.
 START_SECONDS = 120.0
+#: A worker measures its own processor seconds; from outside it is killed after this many times the limit on the wall clock.
+PATIENCE = 10.0
 #: The worker sees the modules that this process sees, the user's own among them.
 _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[4]); from harness.reward import worker; "
@@ -79,7 +81,8 @@ class _Worker:
         raise RewardError(f"reward {self._spec.name!r}: importing it took more than {START_SECONDS:.0f} seconds")
 
     def give(self, position: int, item: Item) -> None:
-        self.task, self.deadline = position, time.monotonic() + self._spec.seconds
+        patience = 1.0 if self._spec.is_user_function else PATIENCE
+        self.task, self.deadline = position, time.monotonic() + patience * self._spec.seconds
         send(self.process.stdin, item)  # type: ignore[arg-type]
 
     def take(self) -> Outcome:
@@ -87,7 +90,8 @@ class _Worker:
         try:
             reply = receive(self.process.stdout)  # type: ignore[arg-type]
         except (EOFError, ValueError):
-            return Outcome("crashed")
+            self.process.kill()  # it is gone, or garbles its replies
+            return Outcome("timeout" if self.process.wait() == -OVERDUE else "crashed")
         if "score" in reply:
             return Outcome("scored", float(reply["score"]))
         return Outcome("raised", message=reply["raised"]) if "raised" in reply else Outcome("timeout")
@@ -171,7 +175,7 @@ class WorkerPool:
                 continue
             position, outcome = worker.task, worker.take()
             done.append((position, outcome))
-            if outcome.kind == "crashed":
+            if worker.process.returncode is not None:
                 self._replace(worker)
         now = time.monotonic()
         for worker in [w for w in active if now >= w.deadline]:

@@ -20,7 +20,7 @@ class RewardSpec:
     name: ``exact`` (equal after stripping white space), ``math-verify`` (mathematically equal, final answer in
     ``\\boxed{}``), ``reasoning-gym:FAMILY`` (1 where the family's own scorer gives 1, else 0), or ``module:attr``, a
     function ``(completion: str, answer: str, metadata: dict) -> float``.
-    seconds: time limit for one answer.
+    seconds: time limit for one answer; processor seconds, for a user's function seconds of the wall clock.
     """
 
     name: str = "exact"

@@ -1,8 +1,11 @@
 """The process that scores: reads one answer, writes one score, kills itself before it costs more than its limit.
 
-Three clocks, from soft to hard. A real-time signal raises in Python code and the worker goes on with the next answer; code
-that never returns to the interpreter (a huge power of integers) is killed from outside by the pool; and should the pool be dead, the
-kernel ends the worker by a processor-time signal that no code can hold up.
+Three clocks, from soft to hard. A signal raises in Python code and the worker goes on with the next answer; code that never
+returns to the interpreter (a huge power of integers) is ended by the kernel, by a processor-time signal that no code can hold up; and
+whatever only sleeps is killed from outside by the pool.
+
+The limit of a scorer of ours is in processor seconds: a right answer must not score 0 because the machine was busy. That of a
+user's function, which may wait for something else, is in seconds of the wall clock.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from harness.errors import UserError
 from harness.reward.scorers import Scorer, build_scorer
 from harness.reward.spec import RewardSpec
 
+#: How a worker ends that has used up its processor time.
+OVERDUE = signal.SIGPROF
 #: Share of the limit after which the soft clock raises; the rest is for the way back.
 SOFT = 0.8
 #: Address space of a worker that runs a scorer of ours.
@@ -71,10 +76,10 @@ def main(name: str, seconds: float, parent: int) -> None:
     send(replies, {"ready": True})
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            send(replies, _answer(scorer, seconds, *receive(requests)))
+            send(replies, _answer(scorer, spec, *receive(requests)))
 
 
-def _answer(scorer: Scorer, seconds: float, completion: str, gold: str, metadata: dict[str, Any]) -> dict[str, Any]:
+def _answer(scorer: Scorer, spec: RewardSpec, completion: str, gold: str, metadata: dict[str, Any]) -> dict[str, Any]:
     fired = False
 
     def expire(_signal: int, _frame: FrameType | None) -> None:
@@ -82,11 +87,12 @@ def _answer(scorer: Scorer, seconds: float, completion: str, gold: str, metadata
         fired = True
         raise _Timeout
 
-    signal.signal(signal.SIGALRM, expire)
+    soft, sent = (signal.ITIMER_REAL, signal.SIGALRM) if spec.is_user_function else (signal.ITIMER_VIRTUAL, signal.SIGVTALRM)
+    signal.signal(sent, expire)
     try:
         # Fires again and again: a bare ``except:`` somewhere below may swallow the first one.
-        signal.setitimer(signal.ITIMER_REAL, seconds * SOFT, max(0.01, seconds * 0.05))
-        signal.setitimer(signal.ITIMER_PROF, seconds + 1.0)
+        signal.setitimer(soft, spec.seconds * SOFT, max(0.01, spec.seconds * 0.05))
+        signal.setitimer(signal.ITIMER_PROF, spec.seconds)  # OVERDUE ends the process
         try:
             reply: dict[str, Any] = {"score": scorer(completion, gold, metadata)}
         finally:
@@ -102,9 +108,10 @@ def _answer(scorer: Scorer, seconds: float, completion: str, gold: str, metadata
 def _stop_clocks() -> None:
     for _ in range(3):  # a signal that is already pending raises here; once is enough, twice is unheard of
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
-            signal.setitimer(signal.ITIMER_PROF, 0.0)
-            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            for clock in (signal.ITIMER_REAL, signal.ITIMER_PROF, signal.ITIMER_VIRTUAL):
+                signal.setitimer(clock, 0.0)
+            for sent in (signal.SIGALRM, signal.SIGVTALRM):
+                signal.signal(sent, signal.SIG_IGN)
             return
         except _Timeout:
             continue

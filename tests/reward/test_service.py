@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,24 +111,30 @@ HOSTILE = {
 }
 
 
+def processor_seconds_of_ended_workers() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_hostile_answers_score_zero_within_their_limit() -> None:
-    """None raises, hangs, takes the service down or costs more than its limit plus a replacement's start; all score 0."""
-    limit, start = 0.5, 3.0
+    """None raises, hangs, takes the service down or costs more processor time than its limit and a replacement; all score 0."""
+    limit, start = 0.5, 4.0
+    before = processor_seconds_of_ended_workers()
     with RewardService(RewardSpec("math-verify", seconds=limit), workers=1) as service:
         service.start()
         for name, text in HOSTILE.items():
-            started = time.monotonic()
-            score = service.score([(text, "123457", {})])
-            assert score.tolist() == [0.0], name
-            assert time.monotonic() - started < limit + start, name
+            assert service.score([(text, "123457", {})]).tolist() == [0.0], name
         assert service.score([(r"\boxed{1+1}", "2", {})]).tolist() == [1.0]
+        dear = service.timeouts + service.crashes
+        assert 5 <= dear <= len(HOSTILE)
+    assert processor_seconds_of_ended_workers() - before < len(HOSTILE) * 0.2 + dear * (limit + start) + start
 
 
 def test_hostile_gold_answers_cost_no_more(math: RewardService) -> None:
     """The same texts as gold answers are no way round the limit."""
-    started = time.monotonic()
-    math.score([(r"\boxed{1}", HOSTILE[name], {}) for name in ("tower", "deep fractions", "surrogates", "binomial")])
-    assert time.monotonic() - started < 12.0
+    scores = math.score([(r"\boxed{1}", HOSTILE[name], {}) for name in ("tower", "deep fractions", "surrogates", "binomial")])
+    assert scores.tolist() == [0.0] * 4
+    assert math.timeouts + math.crashes >= 2
 
 
 def test_reasoning_gym_needs_a_full_score() -> None:
@@ -281,3 +290,17 @@ def _alive(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_a_right_answer_on_a_busy_machine_is_right() -> None:
+    """The limit is processor time: a worker that is stopped for longer than its limit still gives the score."""
+    with RewardService(RewardSpec("math-verify", seconds=0.6), workers=1) as service:
+        service.start()
+        service.score([(r"\boxed{\frac{2}{4}}", r"\frac{1}{2}", {})])  # what is imported late is imported now
+        (worker,) = service._pool._workers
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        timer = threading.Timer(1.5, os.kill, (worker.process.pid, signal.SIGCONT))
+        timer.start()
+        assert service.score([(r"\boxed{\frac{3}{9}}", r"\frac{1}{3}", {})]).tolist() == [1.0]
+        timer.join()
+        assert service.timeouts == 0
