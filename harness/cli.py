@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from harness import cli_compare, cli_predictor, cli_strategies, cli_tune, cli_validate
 from harness.cli_tables import print_table
@@ -19,8 +20,23 @@ if TYPE_CHECKING:
     from harness.spec import RunSpec
     from harness.suite import Suite
 
+#: Order of the help: a suite's way from the idea to the page, then strategies, then the rest.
+ORDER = (
+    "list", "validate", "plan", "tune", "run", "status", "watch", "report", "compare",
+    "strategies", "check", "new-strategy", "predictor", "doctor", "version",
+)  # fmt: skip
+
+
+class _InOrder(typer.core.TyperGroup):
+    """Commands as a person meets them, not as modules register them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
 app = typer.Typer(
     name="halfway",
+    cls=_InOrder,
     help="Measure whether a way of choosing and reusing rollouts reaches a target accuracy sooner than plain GRPO.",
     no_args_is_help=True,
     add_completion=False,
