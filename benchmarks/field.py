@@ -14,13 +14,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.cli_strategies import strategy_rows
 from harness.ledger import LEDGER_NAME, read_ledger
+from harness.stats.speedup import SpeedUp
+from reports import words
 
 ROOT = Path(__file__).resolve().parents[1]
 PER_STEP = ("fresh_rollouts", "probe_rollouts", "filtered_rollouts", "replayed_rollouts")
+LEDGERS = ("generated_tokens", "training_seconds")  # costs to the target
 
 
 def ledger_rows(runs: Path) -> pd.DataFrame:
@@ -37,40 +41,52 @@ def ledger_rows(runs: Path) -> pd.DataFrame:
 
 
 def field_table(runs: Path, report: Path) -> pd.DataFrame:
-    """One row per strategy, in the order of the suite file; medians over its complete runs."""
+    """One row per strategy, by name; medians over its complete runs."""
     results = pd.read_csv(report / "results.csv").set_index("strategy")
     per_run = ledger_rows(runs).drop(columns="seed").groupby("strategy")
     table = per_run.median().join(per_run.size().rename("n"))
-    columns = [
-        "reached", "non_degenerate_share", "seconds_per_step", "final_accuracy_median", "median_training_steps", "median_generated_tokens",
-        "speedup_generated_tokens", "at_most_generated_tokens", "low_generated_tokens", "high_generated_tokens", "median_token_cost",
-    ]  # fmt: skip
+    columns = ["reached", "non_degenerate_share", "seconds_per_step", "final_accuracy_median", "median_training_steps", "verdict"]
+    for ledger in LEDGERS:
+        columns += [f"{figure}_{ledger}" for figure in ("median", "at_least", "at_most", "low", "high")]
     return table.join(results[columns]).sort_index()
 
 
-def field_markdown(table: pd.DataFrame) -> str:
-    """The result table, for the docs."""
-    counts = ["n", "reached", "non-degenerate", "fresh", "probe", "filtered", "replayed", "s / step", "steps", "generated tokens"]
-    heads = ["strategy", *counts, "ratio to grpo [95 %]", "final accuracy"]
+def costs_markdown(table: pd.DataFrame) -> str:
+    """What a step of every strategy rolled out, trained on and took, for the docs."""
+    heads = ["strategy", "n", "non-degenerate", "fresh", "probe", "filtered", "replayed", "s / step"]
     rows = []
     for name, row in table.iterrows():
         kinds = [f"{row[column]:.0f}" for column in PER_STEP]
-        tokens = "–" if not math.isfinite(row.median_generated_tokens) else f"{row.median_generated_tokens / 1000:,.0f} k"
-        steps = "–" if not math.isfinite(row.median_training_steps) else f"{row.median_training_steps:.0f}"
+        rows.append([f"`{name}`", f"{row.n:.0f}", f"{row.non_degenerate_share:.2f}", *kinds, f"{row.seconds_per_step:.2f}"])
+    return _markdown(heads, rows)
+
+
+def targets_markdown(table: pd.DataFrame) -> str:
+    """What every strategy needed to the target, with its ratios to GRPO, for the docs."""
+    heads = ["strategy", "reached", "steps", "tokens", "token ratio [interval]", "seconds", "time ratio [interval]", "final accuracy"]
+    rows = []
+    for name, row in table.iterrows():
+        steps = _or_dash(row.median_training_steps, "{:.0f}")
+        tokens, seconds = _or_dash(row.median_generated_tokens / 1000, "{:,.0f} k"), _or_dash(row.median_training_seconds, "{:.1f}")
         rows.append([
-            f"`{name}`", f"{row.n:.0f}", f"{row.reached:.0f}", f"{row.non_degenerate_share:.2f}", *kinds, f"{row.seconds_per_step:.2f}",
-            steps, tokens, _ratio(row), f"{row.final_accuracy_median:.3f}",
+            f"`{name}`", f"{row.reached:.0f} of {row.n:.0f}", steps, tokens, _ratio(row, "generated_tokens"),
+            seconds, _ratio(row, "training_seconds"), f"{row.final_accuracy_median:.3f}",
         ])  # fmt: skip
     return _markdown(heads, rows)
 
 
-def _ratio(row: Any) -> str:
-    """Speed-up in generated tokens with its interval; a bound where runs missed the target."""
-    if math.isfinite(row.speedup_generated_tokens):
-        known = math.isfinite(row.low_generated_tokens)
-        interval = f" [{row.low_generated_tokens:.2f}, {row.high_generated_tokens:.2f}]" if known else " (no interval)"
-        return f"{row.speedup_generated_tokens:.2f}{interval}"
-    return f"at most {row.at_most_generated_tokens:.2f}" if math.isfinite(row.at_most_generated_tokens) else "1"
+def _or_dash(value: float, form: str) -> str:
+    return form.format(value) if math.isfinite(value) else "–"
+
+
+def _ratio(row: Any, ledger: str) -> str:
+    """GRPO's cost over the strategy's and its interval, in the report's words; 1 for GRPO itself."""
+    least, most, low, high = (float(row[f"{figure}_{ledger}"]) for figure in ("at_least", "at_most", "low", "high"))
+    if math.isnan(least):
+        return "1"
+    none = math.isnan(low) or math.isnan(high)
+    found = SpeedUp(int(row.n), least, most, None if none else low, None if none else high, np.empty((0, 2)))
+    return f"{words.speed_up(found)} {words.interval(found)}"
 
 
 def methods_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -114,7 +130,8 @@ def main() -> None:
         parser.error("give the folders of the runs and of their report")
     table = field_table(options.runs, options.report)
     table.round(4).to_csv(options.csv)
-    insert(options.document, "field", field_markdown(table))
+    insert(options.document, "field", costs_markdown(table))
+    insert(options.document, "targets", targets_markdown(table))
     print(f"{len(table)} strategies, {int(table.n.sum())} runs: {options.csv}, {options.document}")
 
 

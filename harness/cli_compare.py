@@ -122,14 +122,15 @@ def _target(specs: list[RunSpec], target: str | None, crossing: str | None) -> d
 
 def _write(found: Any, output: Path) -> Path:
     a, b = found.names
-    section = importlib.import_module("reports.across").sides_section(found)
+    across = importlib.import_module("reports.across")
+    description = "Two sides of one experiment, paired by seed on every combination and strategy that both have."
     page: Path = importlib.import_module("reports.build").write_report(
         found.analysis,
         output,
         title=f"{b} against {a}",
-        description="Two sides of one experiment, paired by seed on every combination and strategy that both have.",
+        description=f"{description} {across.MIXED}" if found.mixed else description,
         figures=True,
-        more=[section],
+        more=[across.sides_section(found)],
         question=f"Does {b} reach the target accuracy at lower cost than {a}?",
     )
     return page
@@ -156,6 +157,8 @@ def _print(found: Any) -> None:
     print_table(heads, rows)
     if any(not c.seconds_comparable for c in found.analysis.combinations):
         typer.echo("seconds are refused: the machines or their settings differ; --mix-machines compares them all the same")
+    if found.mixed:
+        typer.echo(importlib.import_module("reports.across").MIXED)
     for line in found.alone:
         typer.echo(line)
     for name, one, two in found.differs:
@@ -170,6 +173,7 @@ def _json(found: Any) -> dict[str, Any]:
     ]
     return {
         "sides": list(found.names),
+        "machines_mixed": found.mixed,
         "comparisons": [_plain(row) for row in rows if row["strategy"] == found.names[1]],
         "final_accuracy": [_plain(row) for row in differences],
         "alone": found.alone,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from harness.cli_tables import print_table
+from harness.strategy import Part
 
 Plugins = Annotated[list[str] | None, typer.Option("--plugin", metavar="MODULE:CLASS", help="A strategy from your own code; repeatable.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
@@ -60,7 +61,7 @@ def new_strategy(
 
 
 def strategy_rows(plugins: Sequence[str], names: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Every known strategy (or these): name, origin, words, requirements, backends, settings with defaults."""
+    """Every known strategy (or these): name, origin, words, requirements, backends, settings with defaults and tuning ranges."""
     from harness.registry import BACKENDS, refusal, strategy_entry, strategy_references
 
     rows = []
@@ -71,9 +72,30 @@ def strategy_rows(plugins: Sequence[str], names: Sequence[str] | None = None) ->
             "name": name, "origin": entry.origin, "summary": words.summary, "source": words.source, "observes": words.observes,
             "acts": words.acts, "costs": words.costs, "requires": sorted(entry.requires), "uncharged_oracle": entry.uncharged_oracle,
             "backends": {backend: refusal(entry, backend) for backend in BACKENDS},
-            "settings": {key: {"default": defaults[key], "description": text} for key, (_, text) in entry.fields.items()},
+            "settings": {
+                key: {"default": defaults[key], "description": text, "tune": _tuned(part, key)}
+                for key, (part, text) in entry.fields.items()
+            },
         })  # fmt: skip
     return rows
+
+
+def _tuned(part: type[Part[Any]], key: str) -> dict[str, Any] | None:
+    """The range in which ``halfway tune`` looks for a setting, as the strategy declares it; None for one it leaves alone."""
+    extra = part.Config.model_fields[key].json_schema_extra
+    found = extra.get("tune") if isinstance(extra, dict) else None
+    return found if isinstance(found, dict) else None
+
+
+def _range_in_words(tune: Mapping[str, Any] | None) -> str:
+    """A declared range, whatever a plugin has written there; `halfway tune` is what checks it."""
+    if not tune:
+        return ""
+    if "choices" in tune:
+        return f"  [tuned: one of {tune['choices']}]"
+    if "factor" in tune:
+        return f"  [tuned: within a factor of {tune['factor']}]"
+    return f"  [tuned: {tune.get('low')} to {tune.get('high')}{', log scale' if tune.get('log') else ''}]"
 
 
 def _print_all(rows: Sequence[dict[str, Any]]) -> None:
@@ -105,4 +127,5 @@ def _print_one(row: dict[str, Any]) -> None:
     for words in filter(None, row["backends"].values()):
         typer.echo(f"  {words}")
     for key, setting in row["settings"].items():
-        typer.echo(f"  {key} = {setting['default']}{'  ' + setting['description'] if setting['description'] else ''}")
+        words = f"  {setting['description']}" if setting["description"] else ""
+        typer.echo(f"  {key} = {setting['default']}{words}{_range_in_words(setting['tune'])}")

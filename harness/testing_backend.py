@@ -136,7 +136,7 @@ def loss_cases() -> list[LossCase]:
     old = behaviour + 0.5 * rng.standard_normal(shape)
     replayed = np.arange(shape[0]) % 2 == 0
     behaviour[~replayed] = old[~replayed]  # a fresh row was sampled by the old policy
-    new = old + 0.4 * rng.standard_normal(shape)
+    new = old + 0.8 * rng.standard_normal(shape)  # beyond 3, where verl's default would bound the loss of bad tokens once more
     lengths = rng.integers(3, shape[1] + 1, shape[0])
     new32, old32, behaviour32 = (a.astype(np.float32) for a in (new, old, behaviour))
     advantages = rng.standard_normal(shape[0]).astype(np.float32)
@@ -269,12 +269,12 @@ class BackendContract:
             assert Counter(row.tokens for row in mine) == Counter(row.tokens for row in other)
 
     def test_clipped_loss_and_gradient(self) -> None:
-        """Loss and gradient are those of the method's formulas, and so those of every other backend, to 1e-6."""
+        """Loss and gradient are within half a millionth of the method's formulas, so that any two backends agree to 1e-6."""
         for case in loss_cases():
             expected, slope = reference_loss(case)
             loss, gradient = self.loss_and_gradient(case)
-            assert abs(loss - expected) < 1e-6, case.correction
-            assert float(np.abs(gradient - slope).max()) < 1e-6, case.correction
+            assert abs(loss - expected) < 5e-7, case.correction
+            assert float(np.abs(gradient - slope).max()) < 5e-7, case.correction
 
 
 def _tokens(groups: Sequence[PromptGroup]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:

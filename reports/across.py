@@ -11,6 +11,9 @@ from reports.sides import Sides, backend_groups, backend_of, compare_backends, d
 
 STEPS = "training_steps"
 
+#: Said wherever seconds of different machines are compared.
+MIXED = "Seconds of different machines are compared, as asked for: what they show may be the machines and not the sides."
+
 #: Ledgers of the table of two sides.
 SHOWN = (SECONDS, TOKENS, STEPS)
 
@@ -51,6 +54,8 @@ def sides_section(sides: Sides, name: str = "sides") -> Section:
             "Seconds are not compared: the two sides ran on different machines or settings. Tokens and steps stay comparable and decide."
         )
     section.tables += [cost_table(sides), sides_table(sides)]
+    if sides.mixed:
+        section.notes.append(MIXED)
     if sides.differs:
         section.tables.append(differs_table(sides))
     else:

@@ -23,7 +23,7 @@ from harness.stats import (
     parse_target,
     pooled_speed_up,
     probability_of_improvement,
-    reach,
+    reach_everywhere,
     resolve_target,
     sign_test,
 )
@@ -35,7 +35,7 @@ TOKENS = "generated_tokens"
 CPU_SECONDS = "cpu_seconds"
 
 #: Cost ledgers on which speed-ups get an interval; the others are shown as medians.
-COMPARED = (SECONDS, TOKENS, "rollouts", "training_steps", CPU_SECONDS)
+COMPARED = (SECONDS, TOKENS, "rollouts", "training_steps", "token_cost", CPU_SECONDS)
 
 #: Phases that are rollouts: what replay can save.
 ROLLOUT_PHASES = ("probe", "rollout")
@@ -158,9 +158,10 @@ class Combination:
 
 @dataclass(slots=True)
 class Overall:
-    """One strategy across all combinations."""
+    """One strategy across combinations. combinations: how many have a pair of it and the baseline."""
 
     strategy: str
+    combinations: int
     speed_ups: dict[str, SpeedUp]
     improvement: Band
     p_value: float
@@ -264,11 +265,8 @@ def _combination(
     arms = []
     for strategy in sorted(table, key=lambda s: (s != baseline, s)):
         runs = [table[strategy][s] for s in sorted(table[strategy])]
-        outcomes = {
-            cost: [reach(r.curve, target.accuracy, cost=cost, rule=rule.crossing) for r in runs]
-            for cost in COST_LEDGERS
-            if all(cost in r.curve.costs for r in runs)
-        }
+        reached = [reach_everywhere(r.curve, target.accuracy, rule.crossing) for r in runs]
+        outcomes = {cost: [r[cost] for r in reached] for cost in COST_LEDGERS if all(cost in r for r in reached)}
         outcomes.setdefault(SECONDS, [])
         missing = sorted(seeds - set(table[strategy]))
         arms.append(Arm(name, strategy, strategy == baseline, runs, missing, outcomes))
@@ -339,7 +337,8 @@ def _overall(combinations: Sequence[Combination], baseline: str) -> list[Overall
             if b is not None and cost in b.outcomes and cost in a.outcomes
         ]
         p = sign_test(speed_ups[cost]) if cost in speed_ups else 1.0
-        found.append(Overall(label, speed_ups, probability_of_improvement(costs), p, any(a.oracle for _, _, a in arms)))
+        compared = sum(a.speed_ups[cost].n > 0 for _, _, a in arms if cost in a.speed_ups)
+        found.append(Overall(label, compared, speed_ups, probability_of_improvement(costs), p, any(a.oracle for _, _, a in arms)))
     for item, p in zip(found, holm([o.p_value for o in found]), strict=True):
         item.p_value = p
     return found

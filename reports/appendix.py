@@ -8,6 +8,7 @@ from typing import Any
 
 from reports import words
 from reports.analysis import SECONDS, Analysis, Arm
+from reports.data_used import mismatches
 from reports.parts import Cell, Table
 
 
@@ -60,10 +61,9 @@ def trouble(analysis: Analysis) -> list[tuple[str, str, str]]:
     """(kind, which run, what) of everything a reader must not miss: missing, failed, unfinished, warned."""
     found = []
     for combination in analysis.combinations:
+        found += [("mismatch", combination.name, words_) for words_ in mismatches(combination)]
         for arm in combination.arms:
-            for seed in arm.missing:
-                state, reason = arm.absent.get(seed, ("missing", "never started: there is no record of this run"))
-                found.append((state, f"{combination.name} / {arm.strategy} / seed {seed}", reason))
+            found += _absent(combination.name, arm)
             for run in arm.runs:
                 name = f"{combination.name} / {arm.strategy} / seed {run.seed}"
                 if run.state == "failed":
@@ -72,6 +72,18 @@ def trouble(analysis: Analysis) -> list[tuple[str, str, str]]:
                     found.append(("unfinished", name, f"stopped or still running after step {run.last_step}"))
                 found += [("warning", name, message) for message in run.warnings]
         found += [("duplicate", combination.name, note) for note in combination.duplicates]
+    return found
+
+
+def _absent(where: str, arm: Arm) -> list[tuple[str, str, str]]:
+    """Runs without a result, those that were never started together."""
+    known = {s: arm.absent[s] for s in arm.missing if s in arm.absent}
+    found = [(state, f"{where} / {arm.strategy} / seed {s}", reason) for s, (state, reason) in known.items()]
+    unknown = [s for s in arm.missing if s not in known]
+    if unknown:
+        seeds = f"seed{'s' if len(unknown) > 1 else ''} {', '.join(map(str, unknown))}"
+        reason = f"never started: there is no record of {'these runs' if len(unknown) > 1 else 'this run'}"
+        found.append(("missing", f"{where} / {arm.strategy} / {seeds}", reason))
     return found
 
 
@@ -87,7 +99,7 @@ def settings_table(analysis: Analysis) -> Table:
             spec = arm.runs[0].spec
             strategy, algorithm = spec.get("strategy", {}), spec.get("algorithm", {})
             changed = algorithm if arm.is_baseline else {k: v for k, v in algorithm.items() if reference.get(k, v) != v}
-            name = f"{strategy.get('name', arm.strategy)} {strategy.get('version', '')}".strip()
+            name = f"{strategy.get('name', arm.strategy)} {_short_version(str(strategy.get('version', '')))}".strip()
             rows.append(
                 [
                     Cell(combination.name, combination.name),
@@ -105,6 +117,12 @@ def settings_table(analysis: Analysis) -> Table:
         ("algorithm", False),
     ]
     return Table("Settings of each strategy; the algorithm is given for the baseline, elsewhere what differs", heads, rows)
+
+
+def _short_version(version: str) -> str:
+    """``(Dots:1 + FifoReplay:1)`` for classes with their modules; what is no class stays as it is."""
+    parts = [part.rpartition(".")[2] if ":" in part else part for part in version.split("+")]
+    return f"({' + '.join(parts)})" if ":" in version else version
 
 
 def _settings(config: dict[str, Any]) -> str:

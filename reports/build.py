@@ -23,6 +23,7 @@ from reports import appendix, rows, sections, selection, verdict
 from reports.ablation import ablation_pictures, ablation_table
 from reports.across import backend_sections
 from reports.analysis import Analysis, analyse
+from reports.data_used import data_table
 from reports.parallel import map_processes
 from reports.parts import Drawer, Section, Table
 from reports.published import published_table
@@ -147,31 +148,41 @@ def render(
         undefined=jinja2.StrictUndefined,
     )
     script = resource("page.js")
+    cards = verdict.verdict_cards(analysis)
+    shown = cards if len(cards) <= verdict.MOST_CARDS else [c for c in cards if c["kind"] in ("faster", "slower")]
     jobs = [
         (replace(analysis, combinations=[c], overall=[]), Drawer(f"c{i}", figures)) for i, c in enumerate(analysis.combinations, start=1)
     ]
+    drawn = map_processes(_combination_content, jobs, least=5)  # goes on beside what follows
+    parts = {
+        "overview": verdict.overview_pictures(analysis, Drawer("overview", figures)),
+        "ablation_pictures": ablation_pictures(analysis, Drawer("ablation", figures)),
+        "more": [*more, *backend_sections(analysis, Drawer("across", figures))],
+        "tuning": tuning_section(lock, analysis.strategies, Drawer("tuning", figures)) if lock is not None else None,
+    }
     text = environment.get_template("page.html.j2").render(
+        **parts,
+        combinations=list(drawn),
         title=title,
         description=description,
         baseline=analysis.baseline,
-        cards=verdict.verdict_cards(analysis),
+        cards=shown,
+        folded=[c["sentence"] for c in cards if c not in shown],
+        headline=verdict.headline(cards),
+        alarms=verdict.alarms(analysis),
         sentences=rows.verdicts(analysis),
         certainty=verdict.certainty_notes(analysis),
         overall=verdict.overall_table(analysis),
-        overview=verdict.overview_pictures(analysis, Drawer("overview", figures)),
-        combinations=list(map_processes(_combination_content, jobs, least=5)),
         off_clock=appendix.off_clock_table(analysis),
         trouble=appendix.trouble(analysis),
         settings=appendix.settings_table(analysis),
         environment=appendix.environment_table(analysis),
+        data_used=data_table(analysis),
         rule=analysis.rule,
         exported=figures is not None,
         extra=extra,
         ablation=ablation_table(analysis),
-        ablation_pictures=ablation_pictures(analysis, Drawer("ablation", figures)),
-        more=[*more, *backend_sections(analysis, Drawer("across", figures))],
         question=question,
-        tuning=tuning_section(lock, analysis.strategies, Drawer("tuning", figures)) if lock is not None else None,
         has_steps=any(len(r.steps["step"]) for r in analysis.runs),
         versions=appendix.versions_line(analysis),
         published=published_table(analysis) if extra is None else None,
@@ -181,8 +192,8 @@ def render(
         svg=Markup,
         infinity=float("inf"),
     )
-    # No line break between a number and its per cent, nor within an interval.
-    return re.sub(r"(\[-?[\d.]+,) ", "\\1\u00a0", str(text).replace(" %", "\u00a0%"))
+    # No line break between a number and its per cent, nor within an interval or a number of pairs.
+    return re.sub(r"\bn = (?=\d)", "n\u00a0=\u00a0", re.sub(r"(\[-?[\d.]+,) ", "\\1\u00a0", str(text).replace(" %", "\u00a0%")))
 
 
 def _combination_content(job: tuple[Analysis, Drawer]) -> dict[str, Any]:
@@ -193,7 +204,7 @@ def _combination_content(job: tuple[Analysis, Drawer]) -> dict[str, Any]:
         "name": combination.name,
         "notes": sections.target_notes(analysis, combination),
         "table": sections.time_to_target_table(analysis, combination),
-        "costs": sections.all_costs_table(analysis, combination),
+        "costs": sections.all_costs_tables(analysis, combination),
         "curves": sections.curve_pictures(analysis, combination, drawer),
         "reached": sections.reach_picture(analysis, combination, drawer),
         "phases": sections.phase_section(analysis, combination, drawer),

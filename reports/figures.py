@@ -179,36 +179,36 @@ def shorten(label: str, longest: int = 22) -> str:
 
 def forest(combinations: Sequence[Combination], order: Sequence[str]) -> Figure:
     """Speed-up of every strategy on every combination with its 95 % interval, on a log axis; right of 1 is cheaper."""
-    rows = [(c, a) for c in combinations for a in c.arms if not a.is_baseline and c.main_cost in a.speed_ups]
+    rows = [(c, a) for c in combinations for a in c.arms if not a.is_baseline and c.main_cost in a.speed_ups and a.speed_ups[c.main_cost].n]
     one_strategy = len({a.strategy for _, a in rows}) == 1
     labels = [
         shorten(a.strategy if len(combinations) == 1 else c.name if one_strategy else f"{a.strategy} · {c.name}", 28) for c, a in rows
     ]
     figure, axes = new_figure(WIDTH, 0.7 + 0.32 * max(len(rows), 1), left=label_margin(labels))
-    points = [1.0]
-    for row, (combination, arm) in enumerate(rows):
-        found = arm.speed_ups[combination.main_cost]
+    found = [a.speed_ups[c.main_cost] for c, a in rows]
+    # What is open on a side goes to the edge of the figure, which the known numbers alone decide.
+    known = [b for f in found for b in (f.low, f.high, f.at_least, f.at_most) if b is not None and 0 < b < math.inf]
+    ticks = _log_ticks(max(min([1.0, *known]), 0.1), min(max([1.0, *known]), 10.0))
+    for row, ((_, arm), ratio) in enumerate(zip(rows, found, strict=True)):
         colour = colour_of(order.index(arm.strategy))
         marker = MARKERS[order.index(arm.strategy) % len(MARKERS)]
-        bounds = (found.low, found.high) if found.low is not None and found.high is not None else (found.at_least, found.at_most)
-        low, high = (min(max(b, 0.1), 10.0) for b in bounds)
+        bounds = (ratio.low, ratio.high) if ratio.low is not None and ratio.high is not None else (ratio.at_least, ratio.at_most)
+        low, high = (min(max(b, ticks[0]), ticks[-1]) for b in bounds)
         axes.plot([low, high], [row, row], color=colour, lw=1.6, solid_capstyle="butt")
-        for bound, arrow in ((bounds[0], "<"), (bounds[1], ">")):
+        for bound, at, arrow in ((bounds[0], low, "<"), (bounds[1], high, ">")):
             if bound == 0 or math.isinf(bound):
-                axes.plot([low if arrow == "<" else high], [row], marker=arrow, color=colour, ms=5)
-        if found.estimate is not None and found.estimate > 0:
-            points.append(min(max(found.estimate, 0.1), 10.0))
-            axes.plot([points[-1]], [row], marker=marker, ms=6, color=colour, mec="white", mew=0.6)
-        points += [low, high]
+                axes.plot([at], [row], marker=arrow, color=colour, ms=6, clip_on=False)
+        if ratio.estimate is not None and ratio.estimate > 0:
+            axes.plot([min(max(ratio.estimate, ticks[0]), ticks[-1])], [row], marker=marker, ms=6, color=colour, mec="white", mew=0.6)
     axes.axvline(1.0, color=INK, lw=0.9)
     axes.set_xscale("log")
-    ticks = _log_ticks(min(points), max(points))
     axes.set_xlim(ticks[0], ticks[-1])
     axes.set_xticks(ticks, [f"{t:g}×" for t in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.tick_params(axis="y", pad=6)  # room for the arrows
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("speed-up")
     return figure
@@ -229,13 +229,18 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return list(steps[first : last + 1])
 
 
+#: More bands than this over each other hide the curves.
+MOST_BANDS = 8
+
+
 def profile(found: Profile, labels: Sequence[str], order: Sequence[str], *, legend: bool = False) -> Figure:
-    """Dolan and Moré's performance profile with its band."""
+    """Dolan and Moré's performance profile, with its band where there are few enough."""
     figure, axes = new_figure(WIDTH, HEIGHT)
     for row, label in enumerate(labels):
         index = order.index(label)
         colour = colour_of(index)
-        axes.fill_between(found.factors, found.low[row], found.high[row], step="post", color=colour, alpha=0.15, lw=0)
+        if len(labels) <= MOST_BANDS:
+            axes.fill_between(found.factors, found.low[row], found.high[row], step="post", color=colour, alpha=0.15, lw=0)
         axes.step(found.factors, found.shares[row], where="post", color=colour, lw=1.8, ls=dash_of(index), label=label)
     axes.set_ylim(0, 1.02)
     axes.set_xlim(found.factors[0], found.factors[-1])

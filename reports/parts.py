@@ -33,13 +33,14 @@ class Table:
 
 @dataclass(slots=True)
 class Picture:
-    """A figure with its caption and legend entries (text, css class, swatch colour or index)."""
+    """A figure with its caption and legend entries (text, css class, swatch colour or index). rows: of the page's grid it spans."""
 
     name: str
     svg: str
     caption: str
     legend: list[tuple[str, str]] = field(default_factory=list)
     wide: bool = False
+    rows: int = 1
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 from operator import attrgetter, itemgetter
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
@@ -71,7 +71,8 @@ class Run:
     machine: what must be equal for seconds to be compared. replayed_ages: replayed groups per class of staleness, shape (7,).
     ratio_classes: replayed tokens per class of importance ratio, shape (7,), zeros where it was not recorded. reliability:
     per tenth of the predicted pass rate (questions, sum predicted, sum observed), shape (10, 3). coverage: different questions
-    selected so far, per step, shape (T,). pool_size: questions of the pool, None where it was not recorded.
+    selected so far, per step, shape (T,). pool_size: questions of the pool, None where it was not recorded. questions: per split
+    (how many, hash of their text, where they are from); model: what its name stood for; both empty where they were not recorded.
     """
 
     combination: str
@@ -102,6 +103,8 @@ class Run:
     one_off: dict[str, float] = field(default_factory=dict)
     lost_seconds: float = 0.0
     oracle_rollouts: int = 0
+    questions: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    model: str = ""
 
     @property
     def last_step(self) -> int:
@@ -201,6 +204,8 @@ def condense(log: RunLog) -> Run:
         one_off=one_off,
         lost_seconds=log.lost_seconds,
         oracle_rollouts=last.oracle_rollouts if last is not None else 0,
+        questions=_questions(log.provenance or {}),
+        model=_model((log.provenance or {}).get("model", {})),
     )
 
 
@@ -244,6 +249,26 @@ def machine_of(log: RunLog) -> str:
     execution: Mapping[str, Any] = log.spec.get("execution", {})
     setting = [execution.get(k) for k in ("device", "threads", "processes")]
     return json.dumps([prints, setting], separators=(",", ":"))
+
+
+def _questions(provenance: Mapping[str, Any]) -> dict[str, tuple[int, str, str]]:
+    sources = provenance.get("sources", {})
+    return {
+        str(split): (int(found["questions"]), str(found["hash"]), _origin(sources.get(split, {})))
+        for split, found in provenance.get("questions", {}).items()
+    }
+
+
+def _origin(source: Mapping[str, Any]) -> str:
+    """Where a split is from: a data set of the hub with its commit, or a file's name; the folder it lay in is nobody's business."""
+    if source.get("hub"):
+        return f"{source['hub']} @ {str(source.get('revision') or 'unknown')[:12]}"
+    return PurePath(str(source["file"])).name if source.get("file") else ""
+
+
+def _model(facts: Mapping[str, Any]) -> str:
+    """The commit of a hub model, the digest of a folder, else the revision asked for."""
+    return str(facts.get("commit") or facts.get("digest") or facts.get("revision") or "")
 
 
 #: The columns that are read as they stand, in one go: a report reads half a million steps.

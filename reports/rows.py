@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.ledger import RunLog
@@ -60,12 +60,19 @@ def _result_row(combination: Combination, arm: Arm, analysis: Analysis) -> Row:
     row["non_degenerate_share"] = arm.step_mean("non_degenerate_share")
     row["predictor_pearson"] = arm.predictor_mean("pearson")
     row["predictor_spearman"] = arm.predictor_mean("spearman")
+    ratios = [r.importance_ratio for r in arm.runs]
+    row["importance_ratio_mean"] = _over([r["mean"] for r in ratios if "mean" in r], lambda v: sum(v) / len(v))
+    row["importance_ratio_max"] = _over([r["max"] for r in ratios if "max" in r], max)
     row["rollout_share"] = arm.rollout_share
     row["seconds_per_step"] = arm.step_mean("seconds")
     row["one_off_seconds"] = arm.one_off_seconds
     row["oracle_rollouts"] = sum(r.oracle_rollouts for r in arm.runs)
     row["lost_seconds"] = sum(r.lost_seconds for r in arm.runs)
     return row
+
+
+def _over(values: list[float], statistic: Callable[[list[float]], float]) -> float | None:
+    return statistic(values) if values else None
 
 
 def _speed_up_cells(found: SpeedUp | None, suffix: str) -> Row:

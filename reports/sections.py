@@ -12,7 +12,17 @@ from harness.stats import (
 )
 from harness.types import PHASES
 from reports import figures, words
-from reports.analysis import SECONDS, TOKENS, Analysis, Arm, Combination, break_even_rollout_share, busy_shares
+from reports.analysis import (
+    COMPARED,
+    CPU_SECONDS,
+    SECONDS,
+    TOKENS,
+    Analysis,
+    Arm,
+    Combination,
+    break_even_rollout_share,
+    busy_shares,
+)
 from reports.parts import Cell, Drawer, Picture, Table, strategy_legend
 from reports.style import PHASE_COLOURS, css_colour
 
@@ -92,6 +102,8 @@ def _median_cell(arm: Arm, ledger: str) -> Cell:
     if not arm.n or not arm.outcomes.get(ledger):
         return Cell(words.NO_VALUE, None)
     median, least = arm.median_cost(ledger)
+    if not any(o.budget for o in arm.outcomes[ledger]):  # nothing of this kind was ever spent: no bound either
+        return Cell("none", 0.0)
     return Cell(words.cost_or_bound(median, least, ledger), median)
 
 
@@ -111,27 +123,27 @@ def _speed_up_cell(arm: Arm, ledger: str, comparable: bool) -> Cell:
     return Cell(f"{words.speed_up(found)} {told if told.startswith('[') else f'({told})'}", found.at_least)
 
 
-def all_costs_table(analysis: Analysis, combination: Combination) -> Table:
-    """Median cost to the target on every cost ledger, with the speed-up where one is worked out."""
+def all_costs_tables(analysis: Analysis, combination: Combination) -> list[Table]:
+    """Median cost to the target on every ledger, and the speed-ups on those that are compared; none where there is only one ledger."""
     ledgers = [c for c in words.COST_NAMES if all(c in a.outcomes and a.outcomes[c] for a in combination.arms if a.n)]
-    order = analysis.strategies
-    rows = []
+    if len(ledgers) < 2:
+        return []
+    compared = [c for c in ledgers if c in COMPARED]
+    rows, ratios = [], []
     for arm in combination.arms:
-        cells = [Cell(arm.strategy, arm.strategy, swatch=order.index(arm.strategy) % 8)]
-        cells += [_ledger_cell(arm, ledger) for ledger in ledgers]
-        rows.append(cells)
-    return Table(
-        f"Median cost to the target on every ledger, and speed-up with its 95 % interval, {combination.name}",
-        [("strategy", False), *((words.COST_NAMES[c], True) for c in ledgers)],
-        rows,
-    )
-
-
-def _ledger_cell(arm: Arm, ledger: str) -> Cell:
-    cell, found = _median_cell(arm, ledger), arm.speed_ups.get(ledger)
-    if found is None or found.n == 0:
-        return cell
-    return Cell(f"{cell.text} · {words.speed_up(found)} {words.interval(found)}", cell.sort)
+        name = Cell(arm.strategy, arm.strategy, swatch=analysis.strategies.index(arm.strategy) % 8)
+        rows.append([name, *(_median_cell(arm, c) for c in ledgers)])
+        refused = () if combination.seconds_comparable else (SECONDS, CPU_SECONDS)
+        ratios.append([name, *(_speed_up_cell(arm, c, c not in refused) for c in compared)])
+    heads = [[("strategy", False), *((words.COST_NAMES[c], True) for c in kept)] for kept in (ledgers, compared)]
+    return [
+        Table(f"Median cost to the target on every ledger, {combination.name}. {words.COST_MODEL}", heads[0], rows),
+        Table(
+            f"Speed-up over {analysis.baseline} on every ledger that is compared, with its 95 % interval, {combination.name}",
+            heads[1],
+            ratios,
+        ),
+    ]
 
 
 def curve_pictures(analysis: Analysis, combination: Combination, drawer: Drawer) -> list[Picture]:

@@ -17,6 +17,9 @@ CHOSEN = (
     "non-degenerate groups", "different questions", "share of the pool", "predictor Pearson", "predictor Spearman",
     "predictor mean error", "calibration error",
 )  # fmt: skip
+#: Height of an ordinary figure with its caption: a taller one stands beside several.
+ROW_INCHES = 3.6
+
 REPLAYED = ("replayed groups", "mean staleness", "oldest", "importance ratio", "largest |log-ratio|, fresh")
 
 
@@ -51,6 +54,7 @@ def _chosen(combination: Combination, arms: list[Arm], order: Sequence[str], dra
         lambda legend: figures.pass_rates(arms, legend=legend),
     )  # fmt: skip
     rates.legend = _fills(PASS_RATE_CLASSES, PASS_RATE_COLOURS)
+    rates.rows = max(1, round(figures.pass_rates_height(len(arms)) / ROW_INCHES))
     seen = "; ".join(f"{a.strategy} {_different(a):.0f}" for a in arms)
     covered = drawer.draw(
         "coverage", f"Coverage of the pool on {combination.name}", f"Lines over training steps. Different questions at the end: {seen}.",

@@ -20,6 +20,7 @@ from harness.errors import UserError, did_you_mean
 from harness.stats import Band, paired_difference, parse_target, resolve_target
 from reports import words
 from reports.analysis import Analysis, Combination, analyse
+from reports.data_used import facts_of
 from reports.parts import Cell, Table
 from reports.records import Run
 
@@ -36,7 +37,7 @@ class Sides:
 
     names: of the first and the second. analysis: one "combination" per arm, whose strategies are the sides. differences: per arm,
     final accuracy of the second minus the first with its interval. alone: what only one side has, in words. differs: (setting,
-    value on the first side, value on the second).
+    value on the first side, value on the second). mixed: seconds of different machines are compared, because that was asked for.
     """
 
     names: tuple[str, str]
@@ -44,6 +45,7 @@ class Sides:
     differences: dict[str, tuple[int, Band]]
     alone: list[str]
     differs: list[tuple[str, str, str]]
+    mixed: bool = False
 
 
 def compare_sides(
@@ -81,7 +83,8 @@ def compare_sides(
     alone = [f"only {names[i]} has {arm}" for i in (0, 1) for arm in sorted(arms[i] - arms[1 - i])]
     differences = {c.name: _final_difference(c) for c in analysis.combinations}
     shared = [[r for r in side if _arm(r) in both] for side in runs]
-    return Sides(names, analysis, differences, alone, what_differs(shared[0], shared[1]))
+    mixed = mix_machines and any(len({r.machine for side in shared for r in side if _arm(r) == arm}) > 1 for arm in both)
+    return Sides(names, analysis, differences, alone, what_differs(shared[0], shared[1]), mixed)
 
 
 def _arm(run: Run) -> str:
@@ -148,6 +151,8 @@ def _facts(runs: Iterable[Run]) -> dict[str, set[str]]:
                 per_arm = name.startswith(("strategy.", "algorithm."))
                 found.setdefault(f"{run.strategy}: {name}" if per_arm else name, set()).add(value)
         environment = {k: run.environment.get(k) for k in ("fingerprint", "cpu", "cores", "gpus", "threads", "python", "platform")}
+        for name, values in facts_of([run]).items():
+            found.setdefault(name, set()).update(values)
         for name, value in (*_flat("environment.", environment), *_flat("version of ", run.environment.get("versions", {}))):
             found.setdefault(name, set()).add(value)
     return found

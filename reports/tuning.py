@@ -200,9 +200,11 @@ def _mark(study: LockedStudy, trial: LockedTrial, colour: str) -> dict[str, Any]
 
 
 def _categories(axes: Any, choices: Sequence[Any]) -> Any:
-    axes.set_xticks(range(len(choices)), [_told(c) for c in choices])
-    axes.set_xlim(-0.5, len(choices) - 0.5)
-    return choices.index
+    numbers = all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in choices)
+    ordered = sorted(choices) if numbers else list(choices)  # the suite's own value may have been added behind the others
+    axes.set_xticks(range(len(ordered)), [_told(c) for c in ordered])
+    axes.set_xlim(-0.5, len(ordered) - 0.5)
+    return ordered.index
 
 
 def _scale(axes: Any, parameter: LockedParameter) -> Any:

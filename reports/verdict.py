@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from harness.stats import (
+    PLATEAU_SHARE,
     evidence,
     log_deviation,
     minimum_detectable_difference,
@@ -15,7 +17,11 @@ from harness.stats import (
 )
 from reports import figures, words
 from reports.analysis import SECONDS, TOKENS, Analysis
+from reports.data_used import mismatches
 from reports.parts import Cell, Drawer, Picture, Table
+
+#: More cards than this are a wall: then only what is faster or slower has one, the rest is a list.
+MOST_CARDS = 9
 
 
 def verdict_cards(analysis: Analysis) -> list[dict[str, Any]]:
@@ -29,10 +35,10 @@ def verdict_cards(analysis: Analysis) -> list[dict[str, Any]]:
                 {
                     "strategy": item.strategy,
                     "swatch": order.index(item.strategy) % 8,
-                    "where": f"all {len(analysis.combinations)} combinations",
-                    "verdict": found.verdict if found is not None else "not compared",
+                    "where": words.where_of(item, analysis),
+                    "verdict": found.verdict if found is not None and found.n else "not compared",
                     "kind": found.verdict if found is not None and found.verdict in ("faster", "slower") else "none",
-                    "estimate": words.speed_up(found) if found is not None else words.NO_VALUE,
+                    "estimate": words.speed_up(found) if found is not None and found.n else words.NO_VALUE,
                     "sentence": words.overall_sentence(item, analysis),
                     "oracle": item.oracle,
                     "overall": True,
@@ -60,10 +66,44 @@ def verdict_cards(analysis: Analysis) -> list[dict[str, Any]]:
     return cards
 
 
+def headline(cards: Sequence[Mapping[str, Any]]) -> str:
+    """``Of 5 strategies 1 is faster (grpo-lean), none is slower, 3 show no difference, 1 is not compared.``; empty for a single one.
+
+    An oracle is no strategy that one could use, so it is not counted.
+    """
+    usable = [c for c in cards if not c["oracle"]]
+    if len(usable) < 2:
+        return ""
+    said = []
+    for kind in ("faster", "slower"):
+        names = [c["strategy"] for c in usable if c["kind"] == kind]
+        said.append(f"{len(names)} {'are' if len(names) > 1 else 'is'} {kind} ({', '.join(names)})" if names else f"none is {kind}")
+    aside = sum(c["verdict"] == "not compared" for c in usable)
+    undecided = sum(c["kind"] == "none" for c in usable) - aside
+    if undecided:
+        said.append(f"{undecided} show{'s' if undecided == 1 else ''} no difference")
+    if aside:
+        said.append(f"{aside} {'are' if aside > 1 else 'is'} not compared")
+    return f"Of {len(usable)} strategies {', '.join(said)}."
+
+
+def alarms(analysis: Analysis) -> list[str]:
+    """What must be read before the verdict: runs on other questions or weights, targets on a plateau."""
+    found = [sentence for c in analysis.combinations for sentence in mismatches(c)]
+    flat = [c.name for c in analysis.combinations if c.plateau is not None and c.plateau.flagged]
+    if flat:
+        found.append(
+            f"Plateau: the baseline is nearly flat at the target on {', '.join(flat)}, so one seed's scatter moves its crossing by more "
+            f"than {100 * PLATEAU_SHARE:.0f} % of the budget, and time to the target says little there."
+        )
+    return found
+
+
 def certainty_notes(analysis: Analysis) -> list[str]:
     """How far the evidence carries, in sentences."""
     notes = []
     pairs = [a.speed_ups[c.main_cost].n for c in analysis.combinations for a in c.arms if c.main_cost in a.speed_ups]
+    pairs = [n for n in pairs if n]
     if pairs:
         least = min(pairs)
         seeds = f"{least} paired seed{'s' if least != 1 else ''}"
@@ -140,7 +180,7 @@ def overview_pictures(analysis: Analysis, drawer: Drawer) -> list[Picture]:
         picture = drawer.draw(
             "profile", "Performance profile", "Share of problems solved within a factor of the cheapest strategy.",
             "Performance profile (Dolan and Moré): share of problems, each one seed of one combination, on which a strategy reached "
-            "the target within this factor of the cheapest strategy; band: 95 %.",
+            "the target within this factor of the cheapest strategy; band: 95 %, of up to eight strategies.",
             lambda legend: figures.profile(found, labels, order, legend=legend),
         )  # fmt: skip
         picture.legend = [(label, f"s{order.index(label) % 8}") for label in labels]

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 
-from harness.stats import SpeedUp
+from harness.stats import CostModel, SpeedUp
 from reports.analysis import SECONDS, TOKENS, Analysis, Arm, Combination, Overall
 
 NO_VALUE = "–"
+
+#: The published cost model, with its coefficients: what the ledger ``token_cost`` is.
+_MODEL = CostModel()
+COST_MODEL = (
+    f"Operations per parameter: {_MODEL.generated:g} · tokens generated + {_MODEL.forward:g} · forward-only tokens + "
+    f"{_MODEL.trained:g} · tokens trained on (Kaplan et al. 2020)."
+)
 
 #: How each cost ledger is named in text, and in column heads with its unit.
 COST_NAMES = {
@@ -39,7 +46,7 @@ def seconds(value: float) -> str:
         return f"{value:.2f} s"
     if value < 180:
         return f"{value:.1f} s"
-    return f"{value / 60:.1f} min" if value < 3 * 3600 else f"{value / 3600:.2f} h"
+    return f"{value / 60:.1f} min" if value < 2 * 3600 else f"{value / 3600:.2f} h"
 
 
 def count(value: float) -> str:
@@ -138,24 +145,36 @@ def verdict_sentence(combination: Combination, arm: Arm, baseline: str) -> str:
         text = f"{arm.strategy} needed {need} on {combination.name}: {tail}."
     else:
         name = COST_NAMES[ledger]
-        text = f"{arm.strategy} against {baseline} on {combination.name}: {found.verdict} in {name} {goal}; {tail}."
+        text = f"{arm.strategy} against {baseline} on {combination.name}: no difference shown in {name} {goal}; {tail}."
     if arm.reached < arm.n:
         text += f" It reached the target in {arm.reached} of {arm.n} runs."
+    if combination.plateau is not None and combination.plateau.flagged:
+        text += " Plateau warning: the baseline is nearly flat at this target."
     return text + (" Upper bound, labels not charged." if arm.oracle else "")
+
+
+def where_of(item: Overall, analysis: Analysis) -> str:
+    """``all 6 combinations``, or ``2 of 6 combinations`` where the strategy was not run on the others."""
+    every = len(analysis.combinations)
+    return f"all {every} combinations" if item.combinations == every else f"{item.combinations} of {every} combinations"
 
 
 def overall_sentence(item: Overall, analysis: Analysis) -> str:
     """One sentence on one strategy across all combinations."""
     ledger = SECONDS if SECONDS in item.speed_ups else TOKENS
     found = item.speed_ups.get(ledger)
-    if found is None:
-        return f"{item.strategy}: not compared across combinations."
-    where = f"across {len(analysis.combinations)} combinations"
-    tail = f"interquartile-mean speed-up {speed_up(found)}, {interval_words(found)}, n = {found.n} pairs"
+    if found is None or found.n == 0:
+        return f"{item.strategy}: not compared, no combination has a pair of it and {analysis.baseline}."
+    where = f"on {where_of(item, analysis)}"
+    statistic = "interquartile-mean" if item.combinations > 1 else "median"
+    tail = f"{statistic} speed-up {speed_up(found)}, {interval_words(found)}, n = {found.n} pairs"
     if found.verdict in ("faster", "slower"):
         text = f"{item.strategy} needed {saved_words(found, ledger)} than {analysis.baseline} {where}: {tail}."
     else:
-        text = f"{item.strategy} against {analysis.baseline} {where}: {found.verdict} in {COST_NAMES[ledger]}; {tail}."
+        text = f"{item.strategy} against {analysis.baseline} {where}: no difference shown in {COST_NAMES[ledger]}; {tail}."
+    flat = sum(c.plateau is not None and c.plateau.flagged for c in analysis.combinations)
+    if flat:
+        text += f" Plateau warning on {flat} of them."
     return text + (" Upper bound, labels not charged." if item.oracle else "")
 
 

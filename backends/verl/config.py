@@ -28,6 +28,18 @@ NO_DUAL_CLIP = 1e9
 GPU_MICRO_BATCH = 8
 
 
+#: vLLM's CPU build knows no sleep mode, and takes the weights in buckets that a small machine has room for.
+_VLLM_ON_CPU: dict[str, Any] = {
+    "actor_rollout_ref.rollout.load_format": "safetensors",
+    "+actor_rollout_ref.rollout.enable_sleep_mode": False,
+    "actor_rollout_ref.rollout.free_cache_engine": False,
+    "actor_rollout_ref.rollout.enforce_eager": True,
+    "actor_rollout_ref.rollout.max_num_batched_tokens": 2048,
+    "actor_rollout_ref.rollout.max_num_seqs": 128,
+    "actor_rollout_ref.rollout.checkpoint_engine.update_weights_bucket_megabytes": 64,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a run trains: device, processes per node, and whether an existing Ray cluster is used."""
@@ -57,11 +69,11 @@ def rollout_name(spec: RunSpec, on_cpu: bool) -> str:
     """verl's name of the inference engine. On GPUs the spec's default, ``decoder``, means vLLM. Raises UserError in words."""
     generation = spec.execution.generation
     if on_cpu:
-        if generation != "decoder":
+        if generation not in ("decoder", "vllm"):
             raise UserError(
-                f"execution.generation = {generation!r} does not run with verl on a CPU; use decoder there, vllm or sglang on GPUs"
+                f"execution.generation = {generation!r} does not run with verl on a CPU; use decoder there, or vllm with its CPU build"
             )
-        return CPU_ROLLOUT
+        return CPU_ROLLOUT if generation == "decoder" else "vllm"
     if generation not in ("decoder", "vllm", "vllm-colocate", "sglang"):
         raise UserError(f"execution.generation = {generation!r} is an engine of the TRL backend; with verl use vllm or sglang")
     return "sglang" if generation == "sglang" else "vllm"
@@ -134,6 +146,8 @@ def defaults(spec: RunSpec, place: Place) -> dict[str, Any]:
     }
     if not place.on_cpu:
         return chosen
+    if spec.execution.generation == "vllm":
+        chosen |= _VLLM_ON_CPU
     return {
         **chosen,
         "actor_rollout_ref.model.use_remove_padding": False,  # needs flash-attention

@@ -20,7 +20,7 @@ from backends.common.prompts import encode_prompts
 from backends.verl.columns import rows_of
 from backends.verl.names import AGENT_LOOP, ERROR, REQUEST
 from harness.driver import RolloutPhase
-from harness.errors import RunFailed, UserError
+from harness.errors import Interrupted, RunFailed, UserError
 from harness.types import FloatArray, IntArray, PromptGroup, Question, Rollout
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 TRAIN, ASIDE = "train", "val"
 """verl's two partitions: what is trained on, and what is only looked at (probes, diagnostics, evaluations)."""
+
+#: Ray's errors for a process that is gone, by their names: the agent loop, which is told first, passes them on in words.
+_DEATHS = ("ActorDiedError", "ActorUnavailableError", "RayActorError", "WorkerCrashedError", "NodeDiedError", "OwnerDiedError")
 
 
 class VerlEngine:
@@ -174,10 +177,13 @@ class VerlEngine:
         failed = [key for key, row in zip(keys, log_probs, strict=True) if math.isnan(row[0])]
         if not failed:
             return
-        extra = tq.kv_batch_get(keys=failed[:1], partition_id=partition, select_fields=["extra_fields"])["extra_fields"]
-        words = next(iter(extra.tolist())).get(ERROR, "the engine gave a log-prob that is not a number")
+        extra = tq.kv_batch_get(keys=failed[:1], partition_id=partition, select_fields=["extra_fields"]).get("extra_fields")
+        said = next(iter(extra.tolist())).get(ERROR, "the engine gave a log-prob that is not a number")
+        words = " ".join(said.split())
         if words.startswith("FloatingPointError"):
             raise FloatingPointError(words.partition(": ")[2])
+        if words.startswith(_DEATHS):
+            raise Interrupted(f"the inference engine died in the middle of a step ({words[:200]})")
         raise RunFailed("rollout-failed", f"{len(failed)} of {len(keys)} rollouts failed in the inference engine: {words}")
 
     def _with_actor_log_probs(

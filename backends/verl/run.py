@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from harness.spec import RunSpec
 
 
+#: vLLM's CPU build takes 4 GiB and binds threads to cores unless told otherwise; Ray's processes share them here.
+_VLLM_ON_CPU = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+
+
 def train(spec: RunSpec, prepared: Prepared, run_dir: Path, ledger: LedgerWriter, resume_from: Path | None) -> None:
     """Train one run to its end. Raises UserError, RunFailed and Interrupted in words."""
     place = Place.of(spec, len(visible_gpus()))
@@ -57,6 +66,9 @@ def set_environment(place: Place, spec: RunSpec) -> None:
     os.environ.update(VERL_PLATFORM="cpu", VERL_USE_EXTERNAL_MODULES=CPU_PLUGIN)
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 is for workers beside its own processes; here they are the training
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # set but empty, it would hide the logical GPUs too
+    if spec.execution.generation == "vllm":
+        for name, value in _VLLM_ON_CPU.items():
+            os.environ.setdefault(name, value)
 
 
 def build(
@@ -137,7 +149,7 @@ def cluster(config: Any) -> Iterator[Any]:
     config.transfer_queue.enable = True
     options = OmegaConf.to_container(config.ray_kwargs.ray_init)
     environment = get_ppo_ray_runtime_env(config)
-    passed = ("VERL_PLATFORM", "VERL_USE_EXTERNAL_MODULES", "VERL_LOGGING_LEVEL", "OMP_NUM_THREADS", "TQ_NUM_THREADS")
+    passed = ("VERL_PLATFORM", "VERL_USE_EXTERNAL_MODULES", "VERL_LOGGING_LEVEL", "OMP_NUM_THREADS", "TQ_NUM_THREADS", *_VLLM_ON_CPU)
     environment["env_vars"] |= {"TRANSFER_QUEUE_ENABLE": "1", **{name: os.environ[name] for name in passed if name in os.environ}}
     given = {k: v for k, v in (options.pop("runtime_env", None) or {}).items() if v is not None}
     if "RAY_ADDRESS" in os.environ:

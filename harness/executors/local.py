@@ -49,8 +49,10 @@ class _SlotProcess(WorkerProcess):
 
 
 def slots(runs: Sequence[RunSpec], max_parallel: int | None) -> list[dict[str, str]]:
-    """Environment variables per slot: as many as cores (or GPUs) allow, one GPU each where runs use GPUs."""
+    """Environment variables per slot: as many as cores (or GPUs) allow, one GPU each; one slot where a run takes several machines."""
     execution = runs[0].execution
+    if execution.nodes > 1:  # the Ray cluster that this command was submitted to hands out its GPUs itself
+        return [{} for _ in range(max_parallel or 1)]
     gpus = [name for name, _ in visible_gpus()] if execution.device in ("auto", "cuda") else []
     if len(gpus) < execution.processes:
         count = max_parallel or max(1, core_count() // (execution.threads * execution.processes))

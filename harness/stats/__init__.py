@@ -36,6 +36,7 @@ from harness.stats.curve import (
     crossing_index,
     curve_of,
     reach,
+    reach_everywhere,
     reach_rate,
 )
 from harness.stats.small import (
@@ -105,6 +106,7 @@ __all__ = [
     "pooled_speed_up",
     "probability_of_improvement",
     "reach",
+    "reach_everywhere",
     "reach_rate",
     "resolve_target",
     "sign_test",

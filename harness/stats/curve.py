@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -132,18 +132,27 @@ def reach(
     ``target`` None means that no target could be resolved: everything is a miss. ``interpolate`` places the crossing on
     the straight line from the evaluation before; by default the cost is that of the evaluation itself.
     """
-    spent = curve.costs[cost]
-    budget = float(spent[-1]) if len(spent) else 0.0
     index = None if target is None else crossing_index(curve.accuracy, target, rule)
-    if target is None or index is None:
-        return Reach(cost=float("inf"), budget=budget, index=None)
-    at = float(spent[index])
-    if interpolate and index:
+    found = _at(curve, index, cost)
+    if target is not None and index and interpolate:
+        spent, at = curve.costs[cost], found.cost
         before, now = float(curve.accuracy[index - 1]), float(curve.accuracy[index])
         if now > before:
             share = min(max((target - before) / (now - before), 0.0), 1.0)
-            at = float(spent[index - 1]) + share * (at - float(spent[index - 1]))
-    return Reach(cost=at, budget=budget, index=index)
+            return replace(found, cost=float(spent[index - 1]) + share * (at - float(spent[index - 1])))
+    return found
+
+
+def reach_everywhere(curve: Curve, target: float | None, rule: Crossing = "sustained") -> dict[str, Reach]:
+    """:func:`reach` on every cost ledger of the curve: they share one crossing."""
+    index = None if target is None else crossing_index(curve.accuracy, target, rule)
+    return {cost: _at(curve, index, cost) for cost in curve.costs}
+
+
+def _at(curve: Curve, index: int | None, cost: str) -> Reach:
+    spent = curve.costs[cost]
+    budget = float(spent[-1]) if len(spent) else 0.0
+    return Reach(cost=float("inf") if index is None else float(spent[index]), budget=budget, index=index)
 
 
 def reach_rate(outcomes: Sequence[Reach]) -> float:

@@ -19,6 +19,7 @@ claim but never make one. The same holds for a run that failed or is unfinished:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -120,7 +121,10 @@ def interquartile_mean(values: Array) -> Array:
 
 
 def _median(values: Array) -> Array:
-    return np.asarray(np.median(values, axis=-1))
+    """Median along the last axis. By sorting: on rows this short that is several times as fast as numpy's own."""
+    ordered = np.sort(values, axis=-1)
+    n = values.shape[-1]
+    return np.asarray((ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2)
 
 
 def paired_speed_up(pairs: Sequence[tuple[Reach, Reach]], *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS) -> SpeedUp:
@@ -153,16 +157,32 @@ def _estimate(strata: list[Array], statistic: Statistic, seed: int, draws: int) 
     point = np.exp([statistic(together[:, 0]), statistic(together[:, 1])])
     low = high = None
     if n >= 3 and min(len(s) for s in strata) >= 2:
-        picks = resample(tuple(len(s) for s in strata), seed, draws)
-        lower = statistic(np.concatenate([s[p, 0] for s, p in zip(strata, picks, strict=True)], axis=1))
+        lower = _redrawn([np.ascontiguousarray(s[:, 0]) for s in strata], statistic, seed, draws)
         upper = lower
         if not np.array_equal(together[:, 0], together[:, 1]):
-            upper = statistic(np.concatenate([s[p, 1] for s, p in zip(strata, picks, strict=True)], axis=1))
+            upper = _redrawn([np.ascontiguousarray(s[:, 1]) for s in strata], statistic, seed, draws)
         tail = (1 - LEVEL) / 2
         # Order statistics, not interpolation: between a number and an infinity there is nothing.
-        low = float(np.exp(np.quantile(lower, tail, method="lower")))
-        high = float(np.exp(np.quantile(upper, 1 - tail, method="higher")))
+        low = float(np.exp(np.sort(lower)[math.floor((draws - 1) * tail)]))
+        high = float(np.exp(np.sort(upper)[math.ceil((draws - 1) * (1 - tail))]))
     return SpeedUp(n, float(point[0]), float(point[1]), low, high, np.exp(together))
+
+
+def _redrawn(strata: list[Array], statistic: Statistic, seed: int, draws: int) -> Array:
+    """The statistic of every bootstrap draw, shape (draws,)."""
+    if len(strata) == 1 and statistic is _median and bool((strata[0][:-1] <= strata[0][1:]).all()):
+        # Among sorted values the places that were drawn say which one is in the middle: nothing to sort but them, and that once.
+        left, right = _middle_places(len(strata[0]), seed, draws)
+        return np.asarray((strata[0][left] + strata[0][right]) / 2)
+    picks = resample(tuple(len(s) for s in strata), seed, draws)
+    return statistic(np.concatenate([s[p] for s, p in zip(strata, picks, strict=True)], axis=1))
+
+
+@lru_cache(maxsize=16)
+def _middle_places(size: int, seed: int, draws: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The two middle places (equal for odd sizes) of each draw of :func:`resample`, each of shape (draws,)."""
+    ordered = np.sort(resample((size,), seed, draws)[0], axis=1)
+    return ordered[:, (size - 1) // 2].copy(), ordered[:, size // 2].copy()
 
 
 @lru_cache(maxsize=16)

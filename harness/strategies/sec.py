@@ -44,12 +44,13 @@ class Sec(Selector[SecConfig]):
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         self._sort_pool(ctx)
-        share = np.exp((self._values - self._values.max()) / self.config.temperature)
         room = np.array([len(m) for m in self._members])
         counts = np.zeros(len(room), dtype=np.int64)
         while counts.sum() < num_groups:
-            open_share = np.where(counts < room, share, 0.0)
-            drawn = ctx.rng.multinomial(num_groups - counts.sum(), open_share / open_share.sum())
+            # The greatest of those with room left counts 1, so that at a low temperature the others do not all round to 0.
+            values = np.where(counts < room, self._values, -np.inf)
+            share = np.exp((values - values.max()) / self.config.temperature)
+            drawn = ctx.rng.multinomial(num_groups - counts.sum(), share / share.sum())
             counts = np.minimum(counts + drawn, room)
         chosen = [ctx.rng.choice(m, size=n, replace=False) for m, n in zip(self._members, counts, strict=True)]
         return Selection(np.concatenate(chosen))

@@ -47,6 +47,13 @@ def test_tuning_ranges_hold_the_defaults() -> None:
     assert declared > 30
 
 
+def test_what_can_be_tuned_declares_where() -> None:
+    """Every method with settings has a range; the oracle is a bound and not tuned, the others have no setting at all."""
+    without = [row["name"] for row in strategy_rows([], list(BUILTIN_STRATEGIES)) if not any(s["tune"] for s in row["settings"].values())]
+    assert without == ["grpo", "oracle", "cdas"]
+    assert not any(row["settings"] for row in strategy_rows([], ["grpo", "cdas"]))
+
+
 def test_the_table_and_one_strategy(place) -> None:
     """The table has a row per strategy; a name, also a combined one, shows its settings; a wrong one is answered in words."""
     table = place.halfway("strategies").stdout
@@ -55,8 +62,11 @@ def test_the_table_and_one_strategy(place) -> None:
     one = place.halfway("strategies", "mopps+rr").stdout
     assert "candidate_factor = 16" in one
     assert "capacity = 256" in one
+    assert "[tuned: 0.3 to 1.0]" in one
+    assert "[tuned: one of [64, 128, 256, 512]]" in one
     (row,) = json.loads(place.halfway("strategies", "mopps+rr", "--json").stdout)
     assert row["requires"] == ["behaviour_log_probs"]
+    assert row["settings"]["candidate_factor"]["tune"] is None
     wrong = place.halfway("strategies", "mops")
     assert wrong.returncode != 0
     assert "did you mean 'mopps'" in wrong.stderr
@@ -120,28 +130,31 @@ def test_the_docs_table_is_this_version() -> None:
     assert methods_markdown(row for row in strategy_rows([]) if row["origin"] == "built in") in document.read_text(encoding="utf-8")
 
 
-def test_the_field_table_by_hand(tmp_path: Path) -> None:
+def test_the_field_tables_by_hand(tmp_path: Path) -> None:
     """Medians as they are, a ratio with its interval, a bound where the target was missed, 1 for the baseline; put between its marks."""
     import pandas as pd
 
-    from benchmarks.field import field_markdown, insert
+    from benchmarks.field import costs_markdown, insert, targets_markdown
 
     nan, inf = float("nan"), float("inf")
     columns = [
         "fresh_rollouts", "probe_rollouts", "filtered_rollouts", "replayed_rollouts", "n", "reached", "non_degenerate_share",
-        "seconds_per_step",
-        "final_accuracy_median", "median_training_steps", "median_generated_tokens", "speedup_generated_tokens", "at_most_generated_tokens",
-        "low_generated_tokens", "high_generated_tokens",
+        "seconds_per_step", "final_accuracy_median", "median_training_steps",
+        "median_generated_tokens", "at_least_generated_tokens", "at_most_generated_tokens", "low_generated_tokens", "high_generated_tokens",
+        "median_training_seconds", "at_least_training_seconds", "at_most_training_seconds", "low_training_seconds", "high_training_seconds",
     ]  # fmt: skip
     rows = {
-        "grpo": [256, 0, 0, 0, 3, 3, 0.5, 1, 0.7, 34, 77_000, nan, nan, nan, nan],
-        "late": [256, 0, 0, 0, 3, 0, 0.5, 1, 0.7, inf, inf, nan, 0.8, nan, nan],
-        "soon": [128, 0, 9, 128, 3, 3, 0.5, 1, 0.7, 30, 44_000, 1.75, 1.75, 1.5, 2.0],
+        "grpo": [256, 0, 0, 0, 3, 3, 0.5, 1, 0.7, 34, 77_000, nan, nan, nan, nan, 20, nan, nan, nan, nan],
+        "late": [256, 0, 0, 0, 3, 0, 0.5, 1, 0.7, inf, inf, 0, 0.8, 0, 0.9, inf, 0, 0.7, 0, 0.8],
+        "soon": [128, 0, 9, 128, 2, 2, 0.5, 1.5, 0.7, 30, 44_000, 1.75, 1.75, 1.5, 2.0, 11.4, 1.754, 1.754, nan, nan],
     }
-    lines = field_markdown(pd.DataFrame.from_dict(rows, orient="index", columns=columns)).splitlines()
-    assert lines[2] == "| `grpo` | 3 | 3 | 0.50 | 256 | 0 | 0 | 0 | 1.00 | 34 | 77 k | 1 | 0.700 |"
-    assert lines[3] == "| `late` | 3 | 0 | 0.50 | 256 | 0 | 0 | 0 | 1.00 | – | – | at most 0.80 | 0.700 |"
-    assert lines[4] == "| `soon` | 3 | 3 | 0.50 | 128 | 0 | 9 | 128 | 1.00 | 30 | 44 k | 1.75 [1.50, 2.00] | 0.700 |"
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    costs, targets = costs_markdown(table).splitlines(), targets_markdown(table).splitlines()
+    assert costs[2] == "| `grpo` | 3 | 0.50 | 256 | 0 | 0 | 0 | 1.00 |"
+    assert costs[4] == "| `soon` | 2 | 0.50 | 128 | 0 | 9 | 128 | 1.50 |"
+    assert targets[2] == "| `grpo` | 3 of 3 | 34 | 77 k | 1 | 20.0 | 1 | 0.700 |"
+    assert targets[3] == "| `late` | 0 of 3 | – | – | at most 0.80× [0.00, 0.90] | – | at most 0.70× [0.00, 0.80] | 0.700 |"
+    assert targets[4] == "| `soon` | 2 of 2 | 30 | 44 k | 1.75× [1.50, 2.00] | 11.4 | 1.75× no interval | 0.700 |"
     document = tmp_path / "page.md"
     document.write_text("before\n<!-- field -->\nold\n<!-- /field -->\nafter\n")
     insert(document, "field", "new")

@@ -207,6 +207,14 @@ def test_sec_draws_more_from_the_better_category_and_fills_up() -> None:
     assert len(set(chosen)) == 6
 
 
+def test_sec_fills_up_at_a_temperature_near_zero() -> None:
+    """At τ = .001 the best category takes all it has room for, then the next best, although exp(−1000) is 0."""
+    selector, ctx = selector_and_context("sec", {"temperature": 0.001})
+    selector._sort_pool(ctx)
+    selector._values[:] = [0, 1, 0.5, -1]  # two questions each: 1 and 5, 2 and 6 …
+    assert sorted(selector.select(4, ctx).question_ids.tolist()) == [1, 2, 5, 6]
+
+
 def test_prompt_replay_by_hand() -> None:
     """Within .24 – .70, after more than 5 steps of rest, nearest ½ first, then fewer reuses, at most 5 times."""
     selector, ctx = selector_and_context("prompt-replay", pool_size=8)

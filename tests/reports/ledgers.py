@@ -89,6 +89,7 @@ def write_run(
     busy: float = 1.0,
     backend: str = "trl",
     task: str | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write one run and return its ledger.
 
@@ -111,6 +112,8 @@ def write_run(
     for attempt in range(1 if lost_from is None else 2):
         first = 0 if attempt == 0 else int(lost_from or 0)
         second = steps
+        if provenance is not None:
+            writer.write("provenance", backend=backend, **provenance)
         writer.write("attempt", number=attempt + 1, environment=dict(environment or ENVIRONMENT), resumed_from=first)
         for step in range(first + (attempt > 0), second + 1):
             costs = _costs(step, pace, groups, replayed, oracle)

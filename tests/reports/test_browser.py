@@ -42,6 +42,11 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for log in logs:
         log.spec["strategy"]["config"] = {HOSTILE: HOSTILE}
         log.attempts[-1]["environment"]["cpu"] = HOSTILE
+        log.provenance = {
+            "model": {"name": HOSTILE, "commit": f"{log.spec['seed']}{HOSTILE}"},
+            "questions": {HOSTILE: {"questions": 3, "hash": f"{log.spec['seed']}{HOSTILE}"}},
+            "sources": {HOSTILE: {"hub": HOSTILE, "revision": HOSTILE}},
+        }
     target = {"share_of_gain": 0.9}
     return build_report(logs, folder / "out", title=HOSTILE, baseline="grpo", target=target, description=HOSTILE)
 

@@ -186,3 +186,37 @@ def test_reports_leave_torch_alone() -> None:
     code = "import sys, reports.build; print(sorted({'torch', 'transformers', 'trl', 'matplotlib.pyplot', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_many_strategies_are_not_a_wall_of_cards(tmp_path: Path) -> None:
+    """Eleven strategies: one sentence counts them, who is faster or slower has a card, the others are sentences."""
+    paths = [write_run(tmp_path, "grpo", s, steps=24) for s in (1, 2, 3)]
+    paths += [write_run(tmp_path, f"same-{i}", s, steps=24) for i in range(9) for s in (1, 2, 3)]
+    paths += [write_run(tmp_path, label, s, steps=24, pace=p) for label, p in (("quick", 0.25), ("slow", 1.0)) for s in (1, 2, 3)]
+    html = build_report(read(paths), tmp_path / "out", title="T", baseline="grpo", target=TARGET).read_text(encoding="utf-8")
+    text = text_of(html)
+    assert "Of 11 strategies 1 is faster (quick), 1 is slower (slow), 9 show no difference." in text
+    assert html.count('class="card ') == 2
+    assert "The other 9 in words" in text
+    assert "same-3 against grpo on spell-backward: no difference shown in training time" in text
+
+
+def test_seeds_that_were_never_started_are_named_together(tmp_path: Path) -> None:
+    """One line for all missing seeds of a strategy."""
+    paths = [write_run(tmp_path, "grpo", 1, steps=24)]
+    expected = [("spell-backward", label, s) for label in ("grpo", "rr") for s in (1, 2, 3)]
+    page = build_report(read(paths), tmp_path / "out", title="T", baseline="grpo", target=TARGET, expected=expected)
+    text = text_of(page.read_text(encoding="utf-8"))
+    assert "spell-backward / grpo / seeds 2, 3 : never started: there is no record of these runs" in text
+    assert "spell-backward / rr / seeds 1, 2, 3 :" in text
+
+
+def test_the_cost_model_is_published_and_compared(tmp_path: Path) -> None:
+    """Its coefficients stand over the table, and its speed-up has an interval: the same tokens, so exactly 1."""
+    paths = [write_run(tmp_path, label, s, steps=24) for label in ("grpo", "rr") for s in (1, 2, 3)]
+    page = build_report(read(paths), tmp_path / "out", title="T", baseline="grpo", target=TARGET)
+    text = text_of(page.read_text(encoding="utf-8"))
+    assert "2 · tokens generated + 2 · forward-only tokens + 6 · tokens trained on" in text
+    results = (tmp_path / "out" / "results.csv").read_text(encoding="utf-8").splitlines()
+    row = dict(zip(results[0].split(","), results[2].split(","), strict=True))
+    assert (row["strategy"], row["speedup_token_cost"], row["low_token_cost"], row["high_token_cost"]) == ("rr", "1", "1", "1")

@@ -13,6 +13,7 @@ from harness.errors import UserError
 from reports.analysis import analyse, break_even_rollout_share
 from reports.records import condense, pass_rate_class
 from reports.rows import curves_csv, result_rows, summary_table, to_csv
+from reports.words import overall_sentence
 from tests.reports.ledgers import ENVIRONMENT, read, write_run
 
 TARGET = {"share_of_gain": 0.9, "crossing": "sustained"}
@@ -193,3 +194,15 @@ def test_pass_rates_fall_into_their_classes() -> None:
     import numpy as np
 
     assert pass_rate_class(np.array([0, 0.125, 0.25, 0.5, 0.51, 0.75, 0.875, 1.0])).tolist() == [0, 1, 1, 2, 3, 3, 4, 5]
+
+
+def test_a_strategy_on_some_combinations_does_not_speak_for_all(tmp_path: Path) -> None:
+    """rr has pairs on one combination of two: said so, with a median and n = 3; a strategy without any pair is not compared."""
+    paths = [write_run(tmp_path, "grpo", s, steps=24, combination=c) for c in ("a", "b") for s in (1, 2, 3)]
+    paths += [write_run(tmp_path, "rr", s, steps=24, combination="a") for s in (1, 2, 3)]
+    expected = [("a", "dots", 1)]
+    analysis = analyse([condense(log) for log in read(paths)], baseline="grpo", target=TARGET, expected=expected)
+    sentences = {o.strategy: overall_sentence(o, analysis) for o in analysis.overall}
+    assert sentences["rr"].startswith("rr against grpo on 1 of 2 combinations: no difference shown in training time; median speed-up 1.00×")
+    assert sentences["rr"].endswith("n = 3 pairs.")
+    assert sentences["dots"] == "dots: not compared, no combination has a pair of it and grpo."

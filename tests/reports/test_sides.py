@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from reports.across import cost_table
+from reports.across import MIXED, cost_table, sides_section
 from reports.analysis import analyse
 from reports.build import build_report
 from reports.records import Run, condense
@@ -66,7 +66,11 @@ def test_seconds_of_two_machines_are_refused_unless_told(tmp_path: Path) -> None
     assert arm.speed_ups["generated_tokens"].estimate == 1.0
     assert cost_table(refused).rows[0][5].text == "refused: other machine"
     assert ("environment.cpu", "Example CPU 3.0 GHz", "Other CPU") in refused.differs
+    assert not refused.mixed
     told = compare_sides(*sides, baseline="grpo", target=TARGET, mix_machines=True)
+    assert told.mixed
+    assert MIXED in sides_section(told).notes
+    assert not compare_sides(sides[0], ("c", sides[0][1]), baseline="grpo", target=TARGET, mix_machines=True).mixed
     assert told.analysis.combinations[0].arms[1].speed_ups["training_seconds"].estimate == pytest.approx(2.0)
 
 

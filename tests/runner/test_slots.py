@@ -26,6 +26,8 @@ from harness.runs import RunPaths, check_spec
         ({"device": "cuda:1"}, 2, 1, [{}]),
         ({"processes": 2}, 4, None, [{"CUDA_VISIBLE_DEVICES": "0,1"}, {"CUDA_VISIBLE_DEVICES": "2,3"}]),
         ({}, 1, 2, [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "0"}]),
+        ({"processes": 4, "nodes": 2}, 2, None, [{}]),  # two machines of a cluster, whose GPUs Ray hands out
+        ({"processes": 4, "nodes": 2}, 2, 2, [{}] * 2),
     ],
 )
 def test_slots(

@@ -136,6 +136,18 @@ def test_seed_labels_do_not_matter(given_: list[tuple[Reach, Reach]], random: ob
     assert (a.at_least, a.at_most, a.low, a.high) == (b.at_least, b.at_most, b.low, b.high)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.lists(pairs, min_size=1, max_size=3), st.randoms(use_true_random=False))
+def test_labels_of_seeds_and_combinations_do_not_matter(given_: list[list[tuple[Reach, Reach]]], random: object) -> None:
+    """Pooled over combinations too: equal to the last bit under any relabelling of seeds within them, and of the combinations."""
+    shuffled = [list(stratum) for stratum in given_]
+    for stratum in shuffled:
+        random.shuffle(stratum)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    a, b = pooled_speed_up(given_, draws=200), pooled_speed_up(shuffled, draws=200)
+    assert (a.n, a.at_least, a.at_most, a.low, a.high) == (b.n, b.at_least, b.at_most, b.low, b.high)
+
+
 @settings(max_examples=50, deadline=None)
 @given(pairs)
 def test_bounds_are_in_order_and_never_nan(given_: list[tuple[Reach, Reach]]) -> None:

@@ -18,6 +18,7 @@ from harness.stats import (
     curve_of,
     parse_target,
     reach,
+    reach_everywhere,
     reach_rate,
     resolve_target,
 )
@@ -85,6 +86,14 @@ def test_never_better_than_the_first_evaluation_at_the_target(
     at = [i for i, a in enumerate(accuracy) if a >= target]
     earliest = 10.0 * max(at[0] - interpolate, 0) if at else float("inf")
     assert reach(curve(accuracy), target, rule=rule, interpolate=interpolate).cost >= earliest
+
+
+@given(accuracies, targets, rules)
+def test_one_crossing_is_charged_on_every_ledger(accuracy: list[float], target: float, rule: Crossing) -> None:
+    """All ledgers at once give what each gives alone."""
+    run = curve(accuracy)
+    assert reach_everywhere(run, target, rule) == {cost: reach(run, target, cost=cost, rule=rule) for cost in run.costs}
+    assert not any(found.reached for found in reach_everywhere(run, None).values())
 
 
 @given(accuracies, accuracies, targets, rules)

@@ -130,6 +130,16 @@ def test_every_family_trains_on_what_it_chose(
     assert all(s.fresh_log_ratio is None or s.fresh_log_ratio < 1e-4 for s in log.steps)
 
 
+@pytest.mark.parametrize("strategy", ["dapo", "greso", "speed"])
+def test_a_hopeless_pool_ends(strategy: str, tmp_path: Path, cache: Path) -> None:
+    """One token is never a right answer: refills and screening end, refused groups are trained on, with a loss of zero."""
+    config = {"screening": 2} if strategy == "speed" else {"max_rounds": 3}
+    log = train(spec_of(strategy, config, {"max_steps": 2, "max_completion_tokens": 1, "drop_degenerate": True}), tmp_path, cache)
+    assert [(s.step, s.loss, s.non_degenerate_share) for s in log.steps] == [(1, 0.0, 0.0), (2, 0.0, 0.0)]
+    assert log.steps[-1].costs.fresh_rollouts > 0
+    assert log.steps[-1].costs.rollouts < 2 * 16 * 4 * 10
+
+
 @pytest.mark.parametrize("strategy", ["speed+aper", "pods+rlep"])
 def test_resume_with_irregular_batches(strategy: str, tmp_path: Path, cache: Path) -> None:
     """Stopped and resumed in new objects: same questions, losses and accuracies to the last digit."""

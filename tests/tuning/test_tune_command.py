@@ -19,6 +19,7 @@ import pytest
 from toy_place import ToyPlace
 
 from harness.cli import main
+from harness.ledger import read_ledger
 from harness.suite import shipped_suites
 from harness.tuning.lock import Lock
 from harness.tuning.tuner import Tuner
@@ -93,6 +94,23 @@ def test_killed_and_started_again(place: ToyPlace) -> None:
     spec = json.loads(next((place.folder / "wild" / "toy").glob("*/spec.json")).read_text(encoding="utf-8"))
     assert spec["algorithm"]["learning_rate"] == locks[0].studies[0].settings["algorithm"]["learning_rate"] != 1e-3
     assert (spec["seed"], spec["evaluation"]["sets"]) == (1, ["test"])
+
+
+def test_trials_read_the_data_folder(place: ToyPlace) -> None:
+    """--data-dir reaches the check for validation questions and the workers; so does HALFWAY_DATA; a missing folder is one sentence."""
+    place.write(TOY.replace("tuned_task:Task", "tuned_task:FromData"))
+    place.environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), place.env()["PYTHONPATH"]])
+    (place.folder / "data").mkdir()
+    (place.folder / "data" / "questions.json").write_text(json.dumps([f"{i}?" for i in range(48)]), encoding="utf-8")
+    missing = place.halfway("tune", "toy.toml", "--trials", "1", "--data-dir", "nowhere")
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "--data-dir nowhere: there is no such folder" in missing.stderr
+    done = place.halfway("tune", "toy.toml", "--trials", "1", "--runs-dir", "runs", "--data-dir", "data")
+    assert done.returncode == 0, done.stderr
+    logs = [read_ledger(path) for path in (place.folder / "runs" / "toy.tuning").glob("*/ledger.jsonl")]
+    assert [(log.provenance or {})["sources"] for log in logs] == [{"train": {"file": "questions.json"}}] * 2
+    again = place.halfway("tune", "toy.toml", "--trials", "1", "--runs-dir", "runs", HALFWAY_DATA=str(place.folder / "data"))
+    assert again.returncode == 0, again.stderr
 
 
 @dataclass

@@ -1,6 +1,10 @@
-"""The runner's toy engine with a task that has validation questions, and one that has none."""
+"""The runner's toy engine with a task that has validation questions, one that has none, and one whose questions are in the data folder."""
 
 from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
 
 from toy_engine import ToyBackend, ToyTask
 
@@ -8,7 +12,7 @@ from harness.reward.spec import RewardSpec
 from harness.task import TaskData
 from harness.types import Question
 
-__all__ = ["Backend", "Task", "WithoutValidation"]
+__all__ = ["Backend", "FromData", "Task", "WithoutValidation"]
 
 Backend = ToyBackend
 
@@ -23,3 +27,13 @@ class Task(ToyTask):
 
 class WithoutValidation(Task):
     sizes = {**Task.sizes, "validation": 0}
+
+
+class FromData(Task):
+    def build(self) -> TaskData:
+        path = Path(os.environ["HALFWAY_DATA"]) / "questions.json"
+        texts = json.loads(path.read_text(encoding="utf-8"))
+        splits = {
+            name: tuple(Question(i, f"{name} {t}", "0", "toy") for i, t in enumerate(texts)) for name, size in self.sizes.items() if size
+        }
+        return TaskData("toy", splits, RewardSpec("exact"), "0", sources={"train": {"file": path.name}})

@@ -65,18 +65,29 @@ def record(
     from backends.verl.run import set_environment
 
     set_environment(Place.of(spec, 0), spec)
+    from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+
     from backends.verl.engine import VerlEngine
     from backends.verl.session import Session
     from backends.verl.trainer import HalfwayTrainer
 
     training = Training(log=None)  # type: ignore[arg-type]
+    made: list[int] = []
+
+    def plain_update(original: Any) -> Any:
+        def counted(self: Any, batch: Any, metrics: Any) -> Any:
+            done = original(self, batch, metrics)
+            made.append(len(batch) // batch.extra_info["mini_batch_size"])
+            return done
+
+        return counted
 
     def update(original: Any) -> Any:
         def recorded(self: Any, batch: Any, metrics: Any) -> Any:
             rows = rows_of_batch(batch) if watch else []
+            before = len(made)
             done = original(self, batch, metrics)
-            updates = len(batch) // batch.extra_info["mini_batch_size"]
-            training.steps.append(Seen(self.session._batch, rows, updates))
+            training.steps.append(Seen(self.session._batch, rows, sum(made[before:])))
             return done
 
         return recorded
@@ -99,7 +110,12 @@ def record(
 
         return copied
 
-    with patched(HalfwayTrainer, "_update_actor", update), patched(VerlEngine, "_generate", generate), patched(Session, "save", save):
+    with (
+        patched(PPOTrainerSync, "_update_actor", plain_update),
+        patched(HalfwayTrainer, "_update_actor", update),
+        patched(VerlEngine, "_generate", generate),
+        patched(Session, "save", save),
+    ):
         ledger = start(spec, run_dir)
         if resume_from is not None:
             ledger.write("attempt", number=2, environment={}, resumed_from=int(resume_from.name.rpartition("-")[2]))

@@ -52,34 +52,50 @@ class TestContract(BackendContract):
     def loss_and_gradient(self, case: LossCase) -> tuple[float, FloatArray]:
         return verl_loss(case)
 
+    @pytest.mark.slow_verl  # two more starts of Ray
+    def test_switched_off_it_is_the_plain_trainer(self, plain: tuple[list[Rows], list[Rows]]) -> None:
+        super().test_switched_off_it_is_the_plain_trainer(plain)
+
 
 def verl_loss(case: LossCase) -> tuple[float, FloatArray]:
-    """verl's rollout correction and its clipped loss, as Halfway's configuration sets them."""
+    """The loss function of verl's training worker after verl's rollout correction, both configured as a run of Halfway configures them."""
     import torch
+    from tensordict import TensorDict
 
-    from backends.verl.config import Place, settings
+    from backends.verl.config import Place, defaults, resolve, settings
 
-    spec = contract_spec("verl")
-    chosen = settings(spec, case.correction, Place(True, 1, 1), model="", checkpoints=Path(), prompt_tokens=16, pool=96)
-    from verl.trainer.ppo.core_algos import compute_policy_loss_vanilla
-    from verl.trainer.ppo.rollout_corr_helper import compute_rollout_correction_and_rejection_mask
-    from verl.workers.config import FSDPActorConfig
+    spec, place = contract_spec("verl"), Place(True, 1, 1)
+    assert spec.algorithm.clip_epsilon == case.epsilon
+    chosen = settings(spec, case.correction, place, model="", checkpoints=Path(), prompt_tokens=16, pool=96)
+    config = resolve(chosen, defaults(spec, place), spec)
+    from verl import DataProto
+    from verl.trainer.ppo.rollout_corr_helper import compute_rollout_correction_and_add_to_batch
+    from verl.utils.config import omega_conf_to_dataclass
+    from verl.workers.utils.losses import ppo_loss
 
+    lengths = case.mask.sum(axis=1).astype(int).tolist()
+    mask = torch.from_numpy(case.mask)
     new = torch.from_numpy(case.new).requires_grad_()
-    old, behaviour, mask = (torch.from_numpy(a) for a in (case.old, case.behaviour, case.mask))
-    advantages = torch.from_numpy(case.advantages)[:, None].expand_as(new)
-    weights = None
-    if chosen["algorithm.rollout_correction.bypass_mode"]:
-        old = behaviour  # what verl does in this mode
+    columns = {"response_mask": mask, "old_log_probs": torch.from_numpy(case.old), "rollout_log_probs": torch.from_numpy(case.behaviour)}
+    if config.algorithm.rollout_correction.bypass_mode:
+        columns["old_log_probs"] = columns["rollout_log_probs"]  # what verl's trainer does in this mode
     else:
-        corrected, _, _ = compute_rollout_correction_and_rejection_mask(
-            old_log_prob=old, rollout_log_prob=behaviour, response_mask=mask,
-            rollout_is=chosen["algorithm.rollout_correction.rollout_is"],
-            rollout_is_threshold=chosen["algorithm.rollout_correction.rollout_is_threshold"],
-        )  # fmt: skip
-        weights = corrected.batch["rollout_is_weights"]
-    actor = {k.rpartition(".")[2]: v for k, v in chosen.items() if k.startswith("actor_rollout_ref.actor.clip_ratio")}
-    config = FSDPActorConfig(strategy="fsdp2", ppo_mini_batch_size=8, use_dynamic_bsz=True, rollout_n=1, **actor)
-    loss, _ = compute_policy_loss_vanilla(old, new, advantages, mask, chosen["actor_rollout_ref.actor.loss_agg_mode"], config, weights)
+        padded = DataProto(TensorDict(dict(columns), batch_size=[len(mask)]))
+        corrected, _ = compute_rollout_correction_and_add_to_batch(padded, config.algorithm.rollout_correction)
+        columns["rollout_is_weights"] = corrected.batch["rollout_is_weights"]
+    columns["advantages"] = torch.from_numpy(case.advantages)[:, None].expand_as(new)
+
+    def jagged(rows: torch.Tensor, *after: torch.Tensor) -> torch.Tensor:
+        parts = [torch.cat([row[:n], *after]) for row, n in zip(rows, lengths, strict=True)]
+        return torch.nested.as_nested_tensor(parts, layout=torch.jagged)
+
+    data = TensorDict({name: jagged(column) for name, column in columns.items()}, batch_size=[len(mask)])
+    data["prompts"] = torch.nested.nested_tensor_from_jagged(torch.zeros(len(mask)), torch.arange(len(mask) + 1))
+    data["responses"] = data["response_mask"]
+    data.set_non_tensor("dp_size", 1)
+    data.set_non_tensor("batch_num_tokens", int(case.mask.sum()))
+    data.set_non_tensor("global_batch_size", len(mask))
+    # The model's log-probs are of whole sequences (a prompt of one token before each), shifted by one.
+    loss, _ = ppo_loss(omega_conf_to_dataclass(config.actor_rollout_ref.actor), {"log_probs": jagged(new, torch.zeros(1))}, data)
     (gradient,) = torch.autograd.grad(loss, new)
     return float(loss.detach()), gradient.numpy().astype(np.float64)

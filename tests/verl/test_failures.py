@@ -90,7 +90,7 @@ def test_a_killed_run_goes_on_and_leaves_nothing_behind(tmp_path: Path, cache: P
     assert numbers(tmp_path / RUN) == numbers(undisturbed)
 
 
-@pytest.mark.parametrize("victim", ["ray::WorkerDict", "ray::AgentLoopWorker", "ray::halfway_cpu_server"])
+@pytest.mark.parametrize("victim", ["ray::WorkerDict", "ray::AgentLoopWorker", "ray::Server"])
 def test_a_ray_worker_killed_in_the_middle_of_a_step(victim: str, tmp_path: Path, cache: Path, undisturbed: Path) -> None:
     """Trainer, agent loop or inference engine dies: the attempt ends as interrupted, which the runner starts again, and goes on."""
     first = worker(short_spec(), tmp_path / RUN, cache)
@@ -102,6 +102,32 @@ def test_a_ray_worker_killed_in_the_middle_of_a_step(victim: str, tmp_path: Path
     assert read_ledger(tmp_path / RUN / "ledger.jsonl").failure is None
     assert worker(short_spec(), tmp_path / RUN, cache).wait(900) == 0
     assert numbers(tmp_path / RUN) == numbers(undisturbed)
+
+
+def test_a_checkpoint_of_verl_without_ours_does_not_count(
+    tmp_path: Path, cache: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off between verl's part and ours, a run goes on from the checkpoint before, to the numbers of one that was left alone."""
+    from harness import checkpoint
+
+    own = checkpoint.save_state
+
+    def cut(folder: Path, state: Any) -> None:
+        if folder.name == "step-2":
+            raise Interrupted("cut off")
+        own(folder, state)
+
+    monkeypatch.setattr(checkpoint, "save_state", cut)
+    folder = tmp_path / RUN
+    with pytest.raises(Interrupted, match="cut off"):
+        record(short_spec(), folder, cache)
+    monkeypatch.undo()
+    assert (folder / "checkpoints" / "step-2" / "global_step_2").is_dir()
+    found = newest_complete(folder / "checkpoints")
+    assert found is not None
+    assert found[0] == 1
+    assert worker(short_spec(), folder, cache).wait(900) == 0
+    assert numbers(folder) == numbers(undisturbed)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
-"""The two places where verl 0.9.1 has no hook for a CPU. Each is named, checked against the version, and gone once verl has one."""
+"""The places where verl 0.9.1 has no hook for a CPU. Each is named, checked against the version, and gone once verl has one."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,8 @@ def apply() -> None:
         raise RuntimeError(f"Halfway's CPU patches are for verl {PATCHED_VERSION}, not {version}; remove them or adapt them")
     patch_process_group()
     patch_engine_lookup()
+    if "vllm.v1.worker.worker_base" in sys.modules:  # this process is one of vLLM's
+        patch_vllm_weights()
 
 
 def patch_process_group() -> None:
@@ -55,3 +58,15 @@ def patch_engine_lookup() -> None:
         return original(cls, model_type, backend)
 
     EngineRegistry.get_engine_cls = classmethod(get_engine_cls)
+
+
+def patch_vllm_weights() -> None:
+    """vLLM's CPU build repacks linear weights and drops the originals, into which verl loads new ones after every step: keep them."""
+    from torch.nn.functional import linear
+    from vllm.model_executor.layers import utils
+
+    def plain(layer: Any, remove_weight: bool) -> None:  # noqa: ARG001 - vLLM's signature
+        if layer.weight.ndim == 2:
+            layer.cpu_linear = linear
+
+    utils.dispatch_cpu_unquantized_gemm = plain
