@@ -208,6 +208,9 @@ def report_suite(
     ] = None,
     crossing: Annotated[str | None, typer.Option(help="With --curves: sustained or first.")] = None,
     target: Annotated[str | None, typer.Option(help="With --curves: final, share_of_gain=0.9 or accuracy=0.5.")] = None,
+    mix_machines: Annotated[
+        bool, typer.Option("--mix-machines", help="Compare seconds even if runs come from different machines.")
+    ] = False,
     untuned: cli_tune.Untuned = False,
 ) -> None:
     """Build the HTML page and the CSV files from the runs that are done, or from outside curves."""
@@ -223,7 +226,7 @@ def report_suite(
     if crossing or target:
         raise UserError("--crossing and --target go with --curves; a suite's own rule is in its table [target]")
     loaded, runs = _runs(suite, plugin, only, runs_dir, untuned, backend)
-    if not report_runs(loaded, runs, runs_dir, output, figures=figures):
+    if not report_runs(loaded, runs, runs_dir, output, figures=figures, mix_machines=mix_machines):
         raise typer.Exit(1)
 
 

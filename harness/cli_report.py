@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,18 @@ from harness.tuning.lock import Lock
 #: Drawing every figure into three files takes longer than a report of more runs than this should.
 FIGURES_UP_TO = 200
 
+MIXED = "Seconds of different machines are compared, as asked for: what they show may be the machines and not the strategies."
+
 CROSSINGS = ("sustained", "first")
 
 
-def report_runs(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, output: Path, *, figures: bool | None = None) -> bool:
-    """Write the report of what is finished and print its summary; says what is left out. False if a ledger could not be read."""
+def report_runs(
+    suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, output: Path, *, figures: bool | None = None, mix_machines: bool = False
+) -> bool:
+    """Write the report of what is finished and print its summary; says what is left out. False if a ledger could not be read.
+
+    mix_machines: compare seconds although runs of a combination come from different machines; the page says so at its top.
+    """
     # What the ledgers say, whoever holds their locks: the same records give the same report.
     statuses = {spec.run_id: run_status(run_paths(runs_dir, spec), spec, mine=True) for spec in runs}
     finished = [spec for spec in runs if statuses[spec.run_id].is_result]
@@ -42,6 +50,11 @@ def report_runs(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, output: P
         [spec.model_dump(mode="json") for spec in finished],  # the records hold what the execution fields were when the runs began
         unreadable,
     )
+    mixed = False
+    if mix_machines:
+        condensed = list(condensed)
+        mixed = len({(run.combination, run.machine) for run in condensed}) > len({run.combination for run in condensed})
+        condensed = [replace(run, machine="") for run in condensed]
     analysis = importlib.import_module("reports.analysis").analyse(
         condensed,
         baseline=suite.baseline,
@@ -54,10 +67,12 @@ def report_runs(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, output: P
         analysis,
         output,
         title=suite.name,
-        description=suite.description,
+        description=f"{suite.description} {MIXED}".strip() if mixed else suite.description,
         figures=len(finished) <= FIGURES_UP_TO if figures is None else figures,
         lock=None if suite.lock is None else Lock.read(suite.lock),
     )
+    if mixed:
+        typer.echo(MIXED, err=True)
     _print_summary(importlib.import_module("reports.rows").summary_rows(analysis))
     for words in unreadable:
         typer.echo(f"halfway: left out of the report: {words}", err=True)

@@ -50,23 +50,43 @@ def test_two_folders(two: ToyPlace) -> None:
     assert list((two.folder / "page" / "figures").glob("*.pdf"))
 
 
-def test_another_machine_is_refused_unless_told_and_json_is_strict(two: ToyPlace) -> None:
-    """Seconds of another machine are refused, steps are not; JSON has no infinity in it."""
+def move_to_another_machine(path: Path) -> None:
+    """Rewrite a ledger as another machine would have written it."""
     from harness.ledger import LedgerWriter, read_ledger
 
+    log = read_ledger(path)
+    log.attempts[0]["environment"]["fingerprint"] = "elsewhere"
+    path.unlink()
+    writer = LedgerWriter(path)
+    writer.write("run", schema=1, run_id=log.run_id, spec=log.spec)
+    writer.write("attempt", log.attempts[0])
+    for step in log.steps:
+        writer.write("step", step)
+    for point in log.evaluations:
+        writer.write("evaluation", point)
+    writer.write("complete", step=8)
+    writer.close()
+
+
+def test_a_report_mixes_machines_in_seconds_only_when_told(two: ToyPlace) -> None:
+    """Half the runs from elsewhere: tokens decide; with the flag seconds do, and the page says so at its top."""
+    two.write(SUITE.replace("seeds = [1]", "seeds = [1, 2, 3]"))
+    for path in sorted((two.folder / "after").glob(f"*/*/{LEDGER_NAME}"))[:3]:
+        move_to_another_machine(path)
+    for words, ledger in ((), "generated_tokens"), (("--mix-machines",), "training_seconds"):
+        done = two.halfway("report", "toy.toml", "--runs-dir", "after", "-o", "page", *words)
+        assert done.returncode == 0, done.stderr
+        with open(two.folder / "page" / "results.csv", encoding="utf-8", newline="") as file:
+            assert {row["compared_on"] for row in csv.DictReader(file)} - {""} == {ledger}
+        top = (two.folder / "page" / "index.html").read_text(encoding="utf-8").split("<h2")[0]
+        for text in (top, done.stderr):
+            assert ("Seconds of different machines are compared, as asked for" in text) is bool(words)
+
+
+def test_another_machine_is_refused_unless_told_and_json_is_strict(two: ToyPlace) -> None:
+    """Seconds of another machine are refused, steps are not; JSON has no infinity in it."""
     for path in (two.folder / "after").glob(f"*/*/{LEDGER_NAME}"):
-        log = read_ledger(path)
-        log.attempts[0]["environment"]["fingerprint"] = "elsewhere"
-        path.unlink()
-        writer = LedgerWriter(path)
-        writer.write("run", schema=1, run_id=log.run_id, spec=log.spec)
-        writer.write("attempt", log.attempts[0])
-        for step in log.steps:
-            writer.write("step", step)
-        for point in log.evaluations:
-            writer.write("evaluation", point)
-        writer.write("complete", step=8)
-        writer.close()
+        move_to_another_machine(path)
     done = two.halfway("compare", "before", "after")
     assert "seconds are refused" in done.stdout
     assert "differs: environment.fingerprint" in done.stdout
