@@ -20,7 +20,9 @@ from reports.records import Array
 from reports.style import (
     INK,
     MARKERS,
+    MOST_IN_FULL,
     PHASE_COLOURS,
+    add_legend,
     colour_of,
     dash_of,
     label_margin,
@@ -46,8 +48,7 @@ def accuracy_curves(combination: Combination, cost: str, order: Sequence[str], *
     _draw_curves(axes, combination, cost, order)
     axes.set_ylabel("accuracy")
     if legend:
-        handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], loc="lower right")
+        add_legend(axes, backwards=True)
     return figure
 
 
@@ -65,25 +66,25 @@ def side_by_side(panels: Sequence[tuple[str, Combination]], cost: str, order: Se
         axes.set_title(title, fontsize=9, loc="left")
         axes.set_ylabel("accuracy" if index == 0 else "")
     if legend and first is not None:
-        handles, labels = first.get_legend_handles_labels()
-        first.legend(handles[::-1], labels[::-1], loc="lower right")
+        add_legend(first, backwards=True)
     return figure
 
 
 def _draw_curves(axes: Axes, combination: Combination, cost: str, order: Sequence[str]) -> None:
+    in_full = len(combination.arms) <= MOST_IN_FULL
     for arm in reversed(combination.arms):
         index = order.index(arm.strategy)
         colour, dash = colour_of(index), dash_of(index)
         runs = [r for r in arm.runs if len(r.curve.accuracy) > 1]
         # One collection, not a line each: with a thousand runs the lines would take most of a report's time.
-        thin = [np.column_stack([r.curve.costs[cost], r.curve.accuracy]) for r in runs[:MOST_THIN_LINES]]
+        thin = [np.column_stack([r.curve.costs[cost], r.curve.accuracy]) for r in runs[: MOST_THIN_LINES if in_full else 0]]
         axes.add_collection(LineCollection(thin, colors=colour, linewidths=0.7, alpha=0.4, linestyles=dash))
         if runs:
             whole = [r for r in runs if r.state == "complete"] or runs  # a run cut short would cut the median short
             grid, (low, middle, high) = seed_band([r.curve.costs[cost] for r in whole], [r.curve.accuracy for r in whole])
-            if len(whole) > 2:
+            if len(whole) > 2 and in_full:
                 axes.fill_between(grid, low, high, color=colour, alpha=0.1, lw=0)
-            axes.plot(grid, middle, color=colour, lw=2.0, ls=dash, label=arm.strategy)
+            axes.plot(grid, middle, color=colour, lw=2.0 if in_full else 1.1, ls=dash, label=arm.strategy)
         marks = [
             (float(run.curve.costs[cost][o.index]), float(run.curve.accuracy[o.index]))
             for run, o in zip(arm.runs, arm.outcomes.get(cost, []), strict=False)
@@ -91,7 +92,9 @@ def _draw_curves(axes: Axes, combination: Combination, cost: str, order: Sequenc
         ]
         if marks:
             x, y = zip(*marks, strict=True)
-            axes.plot(x, y, ls="none", marker=MARKERS[index % len(MARKERS)], ms=5, mfc=colour, mec="white", mew=0.6, zorder=5)
+            axes.plot(
+                x, y, ls="none", marker=MARKERS[index % len(MARKERS)], ms=5 if in_full else 3.5, mfc=colour, mec="white", mew=0.6, zorder=5
+            )
     target = combination.target.accuracy
     if target is not None:
         axes.axhline(target, color=INK, lw=0.9, ls=(0, (4, 3)), zorder=1)
@@ -229,17 +232,13 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return list(steps[first : last + 1])
 
 
-#: More bands than this over each other hide the curves.
-MOST_BANDS = 8
-
-
 def profile(found: Profile, labels: Sequence[str], order: Sequence[str], *, legend: bool = False) -> Figure:
     """Dolan and Moré's performance profile, with its band where there are few enough."""
     figure, axes = new_figure(WIDTH, HEIGHT)
     for row, label in enumerate(labels):
         index = order.index(label)
         colour = colour_of(index)
-        if len(labels) <= MOST_BANDS:
+        if len(labels) <= MOST_IN_FULL:
             axes.fill_between(found.factors, found.low[row], found.high[row], step="post", color=colour, alpha=0.15, lw=0)
         axes.step(found.factors, found.shares[row], where="post", color=colour, lw=1.8, ls=dash_of(index), label=label)
     axes.set_ylim(0, 1.02)
@@ -248,7 +247,7 @@ def profile(found: Profile, labels: Sequence[str], order: Sequence[str], *, lege
     axes.set_xlabel("cost within this factor of the cheapest")
     axes.set_ylabel("share of problems")
     if legend:
-        axes.legend(loc="lower right")
+        add_legend(axes)
     return figure
 
 
@@ -269,7 +268,7 @@ def reached_over_cost(
     _cost_axis(axes, cost)
     axes.set_ylabel("runs at target")
     if legend:
-        axes.legend(loc="lower right")
+        add_legend(axes)
     return figure
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 from reports.analysis import Arm
 from reports.figures import HEIGHT, WIDTH, bars, shorten
 from reports.records import PASS_RATE_CLASSES, STRETCHES, Array, Run
-from reports.style import INK, MARKERS, PASS_RATE_COLOURS, colour_of, dash_of, label_margin, new_figure
+from reports.style import INK, MARKERS, PASS_RATE_COLOURS, add_legend, colour_of, dash_of, label_margin, new_figure
 
 #: Steps in the running mean of the line plots of selection; printed in their captions.
 SMOOTHING = 5
@@ -37,7 +37,7 @@ def non_degenerate(arms: Sequence[Arm], order: Sequence[str], *, legend: bool = 
     axes.set_xlabel("training step")
     axes.set_ylabel("non-degenerate groups")
     if legend:
-        axes.legend(loc="lower right")
+        add_legend(axes)
     return figure
 
 
@@ -84,7 +84,7 @@ def predictor(arms: Sequence[Arm], order: Sequence[str], name: str = "pearson", 
     axes.set_xlabel("training step")
     axes.set_ylabel(f"{name.capitalize()} correlation")
     if legend:
-        axes.legend(loc="lower right")
+        add_legend(axes)
     return figure
 
 
@@ -135,7 +135,7 @@ def coverage(arms: Sequence[Arm], order: Sequence[str], *, legend: bool = False)
     axes.set_xlabel("training step")
     axes.set_ylabel(f"share of {pool} questions" if pool else "different questions")
     if legend:
-        axes.legend(loc="upper left")
+        add_legend(axes, "upper left")
     return figure
 
 
@@ -156,7 +156,7 @@ def reliability(arms: Sequence[Arm], order: Sequence[str], *, legend: bool = Fal
     axes.set_xlabel("predicted pass rate")
     axes.set_ylabel("observed pass rate")
     if legend:
-        axes.legend(loc="upper left")
+        add_legend(axes, "upper left")
     return figure
 
 

@@ -24,7 +24,7 @@ from reports.analysis import (
     busy_shares,
 )
 from reports.parts import Cell, Drawer, Picture, Table, strategy_legend
-from reports.style import PHASE_COLOURS, css_colour
+from reports.style import MOST_IN_FULL, PHASE_COLOURS, css_colour
 
 #: Processor time below this share of training time is worth a warning (one thread, no accelerator).
 BUSY_BELOW = 0.9
@@ -158,8 +158,8 @@ def curve_pictures(analysis: Analysis, combination: Combination, drawer: Drawer)
         picture = drawer.draw(
             f"accuracy-{cost}", f"Accuracy against {name} on {combination.name}",
             f"Lines of accuracy over {name}, one colour per strategy. Target {words.percent(combination.target.accuracy)}. {ends}.",
-            f"Accuracy against {name}. Thin: seeds{_thin_note(combination)}; thick: their median; band: from the lowest to the highest "
-            "seed; straight lines between evaluations, no smoothing; dashed: target; marks: where a run reached it.",
+            f"Accuracy against {name}. {_what_lines_are(combination)}; straight lines between evaluations, no smoothing; dashed: target; "
+            "marks: where a run reached it.",
             lambda legend, cost=cost: figures.accuracy_curves(combination, cost, order, legend=legend),  # type: ignore[misc]
         )  # fmt: skip
         picture.legend = strategy_legend([a for a in combination.arms if a.n], order)
@@ -167,9 +167,12 @@ def curve_pictures(analysis: Analysis, combination: Combination, drawer: Drawer)
     return pictures
 
 
-def _thin_note(combination: Combination) -> str:
+def _what_lines_are(combination: Combination) -> str:
+    if len(combination.arms) > MOST_IN_FULL:
+        return "Lines: medians over seeds, whose own lines and bands are left out for so many strategies"
     most = figures.MOST_THIN_LINES
-    return f" (the first {most})" if any(a.n > most for a in combination.arms) else ""
+    note = f" (the first {most})" if any(a.n > most for a in combination.arms) else ""
+    return f"Thin: seeds{note}; thick: their median; band: from the lowest to the highest seed"
 
 
 def reach_picture(analysis: Analysis, combination: Combination, drawer: Drawer) -> Picture | None:

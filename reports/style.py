@@ -7,11 +7,12 @@ text: it can be selected, found and read aloud. Fixed colours are replaced by CS
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -94,6 +95,33 @@ def new_figure(width: float, height: float, *, left: float = 0.62, top: float = 
     right, bottom = 0.22, 0.5
     box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
     return figure, figure.add_axes(box)
+
+
+#: Strategies whose curves keep their seeds and bands, and whose legend stands inside the axes.
+MOST_IN_FULL = 8
+_LEGEND_ROW, _LEGEND_COLUMN = 0.16, 1.35  # inches
+
+
+def add_legend(axes: Axes, loc: Literal["lower right", "upper left"] = "lower right", *, backwards: bool = False) -> None:
+    """The legend of a figure that stands alone: inside the axes, or beside them where it has too many rows to hide nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if backwards:
+        handles, labels = handles[::-1], labels[::-1]
+    if len(labels) <= MOST_IN_FULL:
+        axes.legend(handles, labels, loc=loc)
+        return
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width, height = figure.get_size_inches()
+    columns = math.ceil(len(labels) * _LEGEND_ROW / (height - 0.3))
+    wider = width + columns * _LEGEND_COLUMN
+    for each in figure.axes:
+        box = each.get_position()
+        each.set_position((box.x0 * width / wider, box.y0, box.width * width / wider, box.height))
+    figure.set_size_inches(wider, height)
+    figure.legend(
+        handles=handles, labels=labels, loc="center left", bbox_to_anchor=(width / wider, 0.5), ncols=columns, fontsize=7, borderaxespad=0
+    )
 
 
 def label_margin(labels: Sequence[str]) -> float:

@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from harness.errors import UserError
 from reports.build import build_report
+from reports.style import add_legend, new_figure, styled
 from tests.reports.ledgers import ENVIRONMENT, mini_suite, read, write_run
 
 TARGET = {"share_of_gain": 0.9, "crossing": "sustained"}
@@ -199,6 +201,26 @@ def test_many_strategies_are_not_a_wall_of_cards(tmp_path: Path) -> None:
     assert html.count('class="card ') == 2
     assert "The other 9 in words" in text
     assert "same-3 against grpo on spell-backward: no difference shown in training time" in text
+    assert "medians over seeds, whose own lines and bands are left out" in text
+
+
+@pytest.mark.parametrize("strategies", [3, 8, 12, 32])
+def test_the_legend_of_an_exported_figure_is_whole(strategies: int) -> None:
+    """However many strategies: every name is inside the figure, and beside the axes where there are many."""
+    with styled():
+        figure, axes = new_figure(4.6, 3.0)
+        for i in range(strategies):
+            axes.plot([0, 1], [0, i], label=f"a-long-strategy-{i}")
+        add_legend(axes)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        (legend,) = [*figure.legends, *filter(None, [axes.get_legend()])]
+        assert len(legend.get_texts()) == strategies
+        box = legend.get_window_extent(renderer)
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+        assert bool(box.x0 >= axes.get_window_extent(renderer).x1) == (strategies > 8)
 
 
 def test_seeds_that_were_never_started_are_named_together(tmp_path: Path) -> None:
