@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.cli_tables import print_table
-from harness.strategy import Part
+
+if TYPE_CHECKING:
+    from harness.strategy import Part
 
 Plugins = Annotated[list[str] | None, typer.Option("--plugin", metavar="MODULE:CLASS", help="A strategy from your own code; repeatable.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
