@@ -82,23 +82,20 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     from trl import GRPOTrainer
 
     from backends.common.devices import choose_device
-    from backends.common.evaluator import Evaluator
     from backends.common.model_loading import load_model
+    from backends.common.session import build_driver, build_evaluator
     from backends.trl.config import grpo_config
     from backends.trl.dataset import run_order_dataset
     from backends.trl.engine import TrlEngine
     from backends.trl.session import Session, SessionCallback
     from backends.trl.trainer import HalfwayGRPOTrainer
     from harness.clock import Clock
-    from harness.driver import StepDriver
     from harness.registry import entry_of
     from harness.reward.service import RewardService
-    from harness.types import QuestionPool
 
     check_seams(GRPOTrainer)
     use_cpu = choose_device(spec.execution.device)
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    algorithm, evaluation = spec.algorithm, spec.evaluation
     task = prepared.task
     # float32 weights, lower precision by the trainer's autocast.
     loaded = load_model(prepared.model, revision=spec.combination.model.revision)
@@ -112,29 +109,8 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     engine.needs_log_probs = "behaviour_log_probs" in strategy.requires
     driver = evaluator = None
     if scorer is not None:
-        driver = StepDriver(
-            strategy,
-            engine,
-            QuestionPool(task.split("train")),
-            clock,
-            seed=spec.seed,
-            groups_per_step=algorithm.groups_per_step,
-            group_size=algorithm.group_size,
-            max_refills=algorithm.max_refills,
-            predictor=prepared.predictor,
-        )
-        evaluator = Evaluator(
-            task,
-            tokenizer,
-            scorer.score,
-            sets=evaluation.all_sets,
-            samples_per_question=evaluation.samples_per_question,
-            temperature=algorithm.temperature if evaluation.temperature is None else evaluation.temperature,
-            top_p=algorithm.top_p if evaluation.top_p is None else evaluation.top_p,
-            max_new_tokens=algorithm.max_completion_tokens,
-            max_questions=evaluation.max_questions,
-            seed=spec.seed,
-        )
+        driver = build_driver(spec, strategy, engine, prepared)
+        evaluator = build_evaluator(spec, task, tokenizer, scorer)
     session = Session(spec, engine, driver, ledger, evaluator, strategy.correction)
     args = grpo_config(spec, output, world, use_cpu)
     trainer = HalfwayGRPOTrainer(

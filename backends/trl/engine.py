@@ -13,32 +13,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from backends.common.completion import Completion, decode_texts
-from backends.common.prompts import encode_prompts
+from backends.common.completion import Completion
+from backends.common.engine import ScoringEngine, stream_seed
 from harness.clock import Clock
 from harness.driver import RolloutPhase
-from harness.errors import RunFailed, UserError
+from harness.errors import RunFailed
 from harness.spec import RunSpec
 from harness.task import TaskData
-from harness.types import FloatArray, IntArray, PromptGroup, Question, Rollout
+from harness.types import FloatArray, IntArray, PromptGroup
 
 if TYPE_CHECKING:
     from backends.trl.trainer import HalfwayGRPOTrainer
     from harness.reward.service import RewardService
 
 
-class TrlEngine:
+class TrlEngine(ScoringEngine):
     """Implements :class:`harness.driver.RolloutEngine` on a ``GRPOTrainer``; ``attach`` it before use."""
 
     def __init__(
         self, spec: RunSpec, task: TaskData, tokenizer: Any, scorer: RewardService | None, clock: Clock, embeddings: FloatArray | None
     ) -> None:
-        self.spec, self.task, self.tokenizer, self.scorer, self.clock = spec, task, tokenizer, scorer, clock
-        self.questions: tuple[Question, ...] = task.split("train")
-        self._embeddings = embeddings
-        self.token_ids = encode_prompts(tokenizer, task, self.questions)
-        _check_lengths(self.questions, self.token_ids, spec.algorithm.max_prompt_tokens)
-        self.policy_version = 0
+        super().__init__(spec, task, tokenizer, scorer, clock, embeddings)
         self.needs_log_probs = False
 
     def attach(self, trainer: HalfwayGRPOTrainer) -> None:
@@ -68,15 +63,9 @@ class TrlEngine:
                 top_p=algorithm.top_p,
                 generator=stream_generator(stream),
             )
-            texts = self._texts(completions)
+            texts = self.texts(completions)
         with self.clock.phase("reward" if phase == "rollout" else phase):
-            rewards = self._rewards(ids, texts)
-            return [self._group(i, done, text, reward) for i, done, text, reward in zip(ids, completions, texts, rewards, strict=True)]
-
-    def embed(self, question_ids: IntArray) -> FloatArray:
-        if self._embeddings is None:
-            raise RuntimeError("this run was prepared without embeddings; the strategy must declare requires = {'embed'}")
-        return self._embeddings[question_ids]
+            return self.groups(ids, completions, texts)
 
     # -- decoding over all ranks --------------------------------------------------------------------------------------
 
@@ -198,56 +187,10 @@ class TrlEngine:
             scored, _, _ = self.trainer._get_per_token_logps_and_entropies(self.trainer.model, ids, mask, right, batch_size=batch)
         return [row[: len(c)].tolist() for row, c in zip(scored.float().cpu(), completions, strict=True)]
 
-    # -- details ----------------------------------------------------------------------------------------------------
-
-    def _texts(self, completions: list[list[Completion]]) -> list[list[str]]:
-        # Small models repeat themselves: each distinct completion is decoded once.
-        keys = [[c.token_ids.tobytes() for c in group] for group in completions]
-        distinct = {key: c.token_ids for row, group in zip(keys, completions, strict=True) for key, c in zip(row, group, strict=True)}
-        decoded = decode_texts(self.tokenizer, list(distinct.values()))
-        known = dict(zip(distinct, decoded, strict=True))
-        return [[known[key] for key in row] for row in keys]
-
-    def _rewards(self, ids: list[int], texts: list[list[str]]) -> list[list[float]]:
-        assert self.scorer is not None, "only rank 0 scores"
-        metadata = [self.task.scoring_metadata(self.questions[i]) for i in ids]
-        answers = [(text, self.questions[i].answer, meta) for i, group, meta in zip(ids, texts, metadata, strict=True) for text in group]
-        scores = iter(self.scorer.score(answers))
-        return [[float(next(scores)) for _ in group] for group in texts]
-
-    def _group(self, question_id: int, done: list[Completion], texts: list[str], rewards: list[float]) -> PromptGroup:
-        prompt = np.asarray(self.token_ids[question_id], dtype=np.int64)
-        scored = not any(np.isnan(c.log_probs[:1]).any() for c in done)  # TRL's generation without replay gives none
-        rollouts = tuple(
-            Rollout(
-                question_id=question_id,
-                prompt_token_ids=prompt,
-                completion_token_ids=c.token_ids,
-                behaviour_log_probs=c.log_probs if scored else None,
-                policy_version=self.policy_version,
-                completion=text,
-                reward=reward,
-                truncated=c.truncated,
-            )
-            for c, text, reward in zip(done, texts, rewards, strict=True)
-        )
-        return PromptGroup(question_id, rollouts)
-
-
-def _check_lengths(questions: Sequence[Question], token_ids: Sequence[Sequence[int]], limit: int | None) -> None:
-    """A question cut to fit is another question: one that is too long is refused."""
-    longest = max(range(len(questions)), key=lambda i: len(token_ids[i]))
-    if limit is not None and len(token_ids[longest]) > limit:
-        raise UserError(
-            f"question {longest} has {len(token_ids[longest])} prompt tokens, more than max_prompt_tokens = {limit} "
-            f"({questions[longest].prompt[:60]!r}…); raise the limit or leave such questions out of the pool"
-        )
-
 
 def stream_generator(stream: Sequence[int]) -> torch.Generator:
-    """A generator seeded by a stream of integers: no generator state has to be saved, a resumed run samples the same."""
-    seed = int(np.random.SeedSequence(list(stream)).generate_state(1, np.uint64)[0] >> 1)
-    return torch.Generator().manual_seed(seed)
+    """A generator seeded by a stream of integers."""
+    return torch.Generator().manual_seed(stream_seed(stream))
 
 
 def _broadcast(message: Any) -> Any:

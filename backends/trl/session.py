@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from backends.common.rollout_files import keep_rollouts
+from backends.common.session import diagnose, resume_driver, save_driver
 from backends.trl.engine import TrlEngine
 from backends.trl.loss import RatioStatistics
 from harness import checkpoint
@@ -131,11 +131,7 @@ class Session:
             assert self.ledger is not None
             with self._ending_followers():
                 accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
-            evaluation = self.spec.evaluation
-            predictor: dict[str, Any] = {}
-            number = math.ceil(step / evaluation.every_steps)  # of this evaluation; the last step has one even off the grid
-            if evaluation.diagnostic_questions and number % evaluation.diagnostic_every == 0 and step > 0:
-                predictor = self.driver.diagnose(evaluation.diagnostic_questions, self.spec.algorithm.group_size)
+            predictor = diagnose(self.spec, self.driver, step)
             self.engine.release()
             accuracy = self.spec.evaluation.accuracy(accuracies)
             self.ledger.write("evaluation", EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), predictor))
@@ -159,9 +155,7 @@ class Session:
         checkpoints = Path(self.trainer.args.output_dir)
         folder = checkpoints / f"checkpoint-{global_step}"
         step = global_step // self.updates
-        checkpoint.save_state(
-            folder, {"driver": self.driver.state_dict(), "run_id": self.spec.run_id, "task": self.engine.task.content_hash}
-        )
+        save_driver(folder, self.spec, self.driver, self.engine.task)
         checkpoint.seal(folder, step)
         checkpoint.prune(checkpoints)
         self.ledger.write("checkpoint", step=step)
@@ -169,17 +163,7 @@ class Session:
     def resume(self, folder: Path) -> None:
         """Take back strategy, buffer, costs and clock."""
         if self.driver is not None:
-            state = checkpoint.load_state(folder)
-            if state["run_id"] != self.spec.run_id:
-                raise checkpoint.CheckpointError(
-                    f"{folder} belongs to run {state['run_id']}, not {self.spec.run_id}; move the run's folder away and run it again"
-                )
-            if state["task"] != self.engine.task.content_hash:
-                raise checkpoint.CheckpointError(
-                    f"the questions of task {self.spec.combination.task.name!r} have changed since {folder} was written; "
-                    "install the packages it was written with, or move the run's folder away and run it again"
-                )
-            self.driver.load_state_dict(state["driver"])
+            resume_driver(folder, self.spec, self.driver, self.engine.task)
 
 
 def _diverged(error: FloatingPointError) -> RunFailed:

@@ -15,13 +15,13 @@ import torch
 import transfer_queue as tq
 from verl.utils import tensordict_utils as tu
 
-from backends.common.completion import Completion, decode_texts
-from backends.common.prompts import encode_prompts
+from backends.common.completion import Completion
+from backends.common.engine import ScoringEngine, stream_seed
 from backends.verl.columns import rows_of
 from backends.verl.names import AGENT_LOOP, ERROR, REQUEST
 from harness.driver import RolloutPhase
-from harness.errors import Interrupted, RunFailed, UserError
-from harness.types import FloatArray, IntArray, PromptGroup, Question, Rollout
+from harness.errors import Interrupted, RunFailed
+from harness.types import FloatArray, IntArray, PromptGroup, Rollout
 
 if TYPE_CHECKING:
     from backends.verl.trainer import HalfwayTrainer
@@ -37,19 +37,17 @@ TRAIN, ASIDE = "train", "val"
 _DEATHS = ("ActorDiedError", "ActorUnavailableError", "RayActorError", "WorkerCrashedError", "NodeDiedError", "OwnerDiedError")
 
 
-class VerlEngine:
+class VerlEngine(ScoringEngine):
     """Implements :class:`harness.driver.RolloutEngine` on a :class:`HalfwayTrainer`; ``attach`` it before use."""
+
+    scorer: RewardService
 
     def __init__(
         self, spec: RunSpec, task: TaskData, tokenizer: Any, eos_ids: Iterable[int], scorer: RewardService, clock: Clock,
         embeddings: FloatArray | None, *, seeded: bool,
     ) -> None:  # fmt: skip
-        self.spec, self.task, self.tokenizer, self.scorer, self.clock = spec, task, tokenizer, scorer, clock
-        self.questions: tuple[Question, ...] = task.split("train")
-        self.policy_version = 0
-        self._eos, self._embeddings, self._seeded = frozenset(eos_ids), embeddings, seeded
-        self.token_ids = encode_prompts(tokenizer, task, self.questions)
-        check_lengths(self.questions, self.token_ids, spec.algorithm.max_prompt_tokens)
+        super().__init__(spec, task, tokenizer, scorer, clock, embeddings)
+        self._eos, self._seeded = frozenset(eos_ids), seeded
         self._keys: dict[int, tuple[Rollout, str, dict[str, Any]]] = {}
 
     def attach(self, trainer: HalfwayTrainer) -> None:
@@ -73,22 +71,16 @@ class VerlEngine:
                 stream_seed(stream),
                 partition,
             )
-            texts = self._texts(completions)
+            texts = self.texts(completions)
         if partition == TRAIN and algorithm.behaviour_log_probs == "actor":
             with self.clock.phase("log_probs"):
                 completions = self._with_actor_log_probs(completions, keys, tags)
         with self.clock.phase("reward" if phase == "rollout" else phase):
-            rewards = self._rewards(ids, texts)
-            groups = [self._group(*row) for row in zip(ids, completions, texts, rewards, strict=True)]
+            groups = self.groups(ids, completions, texts)
         if partition == TRAIN:
             for rollout, key, tag in zip((r for g in groups for r in g.rollouts), _flat(keys), _flat(tags), strict=True):
                 self._keys[id(rollout)] = (rollout, key, tag)
         return groups
-
-    def embed(self, question_ids: IntArray) -> FloatArray:
-        if self._embeddings is None:
-            raise RuntimeError("this run was prepared without embeddings; the strategy must declare requires = {'embed'}")
-        return self._embeddings[question_ids]
 
     # -- what is in the queue -------------------------------------------------------------------------------------------
 
@@ -192,55 +184,6 @@ class VerlEngine:
         """The same completions, μ recomputed by the actor: the policy is the one that sampled, so this is π_old of the step too."""
         rows = iter(self.trainer.actor_log_probs(_flat(keys), _flat(tags)))
         return [[Completion(c.token_ids, next(rows), c.truncated) for c in group] for group in completions]
-
-    # -- groups ---------------------------------------------------------------------------------------------------------
-
-    def _texts(self, completions: list[list[Completion]]) -> list[list[str]]:
-        # Small models repeat themselves: each distinct completion is decoded once.
-        keys = [[c.token_ids.tobytes() for c in group] for group in completions]
-        distinct = {key: c.token_ids for row, group in zip(keys, completions, strict=True) for key, c in zip(row, group, strict=True)}
-        known = dict(zip(distinct, decode_texts(self.tokenizer, list(distinct.values())), strict=True))
-        return [[known[key] for key in row] for row in keys]
-
-    def _rewards(self, ids: list[int], texts: list[list[str]]) -> list[list[float]]:
-        metadata = [self.task.scoring_metadata(self.questions[i]) for i in ids]
-        answers = [(text, self.questions[i].answer, meta) for i, group, meta in zip(ids, texts, metadata, strict=True) for text in group]
-        scores = iter(self.scorer.score(answers))
-        return [[float(next(scores)) for _ in group] for group in texts]
-
-    def _group(self, question_id: int, done: list[Completion], texts: list[str], rewards: list[float]) -> PromptGroup:
-        prompt = np.asarray(self.token_ids[question_id], dtype=np.int64)
-        return PromptGroup(
-            question_id,
-            tuple(
-                Rollout(
-                    question_id=question_id,
-                    prompt_token_ids=prompt,
-                    completion_token_ids=c.token_ids,
-                    behaviour_log_probs=c.log_probs,
-                    policy_version=self.policy_version,
-                    completion=text,
-                    reward=reward,
-                    truncated=c.truncated,
-                )
-                for c, text, reward in zip(done, texts, rewards, strict=True)
-            ),
-        )
-
-
-def check_lengths(questions: Sequence[Question], token_ids: Sequence[Sequence[int]], limit: int | None) -> None:
-    """A question cut to fit is another question: one that is too long is refused."""
-    longest = max(range(len(questions)), key=lambda i: len(token_ids[i]))
-    if limit is not None and len(token_ids[longest]) > limit:
-        raise UserError(
-            f"question {longest} has {len(token_ids[longest])} prompt tokens, more than max_prompt_tokens = {limit} "
-            f"({questions[longest].prompt[:60]!r}…); raise the limit or leave such questions out of the pool"
-        )
-
-
-def stream_seed(stream: Sequence[int]) -> int:
-    """The seed that a stream of integers stands for; the TRL backend's decoder derives the same."""
-    return int(np.random.SeedSequence(list(stream)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _flat(rows: Iterable[Iterable[Any]]) -> list[Any]:

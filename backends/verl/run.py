@@ -77,18 +77,16 @@ def build(
     """The session of a run and verl's configuration for it; nothing of Ray is started."""
     import torch
 
-    from backends.common.evaluator import Evaluator
     from backends.common.model_loading import load_tokenizer
+    from backends.common.session import build_driver, build_evaluator
     from backends.verl.engine import VerlEngine
     from backends.verl.session import Session, verl_checkpoint
     from harness.clock import Clock
-    from harness.driver import StepDriver
     from harness.registry import entry_of
     from harness.reward.service import RewardService
-    from harness.types import QuestionPool
 
     torch.set_num_threads(spec.execution.threads)
-    algorithm, evaluation, task = spec.algorithm, spec.evaluation, prepared.task
+    algorithm, task = spec.algorithm, prepared.task
     model = local_folder(prepared.model, spec.combination.model.revision)
     tokenizer, eos = load_tokenizer(model)
     scorer = RewardService(task.reward, workers=max(1, spec.execution.threads), seconds=spec.execution.reward_seconds)
@@ -96,22 +94,8 @@ def build(
     seeded = rollout_name(spec, place.on_cpu) == CPU_ROLLOUT
     engine = VerlEngine(spec, task, tokenizer, eos, scorer, clock, prepared.embeddings, seeded=seeded)
     strategy = entry_of(spec.strategy).build(spec.strategy.config)
-    driver = StepDriver(
-        strategy, engine, QuestionPool(engine.questions), clock, seed=spec.seed, groups_per_step=algorithm.groups_per_step,
-        group_size=algorithm.group_size, max_refills=algorithm.max_refills, predictor=prepared.predictor,
-    )  # fmt: skip
-    evaluator = Evaluator(
-        task,
-        tokenizer,
-        scorer.score,
-        sets=evaluation.all_sets,
-        samples_per_question=evaluation.samples_per_question,
-        temperature=algorithm.temperature if evaluation.temperature is None else evaluation.temperature,
-        top_p=algorithm.top_p if evaluation.top_p is None else evaluation.top_p,
-        max_new_tokens=algorithm.max_completion_tokens,
-        max_questions=evaluation.max_questions,
-        seed=spec.seed,
-    )
+    driver = build_driver(spec, strategy, engine, prepared)
+    evaluator = build_evaluator(spec, task, tokenizer, scorer)
     correction = strategy.correction if "behaviour_log_probs" in strategy.requires else None
     session = Session(spec, engine, driver, ledger, evaluator, correction, checkpoints)
     prompt_tokens = algorithm.max_prompt_tokens or max(map(len, engine.token_ids))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 
 from backends.common.rollout_files import keep_rollouts
+from backends.common.session import diagnose, resume_driver, save_driver
 from backends.verl.columns import put_column, replay_columns, reward_column, rows_of
 from backends.verl.engine import TRAIN, VerlEngine
 from backends.verl.ratios import ratio_summary
@@ -250,11 +250,7 @@ class Session:
         """Accuracy on the evaluation sets and, every few times, the predictor's quality; all off the clock."""
         with self.clock.off():
             accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
-            evaluation = self.spec.evaluation
-            predictor: dict[str, Any] = {}
-            number = math.ceil(step / evaluation.every_steps)  # of this evaluation; the last step has one even off the grid
-            if evaluation.diagnostic_questions and number % evaluation.diagnostic_every == 0 and step > 0:
-                predictor = self.driver.diagnose(evaluation.diagnostic_questions, self.spec.algorithm.group_size)
+            predictor = diagnose(self.spec, self.driver, step)
             accuracy = self.spec.evaluation.accuracy(accuracies)
             self.ledger.write("evaluation", EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), predictor))
         return {f"val-core/{name}/accuracy": value for name, value in accuracies.items()}
@@ -270,25 +266,14 @@ class Session:
         except Exception:
             checkpoint.probe_disk(folder)
             raise
-        state = {"driver": self.driver.state_dict(), "run_id": self.spec.run_id, "task": self.engine.task.content_hash}
-        checkpoint.save_state(folder, state)
+        save_driver(folder, self.spec, self.driver, self.engine.task)
         checkpoint.seal(folder, step)
         checkpoint.prune(self.checkpoints)
         self.ledger.write("checkpoint", step=step)
 
     def resume(self, folder: Path) -> None:
         """Take back strategy, buffer, costs and clock. Raises CheckpointError for another run's or another task's."""
-        state = checkpoint.load_state(folder)
-        if state["run_id"] != self.spec.run_id:
-            raise checkpoint.CheckpointError(
-                f"{folder} belongs to run {state['run_id']}, not {self.spec.run_id}; move the run's folder away and run it again"
-            )
-        if state["task"] != self.engine.task.content_hash:
-            raise checkpoint.CheckpointError(
-                f"the questions of task {self.spec.combination.task.name!r} have changed since {folder} was written; "
-                "install the packages it was written with, or move the run's folder away and run it again"
-            )
-        self.driver.load_state_dict(state["driver"])
+        resume_driver(folder, self.spec, self.driver, self.engine.task)
 
 
 def verl_checkpoint(folder: Path) -> Path:

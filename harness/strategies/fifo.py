@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from harness.registry import Composition
 from harness.replay import GroupBuffer
+from harness.strategies.buffered import BufferedReplay, ReplayConfig
 from harness.strategies.uniform import Uniform
-from harness.strategy import Correction, Replay, StepContext, StrategyConfig
+from harness.strategy import StepContext
 from harness.types import PromptGroup
-
-
-class ReplayConfig(StrategyConfig):
-    """How stored rollouts enter the loss; the same two settings for every replay."""
-
-    clip_center: Literal["old", "one"] = Field(
-        "old", description="code: clip π/π_old around 1, times the detached weight π_old/μ; paper (one): clip π/μ around 1"
-    )
-    weight_cap: float | None = Field(None, gt=0, description="upper bound on the importance weight π_old/μ; off by default")
 
 
 class FifoConfig(ReplayConfig):
@@ -36,7 +28,7 @@ class FifoConfig(ReplayConfig):
     replay_after: int = Field(0, ge=0, description="no replay in this many first steps (code: the selection interval)")
 
 
-class FifoReplay(Replay[FifoConfig]):
+class FifoReplay(BufferedReplay[FifoConfig, GroupBuffer]):
     """Each step trains on δB fresh groups and (1−δ)B drawn from the last C groups, if the buffer holds that many.
 
     Advantages of replayed groups follow from their stored rewards; recomputed and stored advantages are the same numbers
@@ -50,10 +42,6 @@ class FifoReplay(Replay[FifoConfig]):
         super().__init__(config)
         self._buffer = GroupBuffer(config.capacity)
 
-    @property
-    def correction(self) -> Correction:
-        return Correction(self.config.clip_center, self.config.weight_cap)
-
     def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
         wanted = num_groups - round(self.config.fresh_fraction * num_groups)
         if ctx.step <= self.config.replay_after or len(self._buffer) < wanted:
@@ -63,12 +51,6 @@ class FifoReplay(Replay[FifoConfig]):
     def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
         everything = self.config.admission == "all"
         self._buffer.add([g for g in groups if g.source == "fresh" and (everything or not g.is_degenerate)])
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._buffer.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._buffer.load_state_dict(state)
 
 
 class Withheld(FifoReplay):

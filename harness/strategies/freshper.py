@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from pydantic import Field
 
 from harness.registry import Composition
-from harness.replay import RolloutBuffer
-from harness.strategies.fifo import ReplayConfig
+from harness.strategies.buffered import StoredRollouts, StoredRolloutsConfig
 from harness.strategies.uniform import Uniform
-from harness.strategy import Correction, Replay, StepContext
-from harness.types import AdvantageScope, FloatArray, PromptGroup
+from harness.strategy import StepContext
+from harness.types import FloatArray, PromptGroup
 
 
-class RolloutReplayConfig(ReplayConfig):
+class RolloutReplayConfig(StoredRolloutsConfig):
     """The abstract gives no number; these are assumed, with RR's share of fresh rollouts."""
 
-    rollout_capacity: int = Field(2048, ge=1, description="rollouts kept", json_schema_extra={"tune": {"choices": [512, 1024, 2048, 4096]}})
     fresh_share: float = Field(
         0.5, gt=0, le=1, description="share of the batch rolled out fresh", json_schema_extra={"tune": {"low": 0.25, "high": 0.9}}
     )
 
 
-ReplayT = TypeVar("ReplayT", bound=RolloutReplayConfig, covariant=True)
+RolloutT = TypeVar("RolloutT", bound=RolloutReplayConfig, covariant=True)
 
 
-class RolloutReplay(Replay[ReplayT]):
-    """The rest of the batch is stored rollouts with an advantage, drawn by a priority, once there are enough of them.
-
-    Each keeps the advantage of the group that it was sampled in (``advantage_scope = "all"``).
-    """
-
-    requires = frozenset({"behaviour_log_probs", "group_sizes", "partial_groups"})
-
-    def __init__(self, config: ReplayT) -> None:
-        super().__init__(config)
-        self._buffer = RolloutBuffer(config.rollout_capacity)
-
-    @property
-    def advantage_scope(self) -> AdvantageScope:
-        return "all"
-
-    @property
-    def correction(self) -> Correction:
-        return Correction(self.config.clip_center, self.config.weight_cap)
+class RolloutReplay(StoredRollouts[RolloutT]):
+    """The rest of the batch is stored rollouts with an advantage, drawn by a priority, once there are enough of them."""
 
     def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
         wanted = (num_groups - round(self.config.fresh_share * num_groups)) * ctx.group_size
@@ -57,15 +37,6 @@ class RolloutReplay(Replay[ReplayT]):
     def _log_priorities(self, ctx: StepContext) -> FloatArray:
         """Logarithms of the priorities, shape (n,), up to a constant; all equal by default."""
         return np.zeros(len(self._buffer))
-
-    def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
-        self._buffer.add([g for g in groups if g.source == "fresh"])
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._buffer.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._buffer.load_state_dict(state)
 
 
 class RandomReplay(RolloutReplay[RolloutReplayConfig]):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from harness.registry import Composition
 from harness.replay import QuestionBuffer
-from harness.strategies.fifo import ReplayConfig
+from harness.strategies.buffered import BufferedReplay, ReplayConfig
 from harness.strategies.pods import max_variance_subset
 from harness.strategies.uniform import Uniform
-from harness.strategy import Correction, Replay, StepContext
+from harness.strategy import Correction, StepContext
 from harness.types import PromptGroup, Rollout
 
 
@@ -40,7 +40,7 @@ class RepoConfig(ReplayConfig):
         return self
 
 
-class Repo(Replay[RepoConfig]):
+class Repo(BufferedReplay[RepoConfig, QuestionBuffer]):
     """L = L_on + λ·L_off: every fresh group of a question rolled out before is joined by stored rollouts of that question.
 
     Here both terms are one mean over all tokens of the batch, replayed ones weighted with λ, where the paper averages each
@@ -89,12 +89,6 @@ class Repo(Replay[RepoConfig]):
         for group in groups:
             if group.source == "fresh":
                 self._buffer.add(group.rollouts)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._buffer.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._buffer.load_state_dict(state)
 
 
 REPO = Composition(

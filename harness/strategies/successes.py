@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from pydantic import Field
 
 from harness.registry import Composition
 from harness.replay import QuestionBuffer
-from harness.strategies.fifo import ReplayConfig
+from harness.strategies.buffered import BufferedReplay, ReplayConfig
 from harness.strategies.uniform import Uniform
-from harness.strategy import Correction, Replay, StepContext
+from harness.strategy import StepContext
 from harness.types import PromptGroup
 
 
@@ -28,16 +28,12 @@ class SuccessConfig(ReplayConfig):
 SuccessT = TypeVar("SuccessT", bound=SuccessConfig, covariant=True)
 
 
-class SuccessReplay(Replay[SuccessT]):
+class SuccessReplay(BufferedReplay[SuccessT, QuestionBuffer]):
     """Keeps every question's last successes; what is done with them is the subclass's."""
 
     def __init__(self, config: SuccessT) -> None:
         super().__init__(config)
         self._buffer = QuestionBuffer(self.config.successes_per_question)
-
-    @property
-    def correction(self) -> Correction:
-        return Correction(self.config.clip_center, self.config.weight_cap)
 
     def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
         return [g if g.source == "replayed" else self.inject(g, ctx) for g in groups]
@@ -50,12 +46,6 @@ class SuccessReplay(Replay[SuccessT]):
         for group in groups:
             if group.source == "fresh":
                 self._buffer.add([r for r in group.rollouts if r.reward > self.config.success_reward])
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._buffer.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._buffer.load_state_dict(state)
 
 
 class RlepConfig(SuccessConfig):
