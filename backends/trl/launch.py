@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -60,7 +61,19 @@ def main() -> int:
             kind = _BUDGET if isinstance(error, BudgetReached) else getattr(error, "kind", None)
             (run_dir / _FAILURE).write_text(json.dumps({"kind": kind, "message": str(error)}), encoding="utf-8")
         return 1
+    leave_process_group()
     return 0
+
+
+def leave_process_group() -> None:
+    """All ranks end together, and gloo's threads end here: at the interpreter's exit they can abort a run that is already done."""
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        return
+    distributed.barrier()
+    gc.collect()  # the model's wrapper keeps the group, and with it the threads, alive
+    distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

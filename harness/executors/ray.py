@@ -46,7 +46,8 @@ class RayExecutor:
         self._capacity, self._asked = 0, 0.0
         if not self.capacity():
             self.close()
-            have = "; ".join(_in_words(node) for node in self._nodes()) or "none"
+            largest_first = sorted(self._nodes(), key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), reverse=True)
+            have = "; ".join(map(_in_words, largest_first)) or "none"
             raise UserError(f"no node of the Ray cluster has the {_in_words(self._needs)} that one run needs (nodes: {have})")
 
     def capacity(self) -> int:

@@ -109,7 +109,7 @@ def test_a_node_is_killed_with_runs_on_it(place: ToyPlace, cluster: TwoNodes) ->
     place.write(SIX.replace("[execution]", "[execution]\nthreads = 3"))
     too_big = place.halfway("run", "toy.toml", "--executor", "ray", RAY_ADDRESS=cluster.address)
     assert too_big.returncode == 2
-    assert "no node of the Ray cluster has the 3 CPUs and 0 GPUs that one run needs (nodes: 0 CPUs and 0 GPUs; 2 CPUs" in too_big.stderr
+    assert "no node of the Ray cluster has the 3 CPUs and 0 GPUs that one run needs (nodes: 2 CPUs and 0 GPUs; 0 CPUs" in too_big.stderr
 
 
 def saved(folder: Path) -> bool:

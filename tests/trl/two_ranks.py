@@ -12,6 +12,7 @@ from typing import Any
 
 from backends.common.prepare import prepare
 from backends.trl.backend import build_trainer
+from backends.trl.launch import leave_process_group
 from harness.ledger import LedgerWriter
 from harness.spec import RunSpec
 
@@ -47,3 +48,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave_process_group()
