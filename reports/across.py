@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from importlib import resources
 
 from reports import figures, words
 from reports.analysis import SECONDS, TOKENS, Analysis, Arm, Combination
@@ -63,6 +65,15 @@ def sides_section(sides: Sides, name: str = "sides") -> Section:
     return section
 
 
+def construction_table(one: str, two: str) -> Table | None:
+    """What differs between two backends by construction (``data/backends.json``, also in docs/backends.md); None for others."""
+    rows = json.loads((resources.files("reports") / "data" / "backends.json").read_text(encoding="utf-8"))
+    if one == two or not {one, two} <= set(rows[0]):
+        return None
+    cells = [[Cell(row["what"], row["what"]), Cell(row[one], row[one]), Cell(row[two], row[two])] for row in rows]
+    return Table(f"What differs between {one} and {two} by construction", [("aspect", False), (one, False), (two, False)], cells)
+
+
 def backend_sections(analysis: Analysis, drawer: Drawer) -> list[Section]:
     """One section per group of combinations that differ only in their backend."""
     sections = []
@@ -78,6 +89,8 @@ def backend_sections(analysis: Analysis, drawer: Drawer) -> list[Section]:
             part = sides_section(sides, name=f"backends-{index}-{number}")
             section.notes += part.notes
             section.tables += part.tables
+            if table := construction_table(*sides.names):
+                section.tables.append(table)
         sections.append(section)
     return sections
 

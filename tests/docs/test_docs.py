@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -151,3 +152,10 @@ def test_the_site_builds_without_a_dead_link(tmp_path: Path) -> None:
         for url in re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"(https?://[^\"]+)", page.read_text(encoding="utf-8"))
     }
     assert not loaded, loaded
+
+
+def test_the_table_of_what_differs_is_the_one_that_reports_show() -> None:
+    """Sampling, batching and the rest: one text, in the guide and on the page."""
+    text = (ROOT / "docs" / "backends.md").read_text(encoding="utf-8").replace("`", "")
+    for row in json.loads((ROOT / "reports" / "data" / "backends.json").read_text(encoding="utf-8")):
+        assert f"| {row['what']} | {row['trl']} | {row['verl']} |" in text

@@ -118,4 +118,6 @@ def test_backends_of_one_suite_stand_side_by_side(tmp_path: Path) -> None:
     assert "The same on trl and verl: words-trl, words-verl" in text
     assert "2.00× [2.00, 2.00]" in text
     assert "combination.backend trl verl" in text
+    assert "What differs between trl and verl by construction" in text
+    assert "standard deviation of advantages + 10⁻⁴ + 10⁻⁶" in text
     assert html.count('<figure class="broad">') == 2
