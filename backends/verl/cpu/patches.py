@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import CPUOffloadPolicy
 
 PATCHED_VERSION = "0.9.1"
 
@@ -55,9 +56,22 @@ def patch_engine_lookup() -> None:
         engines = cls._engines.get(model_type, {}).get(backend, {})
         if "cpu" not in engines and "cuda" in engines:
             engines["cpu"] = engines["cuda"]
+            patch_pinned_memory(engines["cuda"].__module__)
         return original(cls, model_type, backend)
 
     EngineRegistry.get_engine_cls = classmethod(get_engine_cls)
+
+
+def patch_pinned_memory(engine: str) -> None:
+    """verl's FSDP2 keeps the reference model (of a KL term) in pinned memory, which torch has only beside an accelerator."""
+    module: Any = sys.modules[engine]
+    if hasattr(module, "CPUOffloadPolicy"):
+        module.CPUOffloadPolicy = unpinned
+
+
+def unpinned(pin_memory: bool) -> CPUOffloadPolicy:  # noqa: ARG001 - torch's signature
+    """The same policy in ordinary memory."""
+    return CPUOffloadPolicy(pin_memory=False)
 
 
 def patch_vllm_weights() -> None:
