@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,9 +10,9 @@ import pytest
 
 from harness.advantage import advantages
 from harness.ledger import read_ledger
-from harness.plugin_template import write_package
 from harness.spec import RunSpec
 from harness.testing_backend import Training
+from tests.generated_package import run_generated
 from tests.verl.recording import record
 from tests.verl.test_failures import worker
 from tests.verl.test_variants import spec_of
@@ -87,29 +84,7 @@ def test_a_hopeless_pool_ends(tmp_path: Path, cache: Path) -> None:
     assert log.steps[-1].costs.filtered_rollouts > 0
 
 
-SUITE = """
-name = "plugged"
-seeds = [1]
-
-[algorithm]
-groups_per_step = 8
-group_size = 4
-max_steps = 3
-max_completion_tokens = 12
-
-[evaluation]
-every_steps = 3
-diagnostic_questions = 0
-
-[[combinations]]
-name = "words"
-backend = "verl"
-model = "embedded:llama-64x2"
-task = { name = "spell-backward", train = 64, test = 16, validation = 16, adapter = 16 }
-
-[[strategies]]
-name = "grpo"
-
+STRATEGIES = """
 [[strategies]]
 name = "near-half+rr"
 config = { low = 0.3, capacity = 16, admission = "all" }
@@ -118,18 +93,8 @@ config = { low = 0.3, capacity = 16, admission = "all" }
 
 def test_a_generated_package_trains_with_verl(tmp_path: Path, cache: Path) -> None:
     """new-strategy, pip install, and its name in a suite is all it takes, combined with a shipped replay."""
-    pytest.importorskip("setuptools", reason="the generated package is built with it")
-    target = tmp_path / "site"
-    install = ["--no-deps", "--no-build-isolation", "--target", str(target), str(write_package("near-half", tmp_path))]
-    done = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *install], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    (tmp_path / "plugged.toml").write_text(SUITE, encoding="utf-8")
-    path = os.pathsep.join([str(target), str(Path(__file__).parents[2])])
-    environment = {**os.environ, "PYTHONPATH": path, "HALFWAY_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-P", "-m", "harness.cli", "run", "plugged.toml", "--only", "strategy=near-half+rr"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, cwd=tmp_path, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    (ledger,) = (tmp_path / "runs").glob("plugged/*/ledger.jsonl")
-    log = read_ledger(ledger)
-    assert (log.spec["strategy"]["name"], log.spec["strategy"]["plugin"], len(log.steps)) == ("near-half+rr", None, 3)
+    environment = {"HALFWAY_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    logs = run_generated(tmp_path, "verl", STRATEGIES, ["near-half+rr"], timeout=1200, adapter=16, environment=environment)
+    ((name, log),) = logs.items()
+    assert (name, log.spec["strategy"]["plugin"], len(log.steps)) == ("near-half+rr", None, 3)
     assert log.steps[-1].costs.replayed_rollouts > 0
