@@ -23,9 +23,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from harness.ledger import RunLog
+from harness.records.ledger import RunLog
 from harness.spec import RunSpec
-from harness.suite import Suite, find_suite, load_suite, plan
+from harness.suite.reader import load_suite
+from harness.suite.suite import Suite, find_suite, plan
 
 PROBE_ROLLOUTS, PROBE_SEED = 8, 77
 
@@ -115,7 +116,7 @@ def start_pass_rates(spec: RunSpec, prepared: Any, rollouts: int, temperature: f
 def train(spec: RunSpec, cache: Path) -> tuple[RunLog, float]:
     """(ledger of a whole run, processor seconds that it took with preparation, evaluations and reward workers)."""
     from backends.trl.backend import TrlBackend
-    from harness.ledger import SCHEMA, LedgerWriter, read_ledger
+    from harness.records.ledger import SCHEMA, LedgerWriter, read_ledger
 
     with tempfile.TemporaryDirectory() as folder:
         before, backend = processor_seconds(), TrlBackend()
@@ -129,7 +130,7 @@ def train(spec: RunSpec, cache: Path) -> tuple[RunLog, float]:
 
 def report(runs: list[tuple[RunLog, float]], spec: RunSpec) -> None:
     """Print what the runs showed."""
-    from harness.stats.curve import curve_of
+    from harness.records.curves import curve_of
     from harness.stats.target import check_plateau, parse_target, resolve_target
 
     for log, seconds in runs:

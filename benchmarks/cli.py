@@ -16,10 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.ledger import LedgerWriter
-from harness.runs import run_paths, run_status
+from harness.records.ledger import LedgerWriter
+from harness.records.run_folder import run_paths, run_status
 from harness.spec import RunSpec
-from harness.suite import Suite, load_suite, plan
+from harness.suite.reader import load_suite
+from harness.suite.suite import Suite, plan
 from harness.types import Costs, EvalPoint, StepRecord
 
 STEPS, GROUPS = 48, 32

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.cli_strategies import strategy_rows
-from harness.ledger import LEDGER_NAME, read_ledger
+from harness.cli.strategies import strategy_rows
+from harness.records.ledger import LEDGER_NAME, read_ledger
 from harness.stats.speedup import SpeedUp
 from reports import words
 

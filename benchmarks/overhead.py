@@ -19,7 +19,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from backends.common.prepare import Prepared, prepare
-from harness.ledger import LedgerWriter
+from harness.records.ledger import LedgerWriter
 from harness.registry import strategy_entry
 from harness.spec import AlgorithmSpec, CombinationSpec, EvaluationSpec, ExecutionSpec, ModelSpec, RunSpec, StrategySpec, TaskSpec
 
@@ -103,7 +103,7 @@ def train_bare(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[tuple[f
 
 def train_halfway(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[tuple[float, float], Any]:
     """The same through Halfway: the whole ``train()`` call, not only what its clock counts."""
-    from backends.trl.backend import build_trainer
+    from backends.trl.run import build_trainer
 
     folder.mkdir(parents=True)
     ledger = LedgerWriter(folder / "ledger.jsonl")

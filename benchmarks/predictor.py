@@ -30,9 +30,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
+from harness.numerics.functions import logit, sigmoid
 from harness.predictor import AttentionPredictor, sample_near_target
 from harness.predictor.attention import LAYERS, adapt, platt_coefficients
-from harness.predictor.numerics import logit, sigmoid
 
 WIDTH, UNITS, REFERENCES, SELECTED = 1536, 896, 256, 512
 SIZES = (10_000, 100_000, 1_000_000)

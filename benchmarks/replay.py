@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from backends.common.prepare import prepare
 from benchmarks.overhead import CACHE, spec_of
-from harness.ledger import LedgerWriter, read_ledger
+from harness.records.ledger import LedgerWriter, read_ledger
 
 
 def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
@@ -41,7 +41,7 @@ def shares(steps: int, folder: Path) -> dict[str, float]:
     """Share of the training clock per piece of bookkeeping, in one run."""
     import trl.trainer.grpo_trainer as trl_module
 
-    from backends.trl.backend import build_trainer
+    from backends.trl.run import build_trainer
 
     spec = spec_of("rr", steps, {"capacity": 256})
     folder.mkdir(parents=True)

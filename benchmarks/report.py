@@ -26,10 +26,10 @@ LIMIT_SECONDS, LIMIT_GIB = 15.0, 1.5
 
 def write_ledgers(folder: Path, runs: int) -> None:
     """``runs`` ledgers: combinations × ten strategies × ten seeds."""
-    import harness.ledger
+    import harness.records.ledger
     from tests.reports.ledgers import write_run
 
-    harness.ledger.os.fsync = lambda _: None  # type: ignore[attr-defined]  # only here: the disk is not what is measured
+    harness.records.ledger.os.fsync = lambda _: None  # type: ignore[attr-defined]  # only here: the disk is not what is measured
     for index in range(runs):
         strategy = STRATEGIES[index // SEEDS % len(STRATEGIES)]
         write_run(
@@ -48,8 +48,8 @@ def write_ledgers(folder: Path, runs: int) -> None:
 
 def measure(folder: Path) -> dict[str, float]:
     """Read every ledger below ``folder`` and build the page; seconds and peak memory of this process and its workers."""
-    from reports.build import build_report
-    from reports.records import condense_ledgers
+    from reports.condensed import condense_ledgers
+    from reports.page.build import build_report
 
     start = time.perf_counter()
     paths = sorted(folder.glob("*/ledger.jsonl"))

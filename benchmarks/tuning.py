@@ -18,14 +18,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.ledger import RunLog, read_ledger
-from harness.progress import make_display
-from harness.runner import run_suite
-from harness.runs import run_paths, run_status
+from harness.display.choose import make_display
+from harness.records.curves import curve_of
+from harness.records.ledger import RunLog, read_ledger
+from harness.records.run_folder import run_paths, run_status
+from harness.runner.suite_runner import run_suite
 from harness.spec import RunSpec
-from harness.stats import curve_of, paired_speed_up, parse_target, reach, resolve_target
-from harness.suite import Suite, find_suite, load_suite, plan
-from harness.tuning.lock import Lock, find_lock, tuned
+from harness.stats import paired_speed_up, parse_target, reach, resolve_target
+from harness.suite.reader import load_suite
+from harness.suite.suite import Suite, find_suite, plan
+from harness.tuning.apply import tuned
+from harness.tuning.lock_file import Lock, find_lock
 
 LEDGERS = ("generated_tokens", "token_cost", "training_steps", "optimizer_steps", "cpu_seconds", "training_seconds")
 

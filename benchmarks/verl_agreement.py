@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from harness.ledger import RunLog, read_ledger
+from harness.records.ledger import RunLog, read_ledger
 
 
 def pairs_in(folder: Path) -> list[tuple[str, int, RunLog, RunLog]]:

@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from harness.clock import Clock
-from harness.driver import Batch
 from harness.registry import strategy_entry
+from harness.step.clock import Clock
+from harness.step.driver import Batch
 from harness.types import PromptGroup, Rollout, Selection
 
 PAPER_STEP_SECONDS = 248.0

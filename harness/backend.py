@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from harness.ledger import LedgerWriter
+from harness.records.ledger import LedgerWriter
 from harness.strategy import Requirement
+from harness.types import FloatArray, IntArray, PromptGroup
 
 if TYPE_CHECKING:
     from harness.spec import RunSpec
@@ -68,4 +69,26 @@ class Backend(Protocol):
         ``attempt``, ``one_off``, ``failure`` and ``complete`` records. Raises UserError for what a person can mend and
         RunFailed (an error that must not be retried) for a run that cannot go on, such as a NaN loss.
         """
+        ...
+
+
+RolloutPhase = Literal["rollout", "probe"]
+
+
+class RolloutEngine(Protocol):
+    """What a backend does for the driver."""
+
+    def rollout(
+        self, question_ids: IntArray, rollouts_per_question: int | IntArray, phase: RolloutPhase, stream: Sequence[int]
+    ) -> list[PromptGroup]:
+        """Sample and score whole groups with the current policy, in the order of ``question_ids``.
+
+        ``rollouts_per_question`` is one number, or one per question where a strategy requires ``group_sizes``. ``stream`` seeds
+        the sampling; it is different for every call of a run. Times itself on the run's clock, as ``phase`` and (scoring of
+        fresh rollouts) ``reward``.
+        """
+        ...
+
+    def embed(self, question_ids: IntArray) -> FloatArray:
+        """Frozen embeddings, shape (n, width)."""
         ...

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import UserError, did_you_mean
-from harness.strategy import NoReplay, Part, Replay, Requirement, Selector, Strategy
+from harness.strategy import Composition, NoReplay, Part, Replay, Requirement, Selector, Strategy
 
 if TYPE_CHECKING:
     from harness.spec import StrategySpec
@@ -64,23 +64,6 @@ TASKS: dict[str, str] = {
 
 class RegistryError(UserError):
     """A name that nothing, or more than one thing, answers to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Composition:
-    """A named pair of selector and replay classes; the value behind a strategy name.
-
-    What ``halfway strategies`` shows, in words: ``summary`` (one line), ``source`` (the paper), what it ``observes``, where it
-    ``acts`` in a step, and what that ``costs`` beyond training on the batch.
-    """
-
-    selector: type[Selector[Any]]
-    replay: type[Replay[Any]] = NoReplay
-    summary: str = ""
-    source: str = ""
-    observes: str = ""
-    acts: str = ""
-    costs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

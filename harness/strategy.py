@@ -18,12 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from harness.types import AdvantageScope, Costs, FloatArray, IntArray, PromptGroup, QuestionPool, Selection
+
+if TYPE_CHECKING:
+    pass
 
 #: What a strategy may ask of a backend. A backend that cannot give it refuses the run in words (``Backend.capabilities``).
 #: group_sizes: groups of other sizes than G, or batches of another number of rollouts. partial_groups: training on part of a
@@ -31,7 +34,7 @@ from harness.types import AdvantageScope, Costs, FloatArray, IntArray, PromptGro
 Requirement = Literal["probe", "embed", "predictor", "oracle", "behaviour_log_probs", "group_sizes", "partial_groups", "mixed_groups"]
 
 State = dict[str, Any]
-"""Nested dicts and lists of JSON scalars and numpy arrays; what :mod:`harness.checkpoint` can save without pickle."""
+"""Nested dicts and lists of JSON scalars and numpy arrays; what :mod:`harness.records.checkpoint` can save without pickle."""
 
 
 class StrategyConfig(BaseModel):
@@ -245,3 +248,20 @@ def _stamp(group: PromptGroup, part: Part[Any]) -> PromptGroup:
     """The group with the advantage scope that a part declares."""
     scope = part.advantage_scope
     return group if group.advantage_scope == scope else replace(group, advantage_scope=scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A named pair of selector and replay classes; the value behind a strategy name.
+
+    What ``halfway strategies`` shows, in words: ``summary`` (one line), ``source`` (the paper), what it ``observes``, where it
+    ``acts`` in a step, and what that ``costs`` beyond training on the batch.
+    """
+
+    selector: type[Selector[Any]]
+    replay: type[Replay[Any]] = NoReplay
+    summary: str = ""
+    source: str = ""
+    observes: str = ""
+    acts: str = ""
+    costs: str = ""

@@ -28,7 +28,7 @@ from harness.stats import (
     sign_test,
 )
 from harness.types import PHASES
-from reports.records import Run
+from reports.condensed import Run
 
 SECONDS = "training_seconds"
 TOKENS = "generated_tokens"

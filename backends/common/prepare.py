@@ -25,10 +25,10 @@ from backends.common.model_loading import load_model
 from backends.common.prompts import encode_prompts
 from backends.common.tiny_models import METADATA, build_siblings, build_tiny_model, is_embedded, model_metadata
 from harness.backend import OneOff, Progress
+from harness.data.provenance import built_task
 from harness.errors import UserError
 from harness.predictor.artifact import load_artifact
-from harness.predictor.embedders import embed_cached, embedder_of
-from harness.provenance import built_task
+from harness.predictor.lab.embedders import embed_cached, embedder_of
 from harness.registry import entry_of
 from harness.reward.service import RewardService
 from harness.spec import RunSpec
@@ -140,7 +140,7 @@ def _add_predictor(prepared: Prepared, spec: RunSpec, cache: Path, progress: Pro
     }
 
     def build(folder: Path) -> None:
-        from harness.predictor.training import TrainingSettings, train_predictor
+        from harness.predictor.lab.attention_training import TrainingSettings, train_predictor
 
         started = time.perf_counter()
         siblings = build_siblings(name, task, 0, cache / "models", progress, _device(spec))

@@ -72,7 +72,7 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
         gradient_checkpointing=not use_cpu,
         save_strategy="steps",
         save_steps=execution.checkpoint_every_steps * algorithm.updates_per_batch,
-        save_total_limit=None,  # old checkpoints go when the new one is complete (harness.checkpoint.prune), not before
+        save_total_limit=None,  # old checkpoints go when the new one is complete (harness.records.checkpoint.prune), not before
         logging_steps=algorithm.updates_per_batch,
         report_to=list(execution.trackers),
         run_name=spec.title,

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from backends.common.completion import Completion
-from backends.common.engine import ScoringEngine, stream_seed
-from harness.clock import Clock
-from harness.driver import RolloutPhase
+from backends.common.scoring_engine import ScoringEngine, stream_seed
+from harness.backend import RolloutPhase
 from harness.errors import RunFailed
 from harness.spec import RunSpec
+from harness.step.clock import Clock
 from harness.task import TaskData
 from harness.types import FloatArray, IntArray, PromptGroup
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class TrlEngine(ScoringEngine):
-    """Implements :class:`harness.driver.RolloutEngine` on a ``GRPOTrainer``; ``attach`` it before use."""
+    """Implements :class:`harness.backend.RolloutEngine` on a ``GRPOTrainer``; ``attach`` it before use."""
 
     def __init__(
         self, spec: RunSpec, task: TaskData, tokenizer: Any, scorer: RewardService | None, clock: Clock, embeddings: FloatArray | None
@@ -46,7 +46,7 @@ class TrlEngine(ScoringEngine):
             model = self.accelerator.unwrap_model(trainer.model)
             self._decoder = Decoder(model, trainer.eos_token_ids, self.tokenizer.pad_token_id)
 
-    # -- harness.driver.RolloutEngine -------------------------------------------------------------------------------
+    # -- harness.backend.RolloutEngine -------------------------------------------------------------------------------
 
     def rollout(
         self, question_ids: IntArray, rollouts_per_question: int | IntArray, phase: RolloutPhase, stream: Sequence[int]

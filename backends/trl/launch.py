@@ -10,9 +10,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from harness.budget import BudgetReached, RunLedger
 from harness.errors import Interrupted, RunFailed, UserError
-from harness.orphans import die_with_parent
+from harness.machine.orphans import die_with_parent
+from harness.records.stopping_ledger import BudgetReached, RunLedger
 from harness.spec import RunSpec
 
 _FAILURE = "rank-failure.json"
@@ -48,8 +48,8 @@ def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) 
 def main() -> int:
     """One rank."""
     die_with_parent(os.getppid())
-    from backends.trl.backend import train_on_this_rank
-    from harness.ledger import LEDGER_NAME
+    from backends.trl.run import train_on_this_rank
+    from harness.records.ledger import LEDGER_NAME
 
     run_dir, cache, resume_from = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     spec = RunSpec.load(run_dir / "spec.json")

@@ -6,7 +6,7 @@ batch
 
 * the rows are padded to a multiple of both with copies of the last rollout cut to one token, which are then masked out of
   the loss and out of every count it divides by;
-* the advantages are replaced by those of :mod:`harness.advantage`, which equal TRL's on whole groups.
+* the advantages are replaced by those of :mod:`harness.step.advantage`, which equal TRL's on whole groups.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from harness.advantage import advantages, is_informative
+from harness.step.advantage import advantages, is_informative
 from harness.types import PromptGroup, Rollout
 
 Tensors = dict[str, Any]

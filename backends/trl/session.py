@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from backends.common.ratios import RatioStatistics
 from backends.common.rollout_files import keep_rollouts
-from backends.common.session import diagnose, resume_driver, save_driver
+from backends.common.run_session import diagnose, resume_driver, save_driver
 from backends.trl.engine import TrlEngine
-from backends.trl.loss import RatioStatistics
-from harness import checkpoint
-from harness.clock import Clock
-from harness.driver import Batch, StepDriver, UpdateReport
 from harness.errors import RunFailed
-from harness.ledger import LedgerWriter
+from harness.records import checkpoint
+from harness.records.ledger import LedgerWriter
 from harness.spec import RunSpec
+from harness.step.clock import Clock
+from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.strategy import Correction
 from harness.types import EvalPoint, PromptGroup
 

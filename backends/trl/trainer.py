@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from trl import GRPOTrainer
 
-from backends.trl.loss import DIVIDES_BY_ROWS, RatioStatistics, correct_replayed, drop_degenerate_rows
+from backends.common.ratios import RatioStatistics
+from backends.trl.loss import DIVIDES_BY_ROWS, correct_replayed, drop_degenerate_rows
 from backends.trl.rows import is_plain, mark_rows, mask_padding, padded, padding_rows, set_advantages
-from harness.checkpoint import probe_disk
+from harness.records.checkpoint import probe_disk
 from harness.types import PromptGroup, Rollout
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from backends.verl.seams import SUPPORTED, installed_versions, unsupported_reason
 from harness.backend import EVERYTHING, BackendStatus, OneOff, Progress
 from harness.errors import UserError
-from harness.interpreters import ask, interpreter
+from harness.machine.interpreters import ask, interpreter
 
 if TYPE_CHECKING:
     from backends.common.prepare import Prepared
-    from harness.ledger import LedgerWriter
+    from harness.records.ledger import LedgerWriter
     from harness.spec import RunSpec
 
 

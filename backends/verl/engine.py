@@ -16,18 +16,18 @@ import transfer_queue as tq
 from verl.utils import tensordict_utils as tu
 
 from backends.common.completion import Completion
-from backends.common.engine import ScoringEngine, stream_seed
+from backends.common.scoring_engine import ScoringEngine, stream_seed
 from backends.verl.columns import rows_of
 from backends.verl.names import AGENT_LOOP, ERROR, REQUEST
-from harness.driver import RolloutPhase
+from harness.backend import RolloutPhase
 from harness.errors import Interrupted, RunFailed
 from harness.types import FloatArray, IntArray, PromptGroup, Rollout
 
 if TYPE_CHECKING:
     from backends.verl.trainer import HalfwayTrainer
-    from harness.clock import Clock
     from harness.reward.service import RewardService
     from harness.spec import RunSpec
+    from harness.step.clock import Clock
     from harness.task import TaskData
 
 TRAIN, ASIDE = "train", "val"
@@ -38,7 +38,7 @@ _DEATHS = ("ActorDiedError", "ActorUnavailableError", "RayActorError", "WorkerCr
 
 
 class VerlEngine(ScoringEngine):
-    """Implements :class:`harness.driver.RolloutEngine` on a :class:`HalfwayTrainer`; ``attach`` it before use."""
+    """Implements :class:`harness.backend.RolloutEngine` on a :class:`HalfwayTrainer`; ``attach`` it before use."""
 
     scorer: RewardService
 
@@ -54,7 +54,7 @@ class VerlEngine(ScoringEngine):
         """The trainer whose agent loop is used."""
         self.trainer = trainer
 
-    # -- harness.driver.RolloutEngine -------------------------------------------------------------------------------
+    # -- harness.backend.RolloutEngine -------------------------------------------------------------------------------
 
     def rollout(
         self, question_ids: IntArray, rollouts_per_question: int | IntArray, phase: RolloutPhase, stream: Sequence[int]

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from backends.verl.config import Place, defaults, resolve, rollout_name, settings
 from backends.verl.failures import in_words
 from backends.verl.names import CPU_PLUGIN, CPU_ROLLOUT, TRAINER
-from harness.environment import core_count, visible_gpus
 from harness.errors import UserError
+from harness.machine.environment import core_count, visible_gpus
 
 if TYPE_CHECKING:
     from backends.common.prepare import Prepared
     from backends.verl.session import Session
-    from harness.ledger import LedgerWriter
+    from harness.records.ledger import LedgerWriter
     from harness.spec import RunSpec
 
 
@@ -78,12 +78,12 @@ def build(
     import torch
 
     from backends.common.model_loading import load_tokenizer
-    from backends.common.session import build_driver, build_evaluator
+    from backends.common.run_session import build_driver, build_evaluator
     from backends.verl.engine import VerlEngine
     from backends.verl.session import Session, verl_checkpoint
-    from harness.clock import Clock
     from harness.registry import entry_of
     from harness.reward.service import RewardService
+    from harness.step.clock import Clock
 
     torch.set_num_threads(spec.execution.threads)
     algorithm, task = spec.algorithm, prepared.task

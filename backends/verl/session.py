@@ -15,20 +15,20 @@ from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 
 from backends.common.rollout_files import keep_rollouts
-from backends.common.session import diagnose, resume_driver, save_driver
+from backends.common.run_session import diagnose, resume_driver, save_driver
 from backends.verl.columns import put_column, replay_columns, reward_column, rows_of
 from backends.verl.engine import TRAIN, VerlEngine
 from backends.verl.ratios import ratio_summary
-from harness import checkpoint
-from harness.advantage import advantages, is_informative
-from harness.driver import Batch, StepDriver, UpdateReport
+from harness.records import checkpoint
+from harness.step.advantage import advantages, is_informative
+from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.strategy import Correction
 from harness.types import EvalPoint, FloatArray, PromptGroup, Rollout
 
 if TYPE_CHECKING:
     from backends.common.evaluator import Evaluator
     from backends.verl.trainer import HalfwayTrainer
-    from harness.ledger import LedgerWriter
+    from harness.records.ledger import LedgerWriter
     from harness.spec import RunSpec
 
 

@@ -1,10 +1,10 @@
 """Predicting every question's difficulty under the current policy from a few rolled-out references.
 
-Usable on its own and by the ``dots`` strategy. numpy only; torch is imported by :mod:`harness.predictor.training` alone.
+Usable on its own and by the ``dots`` strategy. numpy only; torch is imported by :mod:`harness.predictor.lab.attention_training` alone.
 
 Train once (``halfway predictor train``, or a backend's prepare step)::
 
-    from harness.predictor.training import TrainingSettings, train_predictor
+    from harness.predictor.lab.attention_training import TrainingSettings, train_predictor
     facts = train_predictor(embeddings, pass_rates,             # (N, width), (N, M); NaN = not measured
                             embedder="policy:<hash>", out=folder, seed=1,
                             settings=TrainingSettings(),        # units, epochs, references, shared, rollouts …
@@ -30,9 +30,9 @@ width: ``UserError``.
 
 from __future__ import annotations
 
+from harness.numerics.sampling import gumbel_top_k, sample_near_target
 from harness.predictor.attention import CALIBRATIONS, AttentionPredictor, AttentionSettings, Calibration
 from harness.predictor.references import Info, References, check_references
-from harness.predictor.sampling import gumbel_top_k, sample_near_target
 
 __all__ = [
     "CALIBRATIONS",

@@ -21,8 +21,8 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import UserError
+from harness.numerics.functions import gelu_, layer_norm, logit, sigmoid, softplus
 from harness.predictor.artifact import Arrays, load_artifact
-from harness.predictor.numerics import gelu_, layer_norm, logit, sigmoid, softplus
 from harness.predictor.questions import PoolFeatures
 from harness.predictor.references import Info, References, check_references, reference_info
 from harness.types import FloatArray, IntArray

@@ -12,7 +12,7 @@ The rules, in the order in which a number passes through them:
 * **aggregates** across combinations: IQM, probability of improvement, performance profiles, Kaplan–Meier
   (:mod:`harness.stats.aggregate`);
 * **small-sample** honesty: exact sign test, Holm correction, minimum detectable difference
-  (:mod:`harness.stats.small`).
+  (:mod:`harness.stats.small_samples`).
 
 Pure numpy. Every random draw comes from a generator with a fixed seed, so results are a function of their input.
 """
@@ -27,19 +27,8 @@ from harness.stats.aggregate import (
     performance_profile,
     probability_of_improvement,
 )
-from harness.stats.curve import (
-    COST_LEDGERS,
-    CostModel,
-    Crossing,
-    Curve,
-    Reach,
-    crossing_index,
-    curve_of,
-    reach,
-    reach_everywhere,
-    reach_rate,
-)
-from harness.stats.small import (
+from harness.stats.curve import COST_LEDGERS, CostModel, Crossing, Curve, Reach, crossing_index, reach, reach_everywhere, reach_rate
+from harness.stats.small_samples import (
     evidence,
     holm,
     log_deviation,
@@ -88,7 +77,6 @@ __all__ = [
     "TargetRule",
     "check_plateau",
     "crossing_index",
-    "curve_of",
     "evidence",
     "holm",
     "interaction_bounds",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from harness.ledger import RunLog
+    pass
 
 Array = npt.NDArray[np.float64]
 Crossing = Literal["sustained", "first"]
@@ -82,25 +82,6 @@ class Reach:
     def reached(self) -> bool:
         """Whether the target was reached."""
         return self.index is not None
-
-
-def curve_of(log: RunLog, model: CostModel | None = None) -> Curve:
-    """The curve of a run ledger, on every cost ledger of ``COST_LEDGERS``."""
-    model = model or CostModel()
-    points = log.evaluations
-    costs = {name: np.array([getattr(p.costs, name) for p in points], dtype=np.float64) for name in COST_LEDGERS if name != "token_cost"}
-    costs["token_cost"] = (
-        model.generated * costs["generated_tokens"] + model.forward * costs["forward_tokens"] + model.trained * costs["trained_tokens"]
-    )
-    spec = log.spec
-    return Curve(
-        combination=str(spec["combination"]["name"]),
-        strategy=str(spec["strategy"]["label"]),
-        seed=int(spec["seed"]),
-        accuracy=np.array([p.accuracy for p in points], dtype=np.float64),
-        costs=costs,
-        complete=log.complete,
-    )
 
 
 def crossing_index(accuracy: Array, target: float, rule: Crossing = "sustained") -> int | None:

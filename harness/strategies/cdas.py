@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.predictor.numerics import sigmoid
-from harness.registry import Composition
-from harness.strategy import Selector, StepContext, StrategyConfig
+from harness.numerics.functions import sigmoid
+from harness.strategy import Composition, Selector, StepContext, StrategyConfig
 from harness.types import FloatArray, IntArray, PromptGroup, Selection
 
 

@@ -8,9 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from harness.predictor.sampling import sample_near_target
-from harness.registry import Composition
-from harness.strategy import Selector, StepContext, StrategyConfig
+from harness.numerics.sampling import sample_near_target
+from harness.strategy import Composition, Selector, StepContext, StrategyConfig
 from harness.types import FloatArray, IntArray, PromptGroup, Selection
 
 
@@ -110,8 +109,8 @@ class Dots(Selector[DotsConfig]):
 
     def _load(self, path: str, group_size: int) -> Any:
         from harness.predictor.attention import AttentionPredictor, AttentionSettings
-        from harness.predictor.base import load_predictor
         from harness.predictor.history import HistoryPredictor
+        from harness.predictor.load import load_predictor
 
         predictor: Any = load_predictor(path)
         if predictor.kind == AttentionPredictor.kind:

@@ -7,11 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.registry import Composition
-from harness.replay import GroupBuffer
+from harness.step.buffers import GroupBuffer
 from harness.strategies.buffered import BufferedReplay, ReplayConfig
 from harness.strategies.uniform import Uniform
-from harness.strategy import StepContext
+from harness.strategy import Composition, StepContext
 from harness.types import PromptGroup
 
 

@@ -7,9 +7,8 @@ import math
 import numpy as np
 from pydantic import Field
 
-from harness.registry import Composition
 from harness.strategies.uniform import UniformOrder
-from harness.strategy import StepContext, StrategyConfig
+from harness.strategy import Composition, StepContext, StrategyConfig
 from harness.types import FloatArray, PromptGroup, Selection
 
 

@@ -8,12 +8,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from harness.registry import Composition
-from harness.replay import QuestionBuffer
+from harness.step.buffers import QuestionBuffer
 from harness.strategies.buffered import BufferedReplay, ReplayConfig
 from harness.strategies.pods import max_variance_subset
 from harness.strategies.uniform import Uniform
-from harness.strategy import Correction, StepContext
+from harness.strategy import Composition, Correction, StepContext
 from harness.types import PromptGroup, Rollout
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from harness.advantage import advantages
-from harness.registry import Composition
+from harness.step.advantage import advantages
 from harness.strategies.labels import CATEGORY_KEYS, metadata_labels
-from harness.strategy import Selector, StepContext, StrategyConfig
+from harness.strategy import Composition, Selector, StepContext, StrategyConfig
 from harness.types import FloatArray, IntArray, PromptGroup, Selection
 
 

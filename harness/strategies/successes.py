@@ -8,11 +8,10 @@ from typing import TypeVar
 import numpy as np
 from pydantic import Field
 
-from harness.registry import Composition
-from harness.replay import QuestionBuffer
+from harness.step.buffers import QuestionBuffer
 from harness.strategies.buffered import BufferedReplay, ReplayConfig
 from harness.strategies.uniform import Uniform
-from harness.strategy import StepContext
+from harness.strategy import Composition, StepContext
 from harness.types import PromptGroup
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.registry import Composition
-from harness.strategy import ConfigT, Selector, StepContext, StrategyConfig
+from harness.strategy import Composition, ConfigT, Selector, StepContext, StrategyConfig
 from harness.types import IntArray, Selection
 
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.ledger import RunLog
-from harness.stats import Crossing, Curve, curve_of, reach
+from harness.records.curves import curve_of
+from harness.records.ledger import RunLog
+from harness.stats import Crossing, Curve, reach
 from harness.stats.curve import TOLERANCE
 
 RULES = 1

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import UserError
-from harness.ledger import RunLog
+from harness.records.ledger import RunLog
 from harness.registry import load_task
 from harness.spec import RunSpec
 from harness.stats import Plateau, Target, check_plateau, parse_target, resolve_target
-from harness.suite import Arm, Suite
+from harness.suite.suite import Arm, Suite
+from harness.suite.tuning_table import VALIDATION
 from harness.tuning.objective import Yardstick, curve_until
 from harness.tuning.sampler import Trial
 from harness.tuning.space import spaces
 from harness.tuning.study import Ledgers, Progress, Study, find_baseline, tuning_folder
-from harness.tuning.table import VALIDATION
 
 
 @dataclass(frozen=True, slots=True)

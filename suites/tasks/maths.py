@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.overlap import normalised
+from harness.data.overlap import normalised
 from harness.reward.spec import RewardSpec
 from harness.task import TaskData
 from harness.types import Question

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.overlap import normalised
+from harness.data.overlap import normalised
 from harness.task import TaskError
 from harness.types import Question
 from suites.tasks.rows import final_answer, question_text

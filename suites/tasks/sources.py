@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.provenance import DATA_VARIABLE, HUB_SECONDS
+from harness.data.provenance import DATA_VARIABLE, HUB_SECONDS
 from harness.task import TaskError
 
 Row = Mapping[str, Any]

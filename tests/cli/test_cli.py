@@ -134,7 +134,7 @@ HEAVY = ("torch", "transformers", "trl", "verl", "vllm", "ray", "accelerate", "d
 PROBE = """
 import sys
 sys.argv = ["halfway", *sys.argv[1:]]
-from harness.cli import main
+from harness.cli.main import main
 try:
     main()
 except SystemExit as end:

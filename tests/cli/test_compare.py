@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from toy_place import SUITE, ToyPlace
 
-from harness.cli_compare import compare
+from harness.cli.compare import compare
 from harness.errors import UserError
-from harness.ledger import LEDGER_NAME
+from harness.records.ledger import LEDGER_NAME
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_two_folders(two: ToyPlace) -> None:
 
 def move_to_another_machine(path: Path) -> None:
     """Rewrite a ledger as another machine would have written it."""
-    from harness.ledger import LedgerWriter, read_ledger
+    from harness.records.ledger import LedgerWriter, read_ledger
 
     log = read_ledger(path)
     log.attempts[0]["environment"]["fingerprint"] = "elsewhere"
@@ -125,7 +125,7 @@ def test_bad_input_is_one_sentence(two: ToyPlace, monkeypatch: pytest.MonkeyPatc
 
 def test_a_report_says_why_a_run_has_no_result(runs: Path, place: ToyPlace) -> None:
     """Seed 3 of one arm was stopped at step 5, another crashed, a third was never started: state and reason of each."""
-    from harness.ledger import LedgerWriter
+    from harness.records.ledger import LedgerWriter
 
     place.write(SUITE.replace("seeds = [1]", "seeds = [1, 2, 3]"))
     shutil.copytree(runs, place.runs)

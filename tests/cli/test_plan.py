@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from toy_place import SUITE, ToyPlace
 
-from harness.cli_plan import _size, parallel_here
-from harness.estimates import Estimate, estimate, total, wall_seconds
-from harness.ledger import LedgerWriter
-from harness.runs import run_paths, run_status
+from harness.cli.plan import _size, parallel_here
+from harness.records.ledger import LedgerWriter
+from harness.records.run_folder import run_paths, run_status
+from harness.runner.estimates import Estimate, estimate, total, wall_seconds
 from harness.spec import RunSpec
-from harness.suite import Expected, load_suite, plan
+from harness.suite.reader import load_suite
+from harness.suite.suite import Expected, plan
 from harness.types import Costs
 
 TWO_SEEDS = SUITE.replace("seeds = [1]", "seeds = [1, 2]")

@@ -8,12 +8,14 @@ import time
 import pytest
 from toy_place import SUITE, ToyPlace
 
-from harness.cli_watch import watch_suite
+from harness.cli.terminal_plot import Canvas
+from harness.cli.watch import watch_suite
 from harness.errors import UserError
-from harness.ledger import LedgerWriter
-from harness.live import LedgerTail, SuiteWatch
-from harness.suite import load_suite, plan
-from harness.terminal_plot import Canvas
+from harness.records.ledger import LedgerWriter
+from harness.records.suite_watch import SuiteWatch
+from harness.records.tail import LedgerTail
+from harness.suite.reader import load_suite
+from harness.suite.suite import plan
 from harness.types import Costs, EvalPoint
 
 
@@ -134,5 +136,5 @@ def test_a_canvas_by_hand() -> None:
 
 def test_watching_loads_no_training_library_and_no_figures(place: ToyPlace) -> None:
     """The terminal view takes little from runs that are being timed: neither torch nor matplotlib is loaded."""
-    code = "import sys, harness.cli_watch; print(sorted({'torch', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules)))"
+    code = "import sys, harness.cli.watch; print(sorted({'torch', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules)))"
     assert place.python(code).stdout.strip() == "[]"

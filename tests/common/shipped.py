@@ -10,7 +10,8 @@ from backends.common.char_tokenizer import build_tokenizer
 from backends.common.tiny_models import Architecture
 from harness.registry import load_task
 from harness.spec import RunSpec
-from harness.suite import find_suite, load_suite, plan
+from harness.suite.reader import load_suite
+from harness.suite.suite import find_suite, plan
 from harness.task import TaskData
 
 SMALL_SPLITS = {"train": 32, "validation": 8, "test": 8, "adapter": 32, "warm_up": 64, "warm_up_steps": 1}

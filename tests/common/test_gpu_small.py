@@ -49,7 +49,7 @@ def test_gpu_small_trains_on_cpu_where_it_is_made_smaller(tmp_path: Path) -> Non
     """Two steps of each strategy through the real trainer, bfloat16 autocast included, with narrower models and smaller batches."""
     pytest.importorskip("trl", reason="needs the extra [trl]")
     from backends.trl.backend import TrlBackend
-    from harness.ledger import SCHEMA, LedgerWriter, read_ledger
+    from harness.records.ledger import SCHEMA, LedgerWriter, read_ledger
 
     for spec in specs_of("gpu-small"):
         small = _smaller(spec)

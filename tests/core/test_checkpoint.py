@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.checkpoint import (
+from harness.records.checkpoint import (
     MANIFEST,
     STATE_ARRAYS,
     CheckpointError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.clock import Clock
+from harness.step.clock import Clock
 
 
 class Time:

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-import harness.testing
+import harness.testing.strategy_contract
 from harness.backend import WHOLE_GROUPS
-from harness.registry import BUILTIN_STRATEGIES, Composition, RegistryError, refusal, strategy_entry, strategy_references
+from harness.registry import BUILTIN_STRATEGIES, RegistryError, refusal, strategy_entry, strategy_references
 from harness.strategies.uniform import Uniform
-from harness.strategy import Selector, StepContext, StrategyConfig
-from harness.testing import PROMISES, check_strategy
+from harness.strategy import Composition, Selector, StepContext, StrategyConfig
+from harness.testing.strategy_contract import PROMISES, check_strategy
 from harness.types import PromptGroup, Selection
 
 
 @pytest.fixture
 def smaller_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cost per step is tried at a tenth of the sizes, which still grow a hundredfold."""
-    monkeypatch.setattr(harness.testing, "LARGE_POOLS", (1_000, 100_000))
+    monkeypatch.setattr(harness.testing.strategy_contract, "LARGE_POOLS", (1_000, 100_000))
 
 
 @pytest.mark.parametrize("name", [*sorted(BUILTIN_STRATEGIES), "mopps+rr", "dapo+aper", "pods+rlep"])

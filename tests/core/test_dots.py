@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from harness.registry import strategy_entry
-from harness.simulation import SimulatedRun, untrained_predictor
 from harness.strategies.dots import Dots, DotsConfig
 from harness.strategy import NoReplay, Strategy, StrategyConfig
+from harness.testing.simulation import SimulatedRun, untrained_predictor
 
 
 class Fixed:

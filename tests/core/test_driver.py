@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.driver import UpdateReport, prediction_quality
 from harness.registry import strategy_entry
-from harness.simulation import SimulatedRun
+from harness.step.driver import UpdateReport, prediction_quality
 from harness.strategies.uniform import Uniform
 from harness.strategy import NoReplay, Selector, StepContext, Strategy, StrategyConfig
+from harness.testing.simulation import SimulatedRun
 from harness.types import PromptGroup, Selection
 
 

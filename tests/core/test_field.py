@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.registry import BUILTIN_STRATEGIES, strategy_entry
-from harness.replay import QuestionBuffer, RolloutBuffer
-from harness.simulation import SimulatedRun
+from harness.step.buffers import QuestionBuffer, RolloutBuffer
 from harness.strategies.knapsack import allocate, value
 from harness.strategies.pods import max_variance_subset
 from harness.strategies.value_model import ValueModel
 from harness.strategy import StepContext
+from harness.testing.simulation import SimulatedRun
 from harness.types import FloatArray, PromptGroup, Rollout
 
 

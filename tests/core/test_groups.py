@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.advantage import advantages, is_informative
-from harness.simulation import SimulatedRun
+from harness.step.advantage import advantages, is_informative
 from harness.strategies.uniform import Uniform
 from harness.strategy import NoReplay, Replay, Selector, StepContext, Strategy, StrategyConfig
+from harness.testing.simulation import SimulatedRun
 from harness.types import PromptGroup, Rollout, Selection
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.strategies.lilo import Lilo
-from harness.testing import check_strategy
+from harness.testing.strategy_contract import check_strategy
 
 README = Path(__file__).parents[2] / "README.md"
 

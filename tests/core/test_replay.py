@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.replay import GroupBuffer, pack_groups, unpack_groups
-from harness.simulation import SimulatedRun
+from harness.step.buffers import GroupBuffer, pack_groups, unpack_groups
 from harness.strategies.fifo import FifoConfig, FifoReplay
 from harness.strategies.uniform import Uniform
 from harness.strategy import Strategy, StrategyConfig
+from harness.testing.simulation import SimulatedRun
 from harness.types import PromptGroup, Rollout
 
 

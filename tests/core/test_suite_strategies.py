@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.backend import WHOLE_GROUPS
-from harness.suite import SuiteError, load_suite, plan
+from harness.suite.reader import load_suite
+from harness.suite.suite import SuiteError, plan
 
 SUITE = """
 name = "mine"

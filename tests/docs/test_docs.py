@@ -84,7 +84,7 @@ def test_the_guide_has_python_commands_and_suites() -> None:
 @pytest.mark.parametrize(("block", "words"), commands(), ids=lambda x: " ".join(x) if isinstance(x, list) else str(x))
 def test_commands_and_options_exist(block: Block, words: list[str]) -> None:
     """Parsed by the command line itself; nothing is started."""
-    from harness.cli import app
+    from harness.cli.main import app
 
     command = typer.main.get_command(app)
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
@@ -114,7 +114,8 @@ def test_commands_that_only_look_work(block: Block, words: list[str], tmp_path: 
 )
 def test_suites_on_the_page_load(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A whole suite in the guide is one that Halfway accepts."""
-    from harness.suite import load_suite, plan
+    from harness.suite.reader import load_suite
+    from harness.suite.suite import plan
 
     place(block.page, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

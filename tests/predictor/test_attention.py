@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from harness.errors import UserError
+from harness.numerics.functions import gelu_
 from harness.predictor import AttentionPredictor, AttentionSettings
 from harness.predictor.attention import adapt, platt_coefficients
-from harness.predictor.numerics import gelu_
 
 WIDTH, UNITS, HIDDEN = 12, 20, 6
 
@@ -251,7 +251,7 @@ def table() -> tuple[Any, Any]:
 
 @pytest.fixture(scope="module")
 def trained(table: tuple[Any, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    training = pytest.importorskip("harness.predictor.training", exc_type=ImportError)
+    training = pytest.importorskip("harness.predictor.lab.attention_training", exc_type=ImportError)
     out = tmp_path_factory.mktemp("predictor")
     settings = training.TrainingSettings(units=24, epochs=40, rollouts=8, references=64)
     facts = training.train_predictor(table[0][:160], table[1][:160, :5], embedder="toy", out=out, seed=1, settings=settings)
@@ -280,7 +280,7 @@ def test_numpy_inference_equals_the_trained_torch_network(table: tuple[Any, Any]
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file
 
-    from harness.predictor.training import AttentionNetwork
+    from harness.predictor.lab.attention_training import AttentionNetwork
 
     network = AttentionNetwork(8, 24, False, 0.1, 32)
     network.load_state_dict(load_file(trained[0] / "weights.safetensors"))
@@ -303,7 +303,7 @@ def test_numpy_inference_equals_the_trained_torch_network(table: tuple[Any, Any]
 def test_training_is_deterministic_and_leaves_the_global_generator_alone(table: tuple[Any, Any], tmp_path: Path) -> None:
     """Same seed, same weights; another seed, other weights; torch's global generator is not consumed."""
     torch = pytest.importorskip("torch")
-    from harness.predictor.training import TrainingSettings, train_predictor
+    from harness.predictor.lab.attention_training import TrainingSettings, train_predictor
 
     settings = TrainingSettings(units=16, epochs=2, shared=True)
     before = torch.random.get_rng_state()
@@ -317,7 +317,7 @@ def test_training_is_deterministic_and_leaves_the_global_generator_alone(table: 
 
 def test_standardised_embeddings_make_units_irrelevant(table: tuple[Any, Any], tmp_path: Path) -> None:
     """With ``standardize`` an embedding measured in other units (each dimension scaled and shifted) gives the same predictions."""
-    training = pytest.importorskip("harness.predictor.training", exc_type=ImportError)
+    training = pytest.importorskip("harness.predictor.lab.attention_training", exc_type=ImportError)
     settings = training.TrainingSettings(units=16, epochs=2, standardize=True)
     ids, rates = np.arange(20), np.linspace(0, 1, 20)
     scale, shift = np.linspace(0.5, 30, 8).astype(np.float32), np.linspace(-5, 5, 8).astype(np.float32)
@@ -389,7 +389,7 @@ def test_broken_or_foreign_artifacts_are_refused_in_words(
 def test_bad_training_tables_are_refused(features: Any, rates: Any, message: str, tmp_path: Path) -> None:
     """Shapes that do not fit, NaN features, rates outside [0, 1] and empty columns are UserErrors."""
     pytest.importorskip("torch")
-    from harness.predictor.training import train_predictor
+    from harness.predictor.lab.attention_training import train_predictor
 
     with pytest.raises(UserError, match=message):
         train_predictor(features, rates, embedder="toy", out=tmp_path, seed=1)

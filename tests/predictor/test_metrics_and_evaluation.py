@@ -10,13 +10,13 @@ import pytest
 from scipy.stats import spearmanr
 
 from harness.errors import UserError
-from harness.predictor.evaluation import Protocol, evaluate_families, evaluate_fitted, evaluate_trajectory, summarise
-from harness.predictor.evaluation_report import report_rows, write_report
+from harness.numerics.prediction_quality import calibration_curve, prediction_quality, ranks
 from harness.predictor.history import HistoryPredictor
 from harness.predictor.irt import IrtPredictor, fit_irt
-from harness.predictor.metrics import calibration_curve, prediction_quality, ranks
+from harness.predictor.lab.evaluation import Protocol, evaluate_families, evaluate_fitted, evaluate_trajectory, summarise
+from harness.predictor.lab.evaluation_report import report_rows, write_report
+from harness.predictor.lab.pass_rate_table import PassRateTable, read_table
 from harness.predictor.questions import PoolFeatures, question_key
-from harness.predictor.table import PassRateTable, read_table
 
 
 def test_metrics_by_hand() -> None:

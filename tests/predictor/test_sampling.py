@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UserError
-from harness.predictor.sampling import gumbel_top_k, sample_near_target
+from harness.numerics.sampling import gumbel_top_k, sample_near_target
 
 
 def successive_probability(order: tuple[int, ...], weights: list[float]) -> float:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from reports.ablation import ablation_pictures, ablation_table, compositions, interaction
 from reports.analysis import analyse
-from reports.parts import Drawer
-from reports.records import condense
+from reports.condensed import condense
+from reports.page.ablation import ablation_pictures, ablation_table, compositions, interaction
+from reports.page.parts import Drawer
 from tests.reports.ledgers import read, write_run
 
 #: Target .5 is reached, and confirmed, at the evaluation with this index, 4 steps of .5 s each.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.build import build_report
+from reports.page.build import build_report
 from tests.reports.browser import CHROMIUM, Browser
 from tests.reports.ledgers import mini_suite, read, write_run
 

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from harness.errors import UserError
-from reports.build import build_report
-from reports.style import add_legend, new_figure, styled
+from reports.figures.style import add_legend, new_figure, styled
+from reports.page.build import build_report
 from tests.reports.ledgers import ENVIRONMENT, mini_suite, read, write_run
 
 TARGET = {"share_of_gain": 0.9, "crossing": "sustained"}
@@ -130,7 +130,7 @@ def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("reports.build.os.fsync", full)
+    monkeypatch.setattr("reports.page.build.os.fsync", full)
     with pytest.raises(UserError, match="No space left on device"):
         build_report(logs, out, title="New", baseline="grpo", target=TARGET)
     assert index.read_bytes() == before
@@ -185,7 +185,9 @@ def test_reports_leave_torch_alone() -> None:
     import subprocess
     import sys
 
-    code = "import sys, reports.build; print(sorted({'torch', 'transformers', 'trl', 'matplotlib.pyplot', 'scipy'} & set(sys.modules)))"
+    code = (
+        "import sys, reports.page.build; print(sorted({'torch', 'transformers', 'trl', 'matplotlib.pyplot', 'scipy'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

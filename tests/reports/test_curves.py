@@ -10,9 +10,9 @@ import pytest
 
 from harness.errors import UserError
 from harness.stats import target_from_text
-from reports.build import build_report
-from reports.curves import build_curves_report, read_curves
-from reports.published import published
+from reports.page.build import build_report
+from reports.page.outside_curves import build_curves_report, read_curves
+from reports.page.published import published
 from tests.reports.ledgers import read, write_run
 from tests.reports.test_build import text_of
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from reports.analysis import analyse
-from reports.appendix import trouble
-from reports.build import build_report
-from reports.data_used import data_table, mismatches
-from reports.records import condense
+from reports.condensed import condense
+from reports.page.appendix import trouble
+from reports.page.build import build_report
+from reports.page.data_used import data_table, mismatches
 from reports.sides import compare_sides
 from tests.reports.ledgers import read, write_run
 

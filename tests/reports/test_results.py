@@ -11,8 +11,8 @@ import pytest
 
 from harness.errors import UserError
 from reports.analysis import analyse, break_even_rollout_share
-from reports.records import condense, pass_rate_class
-from reports.rows import curves_csv, result_rows, summary_table, to_csv
+from reports.condensed import condense, pass_rate_class
+from reports.exports.csv_rows import curves_csv, result_rows, summary_table, to_csv
 from reports.words import overall_sentence
 from tests.reports.ledgers import ENVIRONMENT, read, write_run
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from reports.across import MIXED, cost_table, sides_section
 from reports.analysis import analyse
-from reports.build import build_report
-from reports.records import Run, condense
+from reports.condensed import Run, condense
+from reports.page.build import build_report
+from reports.page.sides import MIXED, cost_table, sides_section
 from reports.sides import backend_groups, compare_sides
 from tests.reports.ledgers import ENVIRONMENT, read, write_run
 from tests.reports.test_build import text_of

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from toy_place import SUITE, ToyPlace, fork_attempt, new_run, what_counts
 
-from harness.allowance import Allowance, Spending, duration
+from harness.display.durations import duration
 from harness.errors import UserError
-from harness.ledger import read_ledger
+from harness.records.ledger import read_ledger
+from harness.runner.command_budget import Allowance, Spending
 
 LONGER = SUITE.replace("max_steps = 8", "max_steps = 12")
 STEP_TOKENS = 24  # 6 groups of 4 rollouts of one token

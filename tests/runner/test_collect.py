@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from toy_place import HERE, ROOT, SUITE, fork_attempt, new_run, wait_for, what_counts
 
-from harness.checkpoint import newest_complete
-from harness.executors.collect import Home
-from harness.executors.outpost import Order, Outpost
-from harness.runs import RunPaths, check_spec
+from harness.records.checkpoint import newest_complete
+from harness.records.run_folder import RunPaths, check_spec
+from harness.runner.executors.ray_actor import Order, Outpost
+from harness.runner.executors.ray_files import Home
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_files_that_go_away_are_left_out(tmp_path: Path, node: Path) -> None:
 
 def test_big_files_come_in_pieces(tmp_path: Path, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files larger than a message arrive whole, both ways, empty ones too."""
-    monkeypatch.setattr("harness.executors.collect.CHUNK", 7)
+    monkeypatch.setattr("harness.runner.executors.ray_files.CHUNK", 7)
     run = new_run(tmp_path / "home")
     outpost = Outpost(order(run))
     outpost.begin()

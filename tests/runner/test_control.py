@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from toy_place import SUITE, ToyPlace, alive, children, fork_attempt, new_run, wait_for, what_counts
 
-from harness.ledger import read_ledger
-from harness.locks import FileLock
+from harness.records.file_locks import FileLock
+from harness.records.ledger import read_ledger
 
 SLOW = SUITE.replace("max_steps = 8", "max_steps = 400")
 

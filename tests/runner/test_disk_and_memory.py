@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from toy_place import ROOT, SUITE, ToyPlace, fork_attempt, fork_attempt_saying, in_a_child, new_run, what_counts
 
-from harness import jobs
-from harness.checkpoint import MANIFEST, newest_complete, prune
-from harness.jobs import Follower, Watch
-from harness.ledger import LedgerError, read_ledger
-from harness.locks import FileLock, is_locked
-from harness.runs import RunPaths, check_spec, run_status
+from harness.records.checkpoint import MANIFEST, newest_complete, prune
+from harness.records.file_locks import FileLock, is_locked
+from harness.records.ledger import LedgerError, read_ledger
+from harness.records.run_folder import RunPaths, check_spec, run_status
+from harness.records.tail import Follower
+from harness.runner import jobs
+from harness.runner.jobs import Watch
 from harness.spec import RunSpec
 
 KEEPING = SUITE.replace("[execution]", "[execution]\nkeep_rollouts = true")
@@ -77,7 +78,7 @@ def test_a_disk_full_before_an_attempt_begins(tmp_path: Path, calm: dict[str, An
     run = new_run(tmp_path)
 
     def attempt() -> int:
-        from harness.attempt import run_attempt
+        from harness.worker.attempt import run_attempt
 
         full_disk()
         return run_attempt(run)
@@ -298,9 +299,9 @@ def test_going_on_elsewhere_is_recorded_and_said(tmp_path: Path, monkeypatch: py
     """A run that goes on with other hardware or other versions warns, and every attempt keeps its own fingerprint and versions."""
     run = new_run(tmp_path)
     assert fork_attempt(run, TOY_FAULT="kill@step 4 written") < 0
-    monkeypatch.setattr("harness.environment.core_count", lambda: 96)
+    monkeypatch.setattr("harness.machine.environment.core_count", lambda: 96)
     assert fork_attempt(run, TOY_FAULT="kill@step 7 written") < 0
-    monkeypatch.setattr("harness.attempt.describe", _newer_numpy)
+    monkeypatch.setattr("harness.worker.attempt.describe", _newer_numpy)
     assert fork_attempt(run) == 0
     log = read_ledger(run / "ledger.jsonl")
     assert len(log.warnings) == 2
@@ -312,7 +313,7 @@ def test_going_on_elsewhere_is_recorded_and_said(tmp_path: Path, monkeypatch: py
 
 
 def _newer_numpy(threads: int) -> dict[str, Any]:
-    from harness.environment import describe
+    from harness.machine.environment import describe
 
     found = describe(threads)
     return {**found, "versions": {**found["versions"], "numpy": "99.0"}}

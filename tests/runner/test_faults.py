@@ -12,9 +12,10 @@ import pytest
 from toy_place import SUITE, ToyPlace, fork_attempt, new_run, what_counts
 
 from harness.errors import UserError
-from harness.ledger import read_ledger
-from harness.runs import RunPaths, check_spec, run_status, strangers
-from harness.suite import load_suite, plan
+from harness.records.ledger import read_ledger
+from harness.records.run_folder import RunPaths, check_spec, run_status, strangers
+from harness.suite.reader import load_suite
+from harness.suite.suite import plan
 
 #: fault -> (exit code of the worker, kind in the ledger, words)
 FAULTS = {
@@ -192,7 +193,7 @@ def test_a_damaged_ledger_does_not_stop_the_others(place: ToyPlace) -> None:
 
 def test_a_ledger_of_a_newer_halfway(tmp_path: Path) -> None:
     """A newer schema is refused in words before anything is written."""
-    from harness.ledger import _seal
+    from harness.records.ledger import _seal
 
     run = new_run(tmp_path)
     line = _seal(json.dumps({"type": "run", "schema": 99, "run_id": run.name, "spec": {}}).encode())

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from toy_place import SUITE, ToyPlace, alive, children, fork_attempt, in_a_child, new_run, wait_for, what_counts
 
-from harness.environment import package_versions
-from harness.ledger import read_ledger
-from harness.suite import load_suite, plan
+from harness.machine.environment import package_versions
+from harness.records.ledger import read_ledger
+from harness.suite.reader import load_suite
+from harness.suite.suite import plan
 
 KILLS = 50
 LONG = (

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from toy_place import SUITE, fork_attempt, new_run, what_counts
 
-from harness.ledger import read_ledger
-from harness.runs import RunPaths, check_spec, run_status
+from harness.records.ledger import read_ledger
+from harness.records.run_folder import RunPaths, check_spec, run_status
 
 SHORT = SUITE.replace("max_steps = 8", "max_steps = 5").replace("checkpoint_every_steps = 3", "checkpoint_every_steps = 2")
 RR = SHORT.replace('[[strategies]]\nname = "grpo"\n', '[[strategies]]\nname = "rr"\nlabel = "grpo"\nconfig = { capacity = 16 }\n', 1)

@@ -8,9 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from toy_place import new_run
 
-from harness.progress import LineDisplay, make_display
-from harness.progress_bars import BarDisplay
-from harness.runs import RunPaths, RunStatus, check_spec
+from harness.display.bars import BarDisplay
+from harness.display.choose import make_display
+from harness.display.lines import LineDisplay
+from harness.records.run_folder import RunPaths, RunStatus, check_spec
 
 
 def tell(display: LineDisplay | BarDisplay, folder: Path) -> None:

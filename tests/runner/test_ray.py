@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from toy_place import HERE, ROOT, SUITE, ToyPlace, alive, fork_attempt, new_run, wait_for, what_counts
 
-from harness.checkpoint import newest_complete
 from harness.errors import UserError
-from harness.executors.ray import fit, needs
-from harness.ledger import read_ledger
-from harness.runs import RunPaths, check_spec
+from harness.records.checkpoint import newest_complete
+from harness.records.ledger import read_ledger
+from harness.records.run_folder import RunPaths, check_spec
+from harness.runner.executors.ray import fit, needs
 
 pytest.importorskip("ray")
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from toy_place import ROOT, new_run, wait_for
 
-from harness.ledger import LedgerWriter
-from harness.locks import FileLock, is_locked
-from harness.runs import RunPaths, check_spec, run_status
+from harness.records.file_locks import FileLock, is_locked
+from harness.records.ledger import LedgerWriter
+from harness.records.run_folder import RunPaths, check_spec, run_status
 from harness.spec import BudgetSpec, SpecError
 from harness.types import Costs
 
@@ -85,7 +85,7 @@ def test_step_accuracy_and_seconds_from_the_tail(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from harness.locks import FileLock
+from harness.records.file_locks import FileLock
 assert FileLock(Path(sys.argv[1])).acquire()
 print("held", flush=True)
 time.sleep(60)
@@ -173,7 +173,7 @@ def test_status_reads_tails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             read.append(len(data))
             return data
 
-    monkeypatch.setattr("harness.runs.open", lambda path, mode: Counting(path, mode), raising=False)
+    monkeypatch.setattr("harness.records.run_folder.open", lambda path, mode: Counting(path, mode), raising=False)
     assert run_status(paths, spec).accuracy == 0.5
     assert paths.ledger.stat().st_size > 80_000
     assert 0 < sum(read) <= 1 << 15

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from toy_place import SUITE as ONE_SEED
 
-from harness.suite import SuiteError, find_suite, load_suite, plan, shipped_suites
+from harness.suite.reader import load_suite
+from harness.suite.suite import SuiteError, find_suite, plan, shipped_suites
 
 SUITE = ONE_SEED.replace("seeds = [1]", "seeds = [1, 2]")
 

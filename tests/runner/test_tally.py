@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from toy_place import SUITE
 
-from harness.runs import RunStatus
+from harness.display.tally import Tally
+from harness.records.run_folder import RunStatus
 from harness.spec import RunSpec
-from harness.suite import load_suite, plan
-from harness.tally import Tally
+from harness.suite.reader import load_suite
+from harness.suite.suite import plan
 
 TWO = (
     SUITE.replace("max_steps = 8", "max_steps = 10").replace("seeds = [1]", "seeds = [1, 2]")

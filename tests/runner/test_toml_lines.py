@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.toml_lines import KeyPath, key_lines, line_of
+from harness.suite.toml_lines import KeyPath, key_lines, line_of
 
 HARD = '''# comment with [brackets] and "quotes"
 title = "a # no comment = [x]" # comment

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.overlap import normalised, shared
+from harness.data.overlap import normalised, shared
 from harness.task import TaskData, TaskError
 from suites.tasks.maths import Maths
 

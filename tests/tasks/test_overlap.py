@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.overlap import normalised, repeats, shared
+from harness.data.overlap import normalised, repeats, shared
 
 
 @pytest.mark.parametrize(

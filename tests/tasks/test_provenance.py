@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from harness.data.provenance import model_facts, provenance, unpinned, use_data_folder
 from harness.errors import UserError
-from harness.ledger import read_ledger
-from harness.provenance import model_facts, provenance, unpinned, use_data_folder
+from harness.records.ledger import read_ledger
 from harness.spec import CombinationSpec, ModelSpec, RunSpec, StrategySpec, TaskSpec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "runner"))

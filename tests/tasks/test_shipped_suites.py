@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.provenance import unpinned
+from harness.data.provenance import unpinned
 from harness.registry import load_task
 from harness.spec import EvaluationSpec, RunSpec
-from harness.suite import Suite, find_suite, load_suite, plan
-from reports.published import published
+from harness.suite.reader import load_suite
+from harness.suite.suite import Suite, find_suite, plan
+from reports.page.published import published
 
 
 @pytest.fixture(scope="module")

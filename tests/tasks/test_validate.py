@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import app
+from harness.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 Write = Callable[[str, str], None]

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("trl", reason="the TRL backend's tests need the extra [trl]")
 
-from harness.ledger import LedgerWriter, RunLog, read_ledger
+from harness.records.ledger import LedgerWriter, RunLog, read_ledger
 from harness.registry import strategy_entry
 from harness.spec import (
     AlgorithmSpec,

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.checkpoint import newest_complete
-from harness.ledger import LedgerWriter, read_ledger
+from harness.records.checkpoint import newest_complete
+from harness.records.ledger import LedgerWriter, read_ledger
 from harness.spec import RunSpec
-from harness.testing_backend import RESUME_AFTER, BackendContract, LossCase, Row, Rows, Seen, Training, contract_spec
+from harness.testing.backend_contract import RESUME_AFTER, BackendContract, LossCase, Row, Rows, Seen, Training, contract_spec
 from harness.types import FloatArray
 from tests.trl.conftest import start
 
@@ -129,7 +129,7 @@ def plain(folder: Path, cache: Path) -> tuple[list[Rows], list[Rows]]:
 def trainer(folder: Path, cache: Path) -> Iterator[Any]:
     """A real trainer with one update per batch, whose own loss is asked."""
     from backends.common.prepare import prepare
-    from backends.trl.backend import build_trainer
+    from backends.trl.run import build_trainer
 
     spec = contract_spec("trl", "grpo")
     spec = spec.model_copy(update={"algorithm": spec.algorithm.model_copy(update={"updates_per_batch": 1})})
@@ -150,7 +150,8 @@ class TestContract(BackendContract):
         import torch
         from trl import GRPOTrainer
 
-        from backends.trl.loss import RatioStatistics, correct_replayed
+        from backends.common.ratios import RatioStatistics
+        from backends.trl.loss import correct_replayed
 
         new = torch.from_numpy(case.new).requires_grad_()
         rows, width = new.shape

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.advantage import advantages
+from harness.step.advantage import advantages
 from harness.types import PromptGroup
 from tests.trl.conftest import TASK, make_spec, train
 from tests.trl.test_batches import group_rows, rows
@@ -37,7 +37,7 @@ def trained(group: PromptGroup) -> list[Any]:
 def test_our_advantages_are_trls_on_equal_groups(
     normalization: str, tmp_path: Path, cache: Path, recorded: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    """Whole groups of one size: every advantage in TRL's batch is the one of harness.advantage, to float32 precision."""
+    """Whole groups of one size: every advantage in TRL's batch is the one of harness.step.advantage, to float32 precision."""
     train(make_spec("rr", {"capacity": 16}, {"advantage_normalization": normalization}), tmp_path, cache)
     compared = 0
     for seen in recorded():
@@ -144,8 +144,8 @@ def test_a_hopeless_pool_ends(strategy: str, tmp_path: Path, cache: Path) -> Non
 def test_resume_with_irregular_batches(strategy: str, tmp_path: Path, cache: Path) -> None:
     """Stopped and resumed in new objects: same questions, losses and accuracies to the last digit."""
     from backends.trl.backend import TrlBackend
-    from harness.checkpoint import newest_complete
-    from harness.ledger import LedgerWriter, read_ledger
+    from harness.records.checkpoint import newest_complete
+    from harness.records.ledger import LedgerWriter, read_ledger
 
     config = {"screening": 2} if strategy.startswith("speed") else {}
     whole = train(spec_of(strategy, config, {"max_steps": 6}), tmp_path / "whole", cache)

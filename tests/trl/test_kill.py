@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkpoint import MANIFEST, newest_complete
-from harness.ledger import RunLog, read_ledger
-from reports.build import build_report
+from harness.records.checkpoint import MANIFEST, newest_complete
+from harness.records.ledger import RunLog, read_ledger
+from reports.page.build import build_report
 from tests.trl.conftest import make_spec
 from tests.trl.test_runs import numbers
 
@@ -93,7 +93,7 @@ LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-from harness.worker import main
+from harness.worker.__main__ import main
 sys.exit(main())
 """
 

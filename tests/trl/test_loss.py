@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from backends.trl.loss import RatioStatistics, correct_replayed, drop_degenerate_rows
+from backends.common.ratios import RatioStatistics
+from backends.trl.loss import correct_replayed, drop_degenerate_rows
 from harness.strategy import Correction
 from tests.trl.conftest import make_spec, start
 
@@ -96,7 +97,7 @@ def test_ratio_statistics_by_hand() -> None:
 def part(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, dict[str, Any]]]:
     """A real trainer and one of its real batches, degenerate and informative groups mixed."""
     from backends.common.prepare import prepare
-    from backends.trl.backend import build_trainer
+    from backends.trl.run import build_trainer
 
     spec = make_spec("grpo", algorithm={"groups_per_step": 16})
     folder = tmp_path_factory.mktemp("loss")

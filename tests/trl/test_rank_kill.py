@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.ledger import read_ledger
-from harness.progress import LineDisplay
-from harness.runner import run_suite
-from harness.runs import run_paths
+from harness.display.lines import LineDisplay
+from harness.records.ledger import read_ledger
+from harness.records.run_folder import run_paths
+from harness.runner.suite_runner import run_suite
 from tests.trl.conftest import make_spec
 from tests.trl.test_runs import numbers
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from harness.checkpoint import newest_complete
 from harness.errors import RunFailed, UserError
-from harness.ledger import LedgerWriter, RunLog, read_ledger
+from harness.records.checkpoint import newest_complete
+from harness.records.ledger import LedgerWriter, RunLog, read_ledger
 from tests.trl.conftest import make_spec, start, train
 
 
@@ -30,7 +30,7 @@ def test_grpo_is_bit_identical_to_a_bare_trainer(updates: int, tmp_path: Path, c
     import torch
 
     from backends.common.prepare import prepare
-    from backends.trl.backend import build_trainer
+    from backends.trl.run import build_trainer
     from benchmarks.overhead import bare_trainer
 
     spec = make_spec("grpo", algorithm={"updates_per_batch": updates}, evaluation={"every_steps": 100})
@@ -187,9 +187,9 @@ def test_a_predictor_trained_elsewhere_serves_dots(tmp_path: Path, cache: Path) 
     """An artifact of `halfway predictor train` (item-response model on text features) is all that `dots` needs."""
     import numpy as np
 
-    from harness.predictor.embedders import embed_cached, make_embedder
-    from harness.predictor.pipeline import TrainingPlan, train_kind
-    from harness.predictor.table import PassRateTable
+    from harness.predictor.lab.embedders import embed_cached, make_embedder
+    from harness.predictor.lab.pass_rate_table import PassRateTable
+    from harness.predictor.lab.training import TrainingPlan, train_kind
     from harness.registry import load_task
 
     questions = load_task("spell-backward")(make_spec().combination.task.config).build().split("adapter")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.trackers import check_trackers, prepare_trackers
+from harness.worker.trackers import check_trackers, prepare_trackers
 from tests.trl.conftest import make_spec, train
 
 
@@ -48,7 +48,7 @@ def test_trackers_stay_off_the_network_and_beside_the_run(tmp_path: Path) -> Non
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which package, where it is missing, what to do."""
-    monkeypatch.setattr("harness.trackers.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("harness.worker.trackers.importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"'wandb' is not installed where the backend runs; pip install wandb"):
         check_trackers(("wandb",))
 

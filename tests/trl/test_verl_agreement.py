@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.ledger import RunLog, read_ledger
+from harness.records.ledger import RunLog, read_ledger
 from harness.spec import RunSpec
-from harness.testing_backend import contract_spec
+from harness.testing.backend_contract import contract_spec
 from tests.trl.conftest import train
 
 PYTHON = os.environ.get("HALFWAY_PYTHON_VERL")

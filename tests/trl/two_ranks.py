@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from backends.common.prepare import prepare
-from backends.trl.backend import build_trainer
 from backends.trl.launch import leave_process_group
-from harness.ledger import LedgerWriter
+from backends.trl.run import build_trainer
+from harness.records.ledger import LedgerWriter
 from harness.spec import RunSpec
 
 

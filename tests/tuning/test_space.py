@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.suite import Suite, SuiteError, load_suite, shipped_suites
+from harness.suite.reader import load_suite
+from harness.suite.suite import Suite, SuiteError, shipped_suites
 from harness.tuning.freeze import by_part
 from harness.tuning.sampler import STARTUP_TRIALS, propose
 from harness.tuning.space import Parameter, at, spaces

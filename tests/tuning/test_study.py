@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.runs import RunPaths, run_paths
+from harness.records.run_folder import RunPaths, run_paths
 from harness.spec import RunSpec
-from harness.suite import Suite
+from harness.suite.suite import Suite
+from harness.suite.tuning_table import VALIDATION
 from harness.tuning.freeze import freeze
 from harness.tuning.study import half_way
-from harness.tuning.table import VALIDATION
 from harness.tuning.tuner import State, Tuner, all_studies
 from tests.tuning.made_up import SUITE, made_up_suite, write_run, write_runs
 
@@ -209,7 +209,7 @@ def test_a_wrecked_run_counts_as_a_miss(tmp_path: Path) -> None:
         for spec in runs:
             write_run(spec, tmp_path)
             if ".trial-1." in spec.strategy.label and spec.seed == 11:
-                from harness.ledger import LedgerWriter
+                from harness.records.ledger import LedgerWriter
 
                 broken.add(spec.run_id)
                 ledger = LedgerWriter(run_paths(tmp_path, spec).ledger)

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from toy_place import ToyPlace
 
-from harness.cli import main
-from harness.ledger import read_ledger
-from harness.suite import shipped_suites
-from harness.tuning.lock import Lock
+from harness.cli.main import main
+from harness.records.ledger import read_ledger
+from harness.suite.suite import shipped_suites
+from harness.tuning.lock_file import Lock
 from harness.tuning.tuner import Tuner
 from tests.tuning.made_up import made_up_suite, write_runs
 
@@ -285,7 +285,7 @@ def test_plan_leaves_optuna_alone(tmp_path: Path) -> None:
             runpy.run_module("harness.cli", run_name="__main__")
         except SystemExit as end:
             assert not end.code
-        assert "harness.tuning.table" in sys.modules
+        assert "harness.suite.tuning_table" in sys.modules
         assert "optuna" not in sys.modules
     """
     root = Path(__file__).resolve().parents[2]
@@ -297,7 +297,7 @@ def test_a_published_lock_is_no_suite(tmp_path: Path, monkeypatch: pytest.Monkey
     """``mine.lock.toml`` beside ``mine.toml`` is not listed as a suite of its own."""
     for name in ("mine.toml", "mine.lock.toml"):
         (tmp_path / name).touch()
-    monkeypatch.setattr("harness.suite.suites_folder", lambda: tmp_path)
+    monkeypatch.setattr("harness.suite.suite.suites_folder", lambda: tmp_path)
     assert [path.name for path in shipped_suites()] == ["mine.toml"]
 
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.ledger import LedgerWriter, read_ledger
+from harness.records.ledger import LedgerWriter, read_ledger
 from harness.spec import RunSpec
-from harness.testing_backend import Row, Seen, Training
+from harness.testing.backend_contract import Row, Seen, Training
 
 
 def start(spec: RunSpec, run_dir: Path) -> LedgerWriter:

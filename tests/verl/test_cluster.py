@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.ledger import read_ledger
-from harness.testing_backend import contract_spec
+from harness.records.ledger import read_ledger
+from harness.testing.backend_contract import contract_spec
 from tests.verl.recording import record
 
 pytestmark = [pytest.mark.slow_verl, pytest.mark.timeout(1500)]

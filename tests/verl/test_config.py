@@ -12,8 +12,9 @@ from backends.verl.planned import planned
 from harness.errors import UserError
 from harness.spec import RunSpec
 from harness.strategy import Correction
-from harness.suite import find_suite, load_suite, plan
-from harness.testing_backend import contract_spec
+from harness.suite.reader import load_suite
+from harness.suite.suite import find_suite, plan
+from harness.testing.backend_contract import contract_spec
 
 ARMS = {(run.combination.name, run.strategy.label): run for run in plan(load_suite(find_suite("paper")))}
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.testing_backend import RESUME_AFTER, BackendContract, LossCase, Rows, Training, contract_spec
+from harness.testing.backend_contract import RESUME_AFTER, BackendContract, LossCase, Rows, Training, contract_spec
 from harness.types import FloatArray
 from tests.verl.recording import patched, record
 

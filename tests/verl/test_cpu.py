@@ -12,7 +12,7 @@ import pytest
 
 from backends.verl.cpu import patches
 from backends.verl.session import verl_checkpoint
-from harness.checkpoint import CheckpointError
+from harness.records.checkpoint import CheckpointError
 
 GPU_IMPORTS = """
 import sys

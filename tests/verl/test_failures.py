@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from harness.checkpoint import newest_complete
 from harness.errors import Interrupted, RunFailed
-from harness.ledger import read_ledger
+from harness.records.checkpoint import newest_complete
+from harness.records.ledger import read_ledger
 from harness.spec import RunSpec
-from harness.testing_backend import contract_spec
+from harness.testing.backend_contract import contract_spec
 from tests.verl.recording import record
 
 pytestmark = [pytest.mark.slow_verl, pytest.mark.timeout(1500)]
@@ -108,7 +108,7 @@ def test_a_checkpoint_of_verl_without_ours_does_not_count(
     tmp_path: Path, cache: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut off between verl's part and ours, a run goes on from the checkpoint before, to the numbers of one that was left alone."""
-    from harness import checkpoint
+    from harness.records import checkpoint
 
     own = checkpoint.save_state
 

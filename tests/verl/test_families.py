@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness.advantage import advantages
-from harness.ledger import read_ledger
+from harness.records.ledger import read_ledger
 from harness.spec import RunSpec
-from harness.testing_backend import Training
+from harness.step.advantage import advantages
+from harness.testing.backend_contract import Training
 from tests.generated_package import run_generated
 from tests.verl.recording import record
 from tests.verl.test_failures import worker

@@ -9,8 +9,8 @@ import pytest
 
 from backends.verl.config import Place, settings
 from harness.spec import RunSpec
-from harness.testing_backend import contract_spec
-from harness.trackers import PACKAGES, prepare_trackers
+from harness.testing.backend_contract import contract_spec
+from harness.worker.trackers import PACKAGES, prepare_trackers
 
 
 def tracked(*names: str) -> RunSpec:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.advantage import advantages, is_informative
 from harness.registry import strategy_entry
 from harness.spec import RunSpec
-from harness.testing_backend import contract_spec
+from harness.step.advantage import advantages, is_informative
+from harness.testing.backend_contract import contract_spec
 from tests.verl.recording import record
 
 pytestmark = [pytest.mark.slow_verl, pytest.mark.timeout(1500)]

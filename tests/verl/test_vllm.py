@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.spec import ModelSpec
-from harness.testing_backend import contract_spec
+from harness.testing.backend_contract import contract_spec
 from tests.verl.recording import record
 
 pytestmark = [
