@@ -53,7 +53,7 @@ def core(session: nox.Session) -> None:
     session.run("python", "-c", "import importlib.util as u; assert u.find_spec('torch') is None, 'the core pulls in torch'")
     for command in (["--help"], ["list"], ["strategies"], ["plan", "quick"], ["doctor"]):
         session.run("halfway", *command, silent=True)
-    session.run("pytest", "tests/stats", "tests/reports", "tests/core", "tests/cli", "-q")
+    session.run("pytest", "tests", "--ignore=tests/backends", "-q")
 
 
 @nox.session
@@ -97,14 +97,14 @@ def verl_env(session: nox.Session) -> None:
 def verl(session: nox.Session) -> None:
     """The verl backend's tests: verl's real trainer on the CPU. Arguments go to pytest."""
     session.install("-e", ".[verl,dev]", *VERL_CONSTRAINTS)
-    session.run("pytest", "tests/verl", "-m", "not slow_verl", "-p", "no:randomly", *session.posargs)
+    session.run("pytest", "tests/backends/verl", "-m", "not slow_verl", "-p", "no:randomly", *session.posargs)
 
 
 @nox.session
 def verl_slow(session: nox.Session) -> None:
     """What takes verl half an hour: killed workers, failing rollouts, a full object store, clusters, the plain trainer, every variant."""
     session.install("-e", ".[verl,dev]", *VERL_CONSTRAINTS)
-    session.run("pytest", "tests/verl", "-m", "slow_verl", "-p", "no:randomly", *session.posargs)
+    session.run("pytest", "tests/backends/verl", "-m", "slow_verl", "-p", "no:randomly", *session.posargs)
 
 
 @nox.session
@@ -118,7 +118,7 @@ def verl_vllm(session: nox.Session) -> None:
     session.install("-e", ".", *needs, *beside, "pytest", "pytest-timeout")
     session.install("--no-deps", "verl==0.9.1")  # it pins an older transformers than vLLM needs
     session.run("python", "-c", VLLM_ALIAS)
-    session.run("pytest", "tests/verl/test_vllm.py", "-m", "slow_verl", *session.posargs)
+    session.run("pytest", "tests/backends/verl/test_vllm.py", "-m", "slow_verl", *session.posargs)
 
 
 @nox.session

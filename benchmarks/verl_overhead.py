@@ -75,8 +75,8 @@ def pair(steps: int, folder: Path) -> tuple[float, float]:
     from backends.common.prepare import prepare
     from backends.verl.engine import VerlEngine
     from backends.verl.trainer import HalfwayTrainer
-    from tests.verl.recording import patched, record
-    from tests.verl.stock import noted_requests, train_stock
+    from tests.backends.verl.recording import patched, record
+    from tests.backends.verl.stock import noted_requests, train_stock
 
     spec = spec_of(steps)
     prepared = prepare(spec, CACHE, lambda *_: None)

@@ -10,7 +10,7 @@ from toy_place import new_run
 
 from harness.machine import environment
 from harness.records.run_folder import RunPaths, check_spec
-from harness.runner.executors.base import local
+from harness.runner.executors import local
 
 
 @pytest.mark.parametrize(
