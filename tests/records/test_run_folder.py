@@ -173,7 +173,7 @@ def test_status_reads_tails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             read.append(len(data))
             return data
 
-    monkeypatch.setattr("harness.records.run_folder.open", lambda path, mode: Counting(path, mode), raising=False)
+    monkeypatch.setattr("harness.records.tail.open", lambda path, mode: Counting(path, mode), raising=False)
     assert run_status(paths, spec).accuracy == 0.5
     assert paths.ledger.stat().st_size > 80_000
     assert 0 < sum(read) <= 1 << 15
