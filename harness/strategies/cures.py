@@ -20,7 +20,10 @@ class CuresConfig(StrategyConfig):
         "paper", description="t: paper, one temperature; code, 100·(successes + 1) of the question, which is nearly uniform"
     )
     temperature: float = Field(
-        1.0, gt=0, description="t of the paper's rule; the scripts' 1.0", json_schema_extra={"tune": {"low": 0.02, "high": 2.0, "log": True}}
+        1.0,
+        gt=0,
+        description="t of the paper's rule; the scripts' 1.0",
+        json_schema_extra={"tune": {"low": 0.02, "high": 2.0, "log": True}},
     )
 
 

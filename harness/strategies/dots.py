@@ -43,7 +43,8 @@ class DotsConfig(VariantConfig):
     )
     history: bool = Field(False, description="past pass rates of the run's own groups refine the prediction, discounted by staleness")
     reuse_references: bool = Field(
-        False, description="references with a pass rate near 1/2 join the batch and save fresh rollouts (the paper mentions it; code: false)"
+        False,
+        description="references with a pass rate near 1/2 join the batch and save fresh rollouts (the paper mentions it; code: false)",
     )
 
 

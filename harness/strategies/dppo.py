@@ -17,7 +17,11 @@ class DppoConfig(StrategyConfig):
     """The paper tries pruning rates up to 0.9 and calls up to 0.7 moderate; 0.5 is assumed."""
 
     pruned: float = Field(
-        0.5, ge=0, lt=1, description="r: chance that a question below the mean is passed over", json_schema_extra={"tune": {"low": 0.1, "high": 0.7}}
+        0.5,
+        ge=0,
+        lt=1,
+        description="r: chance that a question below the mean is passed over",
+        json_schema_extra={"tune": {"low": 0.1, "high": 0.7}},
     )
 
 

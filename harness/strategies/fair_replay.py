@@ -16,9 +16,15 @@ from harness.types import PromptGroup
 class FairReplayConfig(ReplayConfig):
     """The paper finds the optimum B/R = μ/(ρ + 1/x*), x* = N/R, with measured μ and ρ; what stands here is assumed."""
 
-    capacity: int = Field(128, ge=1, description="N: groups kept, fresh ones included", json_schema_extra={"tune": {"choices": [64, 128, 256]}})
+    capacity: int = Field(
+        128, ge=1, description="N: groups kept, fresh ones included", json_schema_extra={"tune": {"choices": [64, 128, 256]}}
+    )
     fresh_fraction: float = Field(
-        0.5, gt=0, le=1, description="R/B: questions rolled out per step over the batch", json_schema_extra={"tune": {"low": 0.25, "high": 0.9}}
+        0.5,
+        gt=0,
+        le=1,
+        description="R/B: questions rolled out per step over the batch",
+        json_schema_extra={"tune": {"low": 0.25, "high": 0.9}},
     )
 
 

@@ -66,10 +66,10 @@ class FifoReplay(BufferedReplay[FifoConfig, GroupBuffer]):
         super().__init__(config)
         self._buffer = GroupBuffer(config.capacity if config.admission == "informative" else None)
 
-    @classmethod
-    def requirements(cls, config: FifoConfig) -> frozenset[Requirement]:  # type: ignore[override]
+    @property
+    def needs(self) -> frozenset[Requirement]:
         """A batch that shrinks is one of another number of rollouts."""
-        return cls.requires | {"group_sizes"} if config.when_short == "shrink" else cls.requires
+        return self.requires | {"group_sizes"} if self.config.when_short == "shrink" else self.requires
 
     @property
     def correction(self) -> Correction:

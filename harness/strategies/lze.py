@@ -19,7 +19,9 @@ class LzeConfig(StrategyConfig):
     kept: float = Field(
         0.4, gt=0, le=1, description="share of a round's groups trained on", json_schema_extra={"tune": {"low": 0.2, "high": 1.0}}
     )
-    momentum: float = Field(0.3, ge=0, description="α: weight of a change in the pass rate", json_schema_extra={"tune": {"low": 0, "high": 1}})
+    momentum: float = Field(
+        0.3, ge=0, description="α: weight of a change in the pass rate", json_schema_extra={"tune": {"low": 0, "high": 1}}
+    )
     decay: float = Field(0.9, ge=0, lt=1, description="of the moving average that the change is measured from")
     least_difficulty: float = Field(0.05, gt=0, le=1, description="of a question at its first visit")
     noise: float = Field(0.05, ge=0, description="scale of the Gumbel noise, in spreads of the round's energies")

@@ -22,7 +22,9 @@ class PilotCommitConfig(StrategyConfig):
     skip_above: float = Field(0.75, ge=0, le=1, description="pilot pass rate above which a question is skipped")
     defer_below: float = Field(0.125, ge=0, le=1, description="pilot pass rate below which it is deferred to the next epoch")
     evict_at: float = Field(1.0, gt=0, description="pilot pass rate at which it is never drawn again; above 1: no question is")
-    oversample: float = Field(3.0, ge=1, description="questions piloted per missing one and round", json_schema_extra={"tune": {"choices": [1.0, 2.0, 3.0]}})
+    oversample: float = Field(
+        3.0, ge=1, description="questions piloted per missing one and round", json_schema_extra={"tune": {"choices": [1.0, 2.0, 3.0]}}
+    )
     max_rounds: int = Field(10, ge=1, description="pilot rounds per step at most")
 
 

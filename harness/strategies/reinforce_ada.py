@@ -15,7 +15,9 @@ from harness.types import AdvantageScope, FloatArray, PromptGroup, Selection
 class ReinforceAdaConfig(StrategyConfig):
     """The repository's values; n, the rollouts trained on, is the run's group size."""
 
-    round_rollouts: int = Field(8, ge=1, description="M: rollouts of an unfinished question per round", json_schema_extra={"tune": {"choices": [4, 8]}})
+    round_rollouts: int = Field(
+        8, ge=1, description="M: rollouts of an unfinished question per round", json_schema_extra={"tune": {"choices": [4, 8]}}
+    )
     max_rounds: int = Field(4, ge=1, description="rounds per step at most", json_schema_extra={"tune": {"choices": [2, 4]}})
     exit: Literal["balanced", "positive"] = Field("balanced", description="finished with n/2 right and n/2 wrong, or with one right")
     right_above: float = Field(0.7, description="a rollout with a greater reward is right")

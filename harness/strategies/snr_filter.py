@@ -14,7 +14,7 @@ from harness.types import FloatArray, PromptGroup
 
 
 class SnrFilterConfig(StrategyConfig):
-    """The settings that the repository (mll-lab-nu/RAGEN) recommends, but for the score: it sums deviations where the paper says variances."""
+    """The settings that the repository (mll-lab-nu/RAGEN) recommends, but for the score: it sums deviations, the paper says variances."""
 
     top_p: float = Field(
         0.9, gt=0, le=1, description="share of the round's score to keep", json_schema_extra={"tune": {"low": 0.5, "high": 1.0}}
@@ -41,7 +41,7 @@ class SnrFilter(UniformOrder[SnrFilterConfig]):
 
 
 def top_p(scores: FloatArray, share: float, margin: float) -> list[bool]:
-    """Which scores, shape (n,), none negative, belong to the smallest set that sums to ``share``·Σ − ``margin``; ties: the earlier first."""
+    """Which scores, shape (n,), none negative, belong to the smallest set that sums to ``share``·Σ − ``margin``; ties: the earlier."""
     order = np.argsort(-scores, kind="stable")
     reached = np.cumsum(scores[order])
     needed = share * scores.sum() - margin

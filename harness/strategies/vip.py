@@ -24,8 +24,12 @@ class VipConfig(StrategyConfig):
 
     estimator: Literal["grpo", "rloo"] = Field("grpo", description="whose variance: a(n−1)/n² (Dr. GRPO) or a/(n−1) (RLOO)")
     least: float = Field(0.5, gt=0, le=1, description="L: rollouts per question at least, in group sizes")
-    most: float = Field(2.0, ge=1, description="U: rollouts per question at most, in group sizes", json_schema_extra={"tune": {"choices": [2.0, 4.0]}})
-    length_scale: float | None = Field(None, gt=0, description="of the kernel on unit-length embeddings; null: their median distance (paper)")
+    most: float = Field(
+        2.0, ge=1, description="U: rollouts per question at most, in group sizes", json_schema_extra={"tune": {"choices": [2.0, 4.0]}}
+    )
+    length_scale: float | None = Field(
+        None, gt=0, description="of the kernel on unit-length embeddings; null: their median distance (paper)"
+    )
     prior: float = Field(0.0, description="prior mean of the log-odds (paper: 0)")
 
 
@@ -98,7 +102,7 @@ class Vip(UniformOrder[VipConfig]):
 
 
 def allocate(pass_rates: FloatArray, budget: int, least: int, most: int, estimator: Literal["grpo", "rloo"] = "grpo") -> IntArray:
-    """Rollouts per question, shape (n,), between ``least`` and ``most`` and summing to ``budget``, of least Σ a·variance(n); ties: the earlier."""
+    """Rollouts per question, shape (n,), ``least`` to ``most`` and ``budget`` in all, of least Σ p(1−p)·variance(n); ties: the earlier."""
     sizes = np.full(len(pass_rates), least)
     weights = pass_rates * (1 - pass_rates)
     heap = [(-_saving(a, least, estimator), i) for i, a in enumerate(weights.tolist())] if least < most else []
