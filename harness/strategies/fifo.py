@@ -90,7 +90,7 @@ class FifoReplay(BufferedReplay[FifoConfig, GroupBuffer]):
         return drawn
 
     def _fresh(self, num_groups: int) -> int:
-        return num_groups - round((1 - self.config.fresh_fraction) * num_groups)
+        return round(self.config.fresh_fraction * num_groups)
 
     def _draw(self, wanted: int, ctx: StepContext) -> list[PromptGroup]:
         if self.config.when_short == "shrink":

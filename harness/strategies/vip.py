@@ -64,7 +64,8 @@ class Vip(UniformOrder[VipConfig]):
         return sigmoid(self._mean[question_ids]) if len(self._mean) else None
 
     def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
-        self._prepare(ctx)
+        if not len(self._embeddings):  # select, which comes first in every step, has not been asked: there is nothing to predict
+            return
         rates = {g.question_id: np.clip(g.pass_rate, 0.5 / g.size, 1 - 0.5 / g.size) for g in groups}
         seen, observed = np.array(list(rates), dtype=np.int64), logit(np.array(list(rates.values())))
         points = self._embeddings[seen]

@@ -102,10 +102,10 @@ def test_what_is_drawn_is_informative_new_and_of_different_questions(rounds: lis
     last: dict[int, PromptGroup] = {}
     for fresh in rounds:
         drawn = replay.replay(batch, ctx)
-        assert len(drawn) <= batch // 2
+        assert len(drawn) <= batch - round(batch / 2)
         assert all(last[g.question_id] is g and not g.is_degenerate for g in drawn)
         assert len({g.question_id for g in drawn}) == len(drawn)
-        assert len(replay._buffer) <= max(0, capacity - (batch - round(batch / 2)))
+        assert len(replay._buffer) <= max(0, capacity - round(batch / 2))
         made = [group(q, *[1.0] * right, *[0.0] * (4 - right)) for q, right in fresh]
         last.update({g.question_id: g for g in made})
         replay.observe(made, ctx)
