@@ -57,6 +57,7 @@ class Dots(Selector[DotsConfig]):
 
     Config = DotsConfig
     requires = frozenset({"probe", "embed", "predictor"})
+    version = 2  # the variants of the paper and of its code
 
     def __init__(self, config: DotsConfig) -> None:
         super().__init__(config)

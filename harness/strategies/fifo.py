@@ -61,6 +61,7 @@ class FifoReplay(BufferedReplay[FifoConfig, GroupBuffer]):
 
     Config = FifoConfig
     requires = frozenset({"behaviour_log_probs"})
+    version = 2  # the variants of the paper and of its code; clip_center "one" by default
 
     def __init__(self, config: FifoConfig) -> None:
         super().__init__(config)
