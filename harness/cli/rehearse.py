@@ -39,6 +39,9 @@ def rehearse(
     ] = "binomial",
     policy: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Of a table of models, play these only; repeatable.")] = None,
     predictor: Annotated[Path | None, typer.Option(metavar="DIR", help="Trained predictor for strategies that need one.")] = None,
+    from_runs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="First make TABLE from the run of uniform selection in this folder.")
+    ] = None,
     drop_repeated: Annotated[bool, typer.Option("--drop-repeated", help="Of a repeated question keep the first row.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write rehearsal.csv and figures there.")] = None,
     into: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write the table into this document.")] = None,
@@ -51,6 +54,8 @@ def rehearse(
 
     if draws not in ("binomial", "recorded"):
         raise UserError(f"--draws {draws}: write binomial or recorded")
+    if from_runs is not None:
+        _record(from_runs, table)
     recording = read_recording(table, policies=policy or (), samples=group_size, drop_repeated=drop_repeated)
     players = _players(strategies or [], suite, plugin or [])
     conditions = Conditions(
@@ -66,6 +71,19 @@ def rehearse(
         print_json(_as_json(table, recording, conditions, board))
         return
     _print(recording, conditions, seeds, board)
+
+
+def _record(runs: Path, table: Path) -> None:
+    """Make the table from a run's ledger; an existing file is never overwritten."""
+    from harness.files import replacing
+    from harness.rehearsal.from_runs import table_from_runs
+
+    if table.exists():
+        raise UserError(f"{table} exists already; name another file for the table made from {runs}, or leave --from-runs out")
+    frame = table_from_runs(runs)
+    with replacing(table) as partial:
+        frame.to_csv(partial, index=False) if table.suffix == ".csv" else frame.to_parquet(partial)
+    typer.echo(f"wrote {table}: {len(frame):,} questions, {len(frame.columns) - 1} evaluations of each", err=True)
 
 
 def _embeddings(recording: Recording, predictor: Path | None) -> FloatArray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,13 +14,16 @@ import pandas as pd
 import pytest
 
 from harness.errors import UserError
+from harness.records.ledger import LEDGER_NAME, LedgerWriter
 from harness.registry import strategy_entry
+from harness.rehearsal.from_runs import table_from_runs
 from harness.rehearsal.leaderboard import Player, hold
 from harness.rehearsal.play import Conditions, play
 from harness.rehearsal.recording import Recording, read_recording
 from harness.rehearsal.summary import Estimate
+from harness.spec import CombinationSpec, ModelSpec, RunSpec, StrategySpec, TaskSpec
 from harness.strategy import Composition, Selector, StepContext, StrategyConfig
-from harness.types import Selection
+from harness.types import Costs, Selection, StepRecord
 
 REAL = "dsr1209_training_pass_rates.parquet"
 
@@ -135,6 +139,48 @@ def test_known_answers_on_a_real_run(real_data: Path) -> None:
     found = play(recording, strategy, 1, Conditions(**conditions), np.zeros((len(recording), 2)))
     assert found.columns["informative"][1:].mean() == pytest.approx(0.945, abs=0.002)
     assert Composition(FullPast).selector is FullPast
+
+
+def write_ledger(folder: Path, steps: list[tuple[list[int], list[float]]], name: str = "grpo") -> None:
+    """A ledger whose step records hold these questions and pass rates."""
+    task = TaskSpec(name="spell-backward", config={"train": 32, "test": 16, "validation": 8, "adapter": 8})
+    spec = RunSpec(
+        suite="own", combination=CombinationSpec(name="words", backend="trl", model=ModelSpec(name="m"), task=task),
+        strategy=StrategySpec(label=name, name=name, version="1"), seed=1,
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    ledger = LedgerWriter(folder / LEDGER_NAME)
+    ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+    for number, (ids, rates) in enumerate(steps, 1):
+        record = StepRecord(
+            step=number, question_ids=ids, pass_rates=rates, replayed_question_ids=[], staleness=[], non_degenerate_share=1.0,
+            dropped_groups=0, updates=1, seconds=1.0, phases={}, costs=Costs(training_steps=number), loss=0.0, mean_reward=0.5,
+            mean_completion_tokens=1.0,
+        )  # fmt: skip
+        ledger.write("step", **dataclasses.asdict(record))
+    ledger.close()
+
+
+def test_a_recording_from_ones_own_run(tmp_path: Path) -> None:
+    """The v-th visit of a question is its v-th evaluation; questions with fewer visits than most are left out."""
+    steps = [([0, 1], [0.0, 0.25]), ([2, 3], [1.0, 0.5]), ([0, 1], [0.5, 0.75]), ([2], [0.875]), ([4], [0.5])]
+    write_ledger(tmp_path / "runs" / "own" / "a", steps)
+    frame = table_from_runs(tmp_path / "runs")
+    assert frame[["epoch_1", "epoch_2"]].to_numpy().tolist() == [[0.0, 0.5], [0.25, 0.75], [1.0, 0.875]]
+    assert frame["question"].str.endswith("=").all()
+
+
+def test_a_run_that_cannot_be_a_recording(tmp_path: Path) -> None:
+    """Another selector records a biased set of questions; one visit is no trajectory; two runs are one too many."""
+    write_ledger(tmp_path / "selected" / "a", [([0, 1], [0.5, 0.5])] * 3, name="dots")
+    with pytest.raises(UserError, match=r"has no run of grpo .* it holds dots/1"):
+        table_from_runs(tmp_path / "selected")
+    write_ledger(tmp_path / "short" / "a", [([0, 1], [0.5, 0.5]), ([2, 3], [0.5, 0.5])])
+    with pytest.raises(UserError, match="half of the 4 questions were visited fewer than 2 times in 2 steps"):
+        table_from_runs(tmp_path / "short")
+    write_ledger(tmp_path / "short" / "b", [([0, 1], [0.5, 0.5])])
+    with pytest.raises(UserError, match="has 2 runs of grpo"):
+        table_from_runs(tmp_path / "short")
 
 
 def halfway(*words: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
