@@ -18,7 +18,8 @@ import numpy as np
 
 from harness.errors import UserError, did_you_mean
 from harness.stats import Band, paired_difference, parse_target, resolve_target
-from reports.analysis import Analysis, Combination, analyse
+from reports.analysis import analyse
+from reports.arms import Analysis, Combination
 from reports.condensed import Run, facts_of
 
 #: Between combination and strategy in the name of an arm.

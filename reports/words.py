@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from harness.stats import CostModel, SpeedUp
-from reports.analysis import SECONDS, TOKENS, Analysis, Arm, Combination, Overall
+from reports.arms import SECONDS, TOKENS, Analysis, Arm, Combination, Overall
 
 NO_VALUE = "–"
 

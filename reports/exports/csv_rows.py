@@ -11,8 +11,10 @@ from typing import Any
 from harness.records.ledger import RunLog
 from harness.stats import COST_LEDGERS, SpeedUp
 from reports import words
-from reports.analysis import COMPARED, SECONDS, Analysis, Arm, Combination, analyse
-from reports.condensed import Array, condense
+from reports.analysis import analyse
+from reports.arms import COMPARED, SECONDS, Analysis, Arm, Combination
+from reports.condensed import condense
+from reports.run_columns import Array
 
 Row = dict[str, Any]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports import words
-from reports.analysis import SECONDS, TOKENS, Analysis
+from reports.arms import SECONDS, TOKENS, Analysis
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",

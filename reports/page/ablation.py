@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from harness.stats import SpeedUp, paired_interaction, paired_speed_up
 from reports import words
-from reports.analysis import SECONDS, Analysis, Arm, Combination, pairs_of
+from reports.arms import SECONDS, Analysis, Arm, Combination, pairs_of
 from reports.figures import curves as figures
 from reports.page.parts import Cell, Drawer, Picture, Table
 

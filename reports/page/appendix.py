@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from reports import words
-from reports.analysis import SECONDS, Analysis, Arm
+from reports.arms import SECONDS, Analysis, Arm
 from reports.page.data_used import mismatches
 from reports.page.parts import Cell, Table
 

@@ -19,7 +19,8 @@ from markupsafe import Markup
 from harness.errors import UserError
 from harness.records.ledger import RunLog
 from harness.tuning.lock_file import Lock
-from reports.analysis import Analysis, analyse
+from reports.analysis import analyse
+from reports.arms import Analysis
 from reports.condensed import Run, condense
 from reports.exports import csv_rows
 from reports.exports.latex import results_tex

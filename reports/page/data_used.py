@@ -7,7 +7,7 @@ weights, are no pairs (rulebook rule 6), so a difference is said where the verdi
 from __future__ import annotations
 
 from reports import words
-from reports.analysis import Analysis, Combination
+from reports.arms import Analysis, Combination
 from reports.condensed import SHOWN, Run, facts_of
 from reports.page.parts import Cell, Table
 

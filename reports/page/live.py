@@ -12,7 +12,8 @@ from harness.errors import UserError
 from harness.records.run_folder import DONE, RunStatus
 from harness.records.suite_watch import Snapshot
 from reports import words
-from reports.analysis import Analysis, Combination, analyse
+from reports.analysis import analyse
+from reports.arms import Analysis, Combination
 from reports.condensed import State, bare_run
 from reports.figures import curves as figures
 from reports.page.build import resource, write_whole

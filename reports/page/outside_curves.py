@@ -13,7 +13,8 @@ import numpy as np
 from harness.errors import UserError, did_you_mean
 from harness.stats import Crossing, Curve, parse_target, target_from_text
 from reports import words
-from reports.analysis import SECONDS, Analysis, Arm, analyse
+from reports.analysis import analyse
+from reports.arms import SECONDS, Analysis, Arm
 from reports.condensed import Run, bare_run, printable
 from reports.page.build import write_report
 from reports.page.parts import Cell, Table

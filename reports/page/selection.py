@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from reports import words
-from reports.analysis import Analysis, Arm, Combination
-from reports.condensed import PASS_RATE_CLASSES, RATIO_CLASSES, STALENESS_CLASSES
+from reports.arms import Analysis, Arm, Combination
 from reports.figures import selection as figures
 from reports.figures.style import AGE_COLOURS, PASS_RATE_COLOURS, RATIO_COLOURS, css_colour
 from reports.page.parts import Cell, Drawer, Picture, Table, strategy_legend
+from reports.run_columns import PASS_RATE_CLASSES, RATIO_CLASSES, STALENESS_CLASSES
 
 CHOSEN = (
     "non-degenerate groups", "different questions", "share of the pool", "predictor Pearson", "predictor Spearman",

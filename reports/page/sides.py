@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.stats import Band
 from reports import words
-from reports.analysis import SECONDS, TOKENS, Analysis, Arm, Combination
+from reports.arms import SECONDS, TOKENS, Analysis, Arm, Combination
 from reports.figures import curves as figures
 from reports.page.parts import Cell, Drawer, Picture, Section, Table, strategy_legend
 from reports.sides import Sides, backend_groups, backend_of, compare_backends

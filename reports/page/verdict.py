@@ -16,7 +16,7 @@ from harness.stats import (
     performance_profile,
 )
 from reports import words
-from reports.analysis import SECONDS, TOKENS, Analysis
+from reports.arms import SECONDS, TOKENS, Analysis
 from reports.figures import curves as figures
 from reports.page.data_used import mismatches
 from reports.page.parts import Cell, Drawer, Picture, Table

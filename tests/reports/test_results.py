@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from reports.analysis import analyse, break_even_rollout_share
-from reports.condensed import condense, pass_rate_class
+from reports.analysis import analyse
+from reports.condensed import condense
 from reports.exports.csv_rows import curves_csv, result_rows, summary_table, to_csv
+from reports.phase_costs import break_even_rollout_share
+from reports.run_columns import pass_rate_class
 from reports.words import overall_sentence
 from tests.reports.ledgers import ENVIRONMENT, read, write_run
 
