@@ -67,8 +67,8 @@ def _section(analysis: Analysis, combination: Combination, snapshot: Snapshot, c
     target = combination.target
     note = target.note
     if target.accuracy is not None:
-        told = " (provisional: not all baseline runs are complete)" if target.provisional else ""
-        note = f"Target {words.percent(target.accuracy)}: {analysis.rule.words}{told}."
+        provisional = " (provisional: not all baseline runs are complete)" if target.provisional else ""
+        note = f"Target {words.percent(target.accuracy)}: {analysis.rule.words}{provisional}."
     return {
         "name": combination.name,
         "note": note,

@@ -111,8 +111,8 @@ def _speed_up_cell(arm: Arm, ledger: str, comparable: bool) -> Cell:
         return Cell("1", 1.0)
     if found is None or found.n == 0:
         return Cell(words.NO_VALUE if comparable else "refused", None)
-    told = words.interval(found)
-    return Cell(f"{words.speed_up(found)} {told if told.startswith('[') else f'({told})'}", found.at_least)
+    text = words.interval(found)
+    return Cell(f"{words.speed_up(found)} {text if text.startswith('[') else f'({text})'}", found.at_least)
 
 
 def all_costs_tables(analysis: Analysis, combination: Combination) -> list[Table]:
