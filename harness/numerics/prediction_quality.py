@@ -16,7 +16,7 @@ INFORMATIVE = (0.125, 0.875)
 class PredictionQuality:
     """Quality of one prediction on n questions.
 
-    pearson, spearman: NaN where either side is constant. top_b_precision: share of the B questions predicted nearest ½ whose
+    pearson, spearman: NaN where either side is constant or n < 3. top_b_precision: share of the B questions predicted nearest ½ whose
     true pass rate lies in [.125, .875]; random_precision: the same share in the pool; best_precision: what knowing the
     truth would give.
     """
@@ -36,10 +36,10 @@ class PredictionQuality:
 
 
 def prediction_quality(predicted: FloatArray, true: FloatArray, top_b: int | None = None) -> PredictionQuality:
-    """Compare predicted with true pass rates, both of shape (n,), n ≥ 2. top_b: default n/8, at least 1."""
+    """Compare predicted with true pass rates, both of shape (n,), n ≥ 1. top_b: default n/8, at least 1."""
     predicted, true = np.asarray(predicted, dtype=np.float64), np.asarray(true, dtype=np.float64)
-    if predicted.shape != true.shape or predicted.ndim != 1 or len(true) < 2:
-        raise ValueError(f"predictions {predicted.shape} and truth {true.shape} must be two equal vectors of at least 2")
+    if predicted.shape != true.shape or predicted.ndim != 1 or not len(true):
+        raise ValueError(f"predictions {predicted.shape} and truth {true.shape} must be two equal vectors, not empty")
     chosen = min(top_b or max(1, len(true) // 8), len(true))
     informative = (true >= INFORMATIVE[0]) & (true <= INFORMATIVE[1])
     nearest = np.argsort(np.abs(predicted - 0.5), kind="stable")[:chosen]
@@ -63,9 +63,9 @@ def ranks(values: FloatArray) -> FloatArray:
 
 
 def _correlation(x: FloatArray, y: FloatArray) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / scale if scale > 1e-12 else float("nan")
+    if len(x) < 3 or min(x.std(), y.std()) < 1e-12:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
 
 
 def calibration_curve(predicted: FloatArray, true: FloatArray, bins: int = 10) -> list[dict[str, float]]:

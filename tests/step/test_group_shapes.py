@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.step.advantage import advantages, is_informative
+from harness.step.advantage import advantages
 from harness.strategies.uniform import Uniform
 from harness.strategy import NoReplay, Replay, Selector, StepContext, Strategy, StrategyConfig
 from harness.testing.simulation import SimulatedRun
@@ -52,14 +52,35 @@ def test_a_scope_that_does_not_vary_has_no_deviation_to_divide_by() -> None:
     assert advantages(mixed, "std").tolist() == [0] * 5
 
 
-@given(st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=1, max_size=9), st.sampled_from(["std", "none"]))
-def test_informative_is_having_an_advantage(rewards: list[float], normalization: Any) -> None:
-    """A whole group is informative if and only if it is not degenerate; its advantages sum to zero and vanish where it is not."""
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.5 + 1e-8, 1.0]), min_size=1, max_size=9), st.sampled_from(["std", "none"]))
+def test_a_degenerate_group_has_no_advantage(rewards: list[float], normalization: Any) -> None:
+    """Advantages of a whole group sum to zero, and vanish where its rewards are equal within a millionth; elsewhere one is large."""
     made = group(*rewards)
     found = advantages(made, normalization)
-    assert is_informative(made) == (not made.is_degenerate)
     assert abs(found.sum()) < 1e-9 * len(rewards)
-    assert is_informative(made) or np.abs(found).max() < 1e-12
+    assert made.is_degenerate == (np.abs(found).max() < 1e-6)
+
+
+def test_a_group_is_degenerate_in_what_it_is_trained_on() -> None:
+    """0 and 0 of 1 0 0 0 have no advantage among themselves; against the whole group's baseline they have one."""
+    kept = group(1, 0, 0, 0).train_on([1, 2])
+    assert kept.is_degenerate
+    assert not replace(kept, advantage_scope="all").is_degenerate
+
+
+@pytest.mark.parametrize("normalization", ["std", "none"])
+def test_a_loss_weight_multiplies_the_advantages(normalization: Any) -> None:
+    """Three times the weight, three times the advantages; a weight of zero leaves none."""
+    plain = advantages(group(1, 0, 0, 0), normalization)
+    assert advantages(group(1, 0, 0, 0, loss_weight=3.0), normalization) == pytest.approx(3 * plain)
+    assert not advantages(group(1, 0, 0, 0, loss_weight=0.0), normalization).any()
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_loss_weights_are_finite_and_not_negative(weight: float) -> None:
+    """A weight that would turn the loss around, or make it no number, is refused."""
+    with pytest.raises(ValueError, match="must be finite and not negative"):
+        group(1, 0, loss_weight=weight)
 
 
 @pytest.mark.parametrize("positions", [[], [0, 0], [4], [-1]])
@@ -174,13 +195,15 @@ def test_stored_rollouts_in_fresh_groups() -> None:
 class Undeclared(Uniform):
     """Does what its mode says without saying so."""
 
+    requires = frozenset({"probe"})
+
     def __init__(self, mode: str) -> None:
         super().__init__(StrategyConfig())
         self.mode = mode
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         ids = self.take(num_groups, ctx)
-        if self.mode == "stranger":
+        if self.mode == "unselected":
             return Selection(ids, started=tuple(ctx.probe(np.array([(ids.max() + 1) % 256]), 2)))
         if self.mode in ("shape", "zero"):
             return Selection(ids, rollouts_per_question=np.zeros(num_groups - (self.mode == "shape"), np.int64))
@@ -204,7 +227,7 @@ class Mixing(Injecting):
 @pytest.mark.parametrize(
     ("mode", "replay", "words"),
     [
-        ("stranger", None, "which it did not select"),
+        ("unselected", None, "which it did not select"),
         ("shape", None, "rollouts_per_question must be 16 integers"),
         ("zero", None, "less than one rollout"),
         ("subset", None, "instead of 16 of 4 without requires"),
@@ -241,3 +264,128 @@ def test_rounds_of_their_own_size() -> None:
     assert len(run.engine.calls) <= 4
     assert run.driver.costs.fresh_rollouts == 64
     assert run.driver.costs.fresh_rollouts + run.driver.costs.filtered_rollouts == run.engine.rollouts_generated
+
+
+class Weighing(Uniform):
+    """Trains twice as hard on questions with an even number."""
+
+    requires = frozenset({"loss_weights"})
+
+    def weigh(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[float]:
+        return [2.0 if g.question_id % 2 == 0 else 1.0 for g in groups]
+
+
+class Unweighed(Weighing):
+    requires = frozenset()
+
+
+class Miscounting(Weighing):
+    def weigh(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[float]:
+        return [1.0]
+
+
+def test_loss_weights_reach_the_batch() -> None:
+    """The weights that a selector gives are those of the batch's groups; undeclared or too few ones are refused."""
+    batch = run_of(Weighing(StrategyConfig())).step()
+    assert [g.loss_weight for g in batch.groups] == [2.0 - g.question_id % 2 for g in batch.groups]
+    with pytest.raises(ValueError, match="without requires = {'loss_weights'}"):
+        run_of(Unweighed(StrategyConfig())).step()
+    with pytest.raises(ValueError, match="1 loss weights for 16 groups"):
+        run_of(Miscounting(StrategyConfig())).step()
+
+
+class BestHalf(Uniform):
+    """Admits the half of a round with the highest pass rates; leaves the batch short."""
+
+    requires = frozenset({"group_sizes"})
+    max_refills = 0
+    fill_short_batches = False
+
+    def admit_round(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[bool]:
+        least = np.median([g.pass_rate for g in groups])
+        return [g.pass_rate > least for g in groups]
+
+
+class Unanswered(Uniform):
+    def admit_round(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[bool]:
+        return []
+
+
+def test_a_round_is_admitted_as_a_whole() -> None:
+    """The batch is what is above the round's median, and short; the rest is filtered. An answer for every group is asked for."""
+    run = run_of(BestHalf(StrategyConfig()))
+    batch = run.step()
+    least = np.median([g.pass_rate for g in batch.fresh])
+    assert [g.question_id for g in batch.groups] == [g.question_id for g in batch.fresh if g.pass_rate > least]
+    assert run.driver.costs.filtered_rollouts == 4 * (16 - len(batch.groups)) > 0
+    run.engine.ability[:] = 100.0  # every group is right: none is above the median, and the step ends with all of them
+    assert len(run.step().groups) == 16
+    with pytest.raises(ValueError, match="admitted or refused 0 of a round of 16 groups"):
+        run_of(Unanswered(StrategyConfig())).step()
+
+
+class Shrinking(Injecting):
+    """Rolls out 12 questions for a batch of 16."""
+
+    wanted = 12
+
+    def num_fresh(self, num_groups: int, replayed: Sequence[PromptGroup], ctx: StepContext) -> int:
+        return self.wanted
+
+
+def test_a_replay_may_ask_for_fewer_fresh_groups() -> None:
+    """A batch of 12 where 16 are usual; a number that makes no sense is refused."""
+    shrinking = Shrinking()
+    assert len(run_of(Uniform(StrategyConfig()), shrinking).step().groups) == 12
+    shrinking.wanted = 17
+    with pytest.raises(ValueError, match="wants 17 fresh groups in a batch of 16"):
+        run_of(Uniform(StrategyConfig()), shrinking).step()
+
+
+def test_every_rollout_has_a_uid_of_its_own() -> None:
+    """Over steps, refills and probes no uid comes twice; another run of the same seed gives the same ones."""
+
+    def uids() -> list[str]:
+        run = run_of(Continuing())
+        return [r.uid for _ in range(3) for g in run.step().fresh for r in g.rollouts]
+
+    first = uids()
+    assert len(set(first)) == len(first) == 3 * 64
+    assert uids() == first
+
+
+class Repeating(Injecting):
+    """Puts the same stored rollout into a group twice."""
+
+    def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
+        return [g.with_stored([self.stored[g.question_id]] * 2) if g.question_id in self.stored else g for g in groups]
+
+
+def test_a_rollout_is_trained_on_once_a_batch() -> None:
+    """The same stored rollout twice in a batch would count twice in the loss."""
+    run = run_of(Uniform(StrategyConfig()), Repeating(), pool_size=16)
+    run.step()
+    with pytest.raises(ValueError, match="same stored rollout of question 0 into the batch twice"):
+        run.step()
+
+
+class Silent(Injecting):
+    """Adds stored rollouts in mix() without asking for their log-probs."""
+
+    requires = frozenset({"group_sizes", "mixed_groups"})
+
+
+def test_replay_requires_the_log_probs_of_sampling() -> None:
+    """It follows from overriding replay(); stored rollouts that come in through mix() are refused without it."""
+
+    class Undeclared(Replay[StrategyConfig]):
+        def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
+            return []
+
+    assert Undeclared.requires == {"behaviour_log_probs"}
+    assert Silent.requires == {"group_sizes", "mixed_groups"}
+    assert Replay.requires == frozenset()
+    run = run_of(Uniform(StrategyConfig()), Silent(), pool_size=16)
+    run.step()
+    with pytest.raises(ValueError, match="without requires = {'behaviour_log_probs'}"):
+        run.step()
