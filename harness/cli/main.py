@@ -307,5 +307,3 @@ def _say_how_it_ended(result: SuiteResult, suite: str) -> None:
         typer.echo(f"{result.spent}; 'halfway run {suite}' goes on from the last checkpoints", err=True)
     elif any(outcome.status.state == "failed" and not outcome.status.mendable for outcome in left):
         typer.echo(f"when the cause is mended: halfway run {suite} --retry-failed", err=True)
-
-
