@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness.backend import RolloutEngine
-from harness.numerics.prediction_quality import calibration_curve, prediction_quality
+from harness.numerics.prediction_quality import diagnostics
 from harness.step.batch_rules import check_batch, check_num_fresh, check_replayed, check_selection
 from harness.step.clock import Clock
 from harness.step.metered_engine import MeteredEngine
@@ -153,8 +153,7 @@ class StepDriver:
     def diagnose(self, num_questions: int, rollouts_per_question: int) -> dict[str, Any]:
         """How well the strategy predicts pass rates, on random questions rolled out off the clock and not shown to it.
 
-        Returns ``n``, ``mae``, ``pearson``, ``spearman`` and ``reliability``: rows of n, mean predicted and mean observed pass rate per
-        tenth of the prediction. Empty if the strategy predicts nothing; a correlation is left out where one side does not vary.
+        Empty if it predicts nothing; otherwise see :func:`harness.numerics.prediction_quality.diagnostics`.
         """
         with self.clock.off():
             rng = self.context("diagnostic").rng
@@ -163,11 +162,7 @@ class StepDriver:
             if predicted is None:
                 return {}
             groups = self._engine.roll_out_off_the_clock(ids, rollouts_per_question, "diagnostic")
-            predicted, observed = np.asarray(predicted), np.array([g.pass_rate for g in groups])
-            quality = prediction_quality(predicted, observed).to_json()
-            found = {name: float(quality[name]) for name in ("n", "mae", "pearson", "spearman")}
-            reliability = [[b["n"], b["predicted"], b["true"]] for b in calibration_curve(predicted, observed)]
-            return {**{name: value for name, value in found.items() if not math.isnan(value)}, "reliability": reliability}
+            return diagnostics(np.asarray(predicted), np.array([g.pass_rate for g in groups]))
 
     def snapshot(self) -> Costs:
         """Every cost up to the last finished step, for an evaluation point."""

@@ -35,7 +35,7 @@ def test_loss_weights_reach_the_batch() -> None:
     """The weights that a selector gives are those of the batch's groups; undeclared or too few ones are refused."""
     batch = run_of(Weighing(StrategyConfig())).step()
     assert [g.loss_weight for g in batch.groups] == [2.0 - g.question_id % 2 for g in batch.groups]
-    with pytest.raises(ValueError, match="without requires = {'loss_weights'}"):
+    with pytest.raises(ValueError, match="'loss_weights'"):
         run_of(Unweighed(StrategyConfig())).step()
     with pytest.raises(ValueError, match="1 loss weights for 16 groups"):
         run_of(Miscounting(StrategyConfig())).step()
@@ -134,5 +134,5 @@ def test_replay_requires_the_log_probs_of_sampling() -> None:
     assert Replay.requires == frozenset()
     run = run_of(Uniform(StrategyConfig()), Silent(), pool_size=16)
     run.step()
-    with pytest.raises(ValueError, match="without requires = {'behaviour_log_probs'}"):
+    with pytest.raises(ValueError, match="'behaviour_log_probs'"):
         run.step()
