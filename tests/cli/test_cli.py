@@ -223,7 +223,7 @@ def test_report_leaves_out_what_it_cannot_read(place: ToyPlace) -> None:
     """A damaged ledger is named, the report is made of the others, and the exit code says so."""
     assert place.run()[0].exit_code == 0
     ledger = place.folders()["grpo-fast/1"] / "ledger.jsonl"
-    edit_file(ledger, {'"loss":': '"lost":'}, first=True)
+    edit_file(ledger, {'"loss":': '"lost":'}, "first")
     done = place.halfway("report", "toy.toml", "-o", "out")
     assert done.returncode == 1
     assert "left out of the report: " in done.stderr

@@ -145,7 +145,7 @@ def test_rows_in_any_order_and_several_seeds(tmp_path: Path) -> None:
         (SMALL + "c,Mine,four,50\n", "line 9: hours is 'four'"),
         (SMALL + "c,Mine,4,nan\n", "line 9: avg_accuracy is 'nan'"),
         (SMALL + "c,Mine,4\n", "line 9: avg_accuracy is None"),
-        (edited(SMALL, {"GRPO": "grop"}), "the baseline 'GRPO' has no run"),
+        (edited(SMALL, {"GRPO": "grop"}, "every"), "the baseline 'GRPO' has no run"),
     ],
 )
 def test_bad_files_are_refused_in_words(tmp_path: Path, text: str, words: str) -> None:

@@ -184,7 +184,7 @@ def test_a_damaged_ledger_does_not_stop_the_others(place: ToyPlace) -> None:
     """The command reports the damaged run and completes the other."""
     place.run(only="grpo/1", TOY_FAULT="bug@step 4 begins")
     ledger = place.folders()["grpo/1"] / "ledger.jsonl"
-    edit_file(ledger, {'"loss":': '"lost":'}, first=True)
+    edit_file(ledger, {'"loss":': '"lost":'}, "first")
     result, text = place.run(retry_failed=True)
     assert result.exit_code == 1
     assert "ledger.jsonl, line " in text

@@ -14,7 +14,7 @@ from harness.records.run_folder import RunPaths, check_spec, run_status
 from tests.edits import edited
 
 SHORT = edited(SUITE, {"max_steps = 8": "max_steps = 5", "checkpoint_every_steps = 3": "checkpoint_every_steps = 2"})
-RR = edited(SHORT, {'[[strategies]]\nname = "grpo"\n': '[[strategies]]\nname = "rr"\nlabel = "grpo"\nconfig = { capacity = 16 }\n'})
+RR = edited(SHORT, {'[[strategies]]\nname = "grpo"\n\n': '[[strategies]]\nname = "rr"\nlabel = "grpo"\nconfig = { capacity = 16 }\n\n'})
 
 
 @pytest.fixture(scope="module")

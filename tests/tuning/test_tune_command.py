@@ -236,7 +236,7 @@ def test_a_lock_edited_by_hand_is_refused(tuned: Place) -> None:
         ("best = ", "bets = ", "studies.0.best: 'best' is missing; tune again"),
         ('suite = "made-up"', 'suite = "mini"', "was made for suite 'mini'"),
     ):
-        tuned.lock.write_text(edited(text, {old: new}, first=True), encoding="utf-8")
+        tuned.lock.write_text(edited(text, {old: new}, "first"), encoding="utf-8")
         code, _, err = tuned.command("plan", "made-up.toml")
         assert code == 2
         assert words in err
