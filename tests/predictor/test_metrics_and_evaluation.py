@@ -17,8 +17,6 @@ from harness.predictor.lab.evaluation_report import report_rows, write_report
 from harness.predictor.lab.pass_rate_table import PassRateTable, read_table
 from harness.predictor.questions import PoolFeatures, question_key
 
-stats = pytest.importorskip("scipy.stats", reason="scipy is a development dependency")
-
 
 def test_metrics_by_hand() -> None:
     """Four questions worked out on paper: MAE, top-2 near ½, the pool's share and the best possible."""
@@ -33,6 +31,7 @@ def test_metrics_by_hand() -> None:
 
 def test_spearman_equals_scipy_with_ties() -> None:
     """Our ranks and Spearman are scipy's, ties included."""
+    stats = pytest.importorskip("scipy.stats", reason="scipy is a development dependency")
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 9, 200) / 8, rng.integers(0, 9, 200) / 8
     assert prediction_quality(x, y).spearman == pytest.approx(stats.spearmanr(x, y)[0])
