@@ -236,7 +236,7 @@ def test_a_disk_that_fills_up(place: ToyPlace, share: float) -> None:
     run = new_run(place.folder)
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); from harness.worker import main; sys.exit(main())"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); from harness.worker.__main__ import main; sys.exit(main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", limited, str(run)], cwd=place.folder, env=place.env(), capture_output=True, text=True, timeout=60
