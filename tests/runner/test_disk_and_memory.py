@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from toy_place import ROOT, SUITE, ToyPlace, fork_attempt, fork_attempt_saying, in_a_child, new_run, what_counts
 
+from harness.records import tail
 from harness.records.checkpoint import MANIFEST, newest_complete, prune
 from harness.records.file_locks import FileLock, is_locked
 from harness.records.ledger import LedgerError, read_ledger
 from harness.records.run_folder import RunPaths, check_spec, run_status
 from harness.records.tail import Follower
-from harness.records import tail
 from harness.runner.jobs import Watch
 from harness.spec import RunSpec
 
