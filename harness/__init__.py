@@ -5,4 +5,4 @@ Nothing in this package imports torch, transformers, TRL or verl at module level
 (see :mod:`harness.registry`). Import-linter contracts in ``pyproject.toml`` hold this.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

@@ -88,16 +88,27 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """How replayed rollouts enter the loss (method.md, RR).
+    """How replayed rollouts enter the loss.
 
-    clip_center: ``old`` clips π/π_old around 1 and multiplies by the detached weight ρ = π_old/μ (the authors'
-    code); ``one`` clips π/μ around 1 (the paper). weight_cap: upper bound on ρ, None for none. coefficient: factor on the
-    loss of replayed rollouts.
+    ratio: ``behaviour`` corrects for the policy μ that sampled them; ``old`` trains on them as if the old policy had sampled
+    them, so that only their advantages count (RLEP, ARPO).
+    clip_center: ``old`` clips π/π_old around 1 and multiplies by the detached weight ρ = π_old/μ (the code of the DOTS + RR
+    authors); ``one`` clips π/μ around 1 (their paper).
+    weight_cap: upper bound on ρ, None for none. coefficient: factor on the loss of replayed rollouts.
+    order: ``shuffled`` spreads a batch's rollouts over its updates at random, as both trainers do; ``fresh-first`` keeps the
+    order of the batch, so that replayed groups come last and reach the later updates.
+    Raises ValueError for a ratio to the old policy that is also to be clipped around π/μ = 1 or capped: there is no ρ then.
     """
 
     clip_center: Literal["old", "one"] = "old"
     weight_cap: float | None = None
     coefficient: float = 1.0
+    ratio: Literal["behaviour", "old"] = "behaviour"
+    order: Literal["shuffled", "fresh-first"] = "shuffled"
+
+    def __post_init__(self) -> None:
+        if self.ratio == "old" and (self.clip_center != "old" or self.weight_cap is not None):
+            raise ValueError("a correction with ratio = 'old' has no weight: use clip_center = 'old' and no weight_cap")
 
 
 ConfigT = TypeVar("ConfigT", bound=StrategyConfig, covariant=True)

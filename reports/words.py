@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from harness.stats import CostModel, SpeedUp
-from reports.analysis import SECONDS, TOKENS, Analysis, Arm, Combination, Overall
+from reports.arms import SECONDS, TOKENS, Analysis, Arm, Combination, Overall
 
 NO_VALUE = "–"
 
@@ -96,8 +96,8 @@ def interval(found: SpeedUp) -> str:
 
 def interval_words(found: SpeedUp) -> str:
     """``95 % interval [1.12, 1.50]`` or ``no interval``."""
-    told = interval(found)
-    return f"95 % interval {told}" if told.startswith("[") else told
+    text = interval(found)
+    return f"95 % interval {text}" if text.startswith("[") else text
 
 
 def saved(found: SpeedUp) -> float | None:

@@ -102,8 +102,8 @@ def _frame(snapshot: Snapshot, console: Console, suite: Suite, cost: str, height
 
 def _headline(snapshot: Snapshot, name: str) -> Text:
     counts = {state: sum(r.status.state == state for r in snapshot.runs) for state in STATES}
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    text = Text(name, "bold").append(f"  {len(snapshot.runs)} runs: {told}", "default")
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    text = Text(name, "bold").append(f"  {len(snapshot.runs)} runs: {states}", "default")
     if not any(counts[state] for state in STATES if state != "pending"):
         text.append(f"\nnothing has started yet; 'halfway run {name}' starts it", "dim")
     elif not counts["running"] and not snapshot.over:

@@ -1,4 +1,4 @@
-"""Time to target accuracy, and what may be said about it: the rulebook, implemented once.
+"""Time to target accuracy, and what may be said about it: docs/protocol.md, implemented once.
 
 The rules, in the order in which a number passes through them:
 

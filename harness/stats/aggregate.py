@@ -1,4 +1,4 @@
-"""Across combinations: probability of improvement, performance profiles, Kaplan–Meier curves (rulebook rule 7)."""
+"""Across combinations: probability of improvement, performance profiles, Kaplan–Meier curves (docs/protocol.md, "How sure")."""
 
 from __future__ import annotations
 

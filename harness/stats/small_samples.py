@@ -98,7 +98,7 @@ def log_deviation(speed_up: SpeedUp) -> float | None:
 
 
 def evidence(n: int) -> str:
-    """How far n paired seeds carry (rulebook, known noise): five to screen, ten or more to claim."""
+    """How far n paired seeds carry (docs/protocol.md, "How sure"): five to screen, ten or more to claim."""
     if n < 5:
         return "fewer than five seeds: a first look, not a screening"
     return "enough to screen, not to claim (ten or more seeds)" if n < 10 else "enough seeds to claim"

@@ -1,4 +1,4 @@
-"""Paired speed-ups with bootstrap intervals, misses included (rulebook rules 5, 6 and 7).
+"""Paired speed-ups with bootstrap intervals, misses included (docs/protocol.md, "What counts as reached" and "How sure").
 
 The speed-up of a pair is cost(baseline) / cost(strategy) at equal seed. A run that missed the target is known to need
 more than its last evaluation's cost, nothing else, so its pair is known between two bounds:

@@ -1,4 +1,4 @@
-"""Targets, resolved from the baseline alone, and the plateau check (rulebook rule 3)."""
+"""Targets, resolved from the baseline alone, and the plateau check (docs/protocol.md, "What counts as reached")."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Plateau:
 def parse_target(target: Mapping[str, Any]) -> TargetRule:
     """``{"share_of_gain": 0.9}``, ``{"accuracy": 0.4}`` or ``{"final": true}``, with an optional ``"crossing"``.
 
-    Raises UserError in words for anything else.
+    Raises UserError for anything else.
     """
     given = {k: v for k, v in target.items() if v is not None and v is not False}
     crossing = given.pop("crossing", "sustained")
@@ -95,7 +95,7 @@ def parse_target(target: Mapping[str, Any]) -> TargetRule:
 def target_from_text(text: str) -> dict[str, Any]:
     """A target as a command line gives it: ``final``, ``share_of_gain=0.9`` or ``accuracy=0.4``.
 
-    Raises UserError in words for anything else.
+    Raises UserError for anything else.
     """
     name, equals, value = (part.strip() for part in text.partition("="))
     if name == "final" and not equals:

@@ -15,8 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 from harness.stats import Profile
 from harness.types import PHASES
 from reports import words
-from reports.analysis import Arm, Combination
-from reports.condensed import Array
+from reports.arms import Arm, Combination
 from reports.figures.style import (
     INK,
     MARKERS,
@@ -28,6 +27,7 @@ from reports.figures.style import (
     label_margin,
     new_figure,
 )
+from reports.run_columns import Array
 
 WIDTH, HEIGHT = 4.6, 3.0
 

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from reports.analysis import Arm
-from reports.condensed import PASS_RATE_CLASSES, STRETCHES, Array, Run
+from reports.arms import Arm
+from reports.condensed import Run
 from reports.figures.curves import HEIGHT, WIDTH, bars, shorten
 from reports.figures.style import INK, MARKERS, PASS_RATE_COLOURS, add_legend, colour_of, dash_of, label_margin, new_figure
+from reports.run_columns import PASS_RATE_CLASSES, STRETCHES, Array
 
 #: Steps in the running mean of the line plots of selection; printed in their captions.
 SMOOTHING = 5

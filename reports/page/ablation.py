@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from harness.stats import SpeedUp, paired_interaction, paired_speed_up
 from reports import words
-from reports.analysis import SECONDS, Analysis, Arm, Combination, pairs_of
+from reports.arms import SECONDS, Analysis, Arm, Combination, pairs_of
 from reports.figures import curves as figures
 from reports.page.parts import Cell, Drawer, Picture, Table
 
@@ -98,11 +98,11 @@ def ablation_pictures(analysis: Analysis, drawer: Drawer) -> list[Picture]:
         if not all(math.isfinite(c) and c > 0 for c in costs):
             continue
         _, first, second, both = (a.strategy for a in arms)
-        told = ", ".join(f"{a.strategy} {words.cost(c, ledger)}" for a, c in zip(arms, costs, strict=True))
+        text = ", ".join(f"{a.strategy} {words.cost(c, ledger)}" for a, c in zip(arms, costs, strict=True))
         unit = "training seconds" if ledger == SECONDS else words.COST_NAMES[ledger]
         pictures.append(
             drawer.draw(
-                f"parts-{index}", f"{both} taken apart on {combination.name}", f"Median {unit} to the target: {told}.",
+                f"parts-{index}", f"{both} taken apart on {combination.name}", f"Median {unit} to the target: {text}.",
                 f"{combination.name}: median {unit} to the target with {first} and {second} on and off (log scale; parallel lines: no "
                 "interaction).",
                 lambda _, costs=costs, first=first, second=second, ledger=ledger: figures.on_and_off(costs, (first, second), ledger),  # type: ignore[misc]

@@ -12,20 +12,11 @@ from harness.stats import (
 )
 from harness.types import PHASES
 from reports import words
-from reports.analysis import (
-    COMPARED,
-    CPU_SECONDS,
-    SECONDS,
-    TOKENS,
-    Analysis,
-    Arm,
-    Combination,
-    break_even_rollout_share,
-    busy_shares,
-)
+from reports.arms import COMPARED, CPU_SECONDS, SECONDS, TOKENS, Analysis, Arm, Combination
 from reports.figures import curves as figures
 from reports.figures.style import MOST_IN_FULL, PHASE_COLOURS, css_colour
 from reports.page.parts import Cell, Drawer, Picture, Table, strategy_legend
+from reports.phase_costs import break_even_rollout_share, busy_shares
 
 #: Processor time below this share of training time is worth a warning (one thread, no accelerator).
 BUSY_BELOW = 0.9
@@ -120,8 +111,8 @@ def _speed_up_cell(arm: Arm, ledger: str, comparable: bool) -> Cell:
         return Cell("1", 1.0)
     if found is None or found.n == 0:
         return Cell(words.NO_VALUE if comparable else "refused", None)
-    told = words.interval(found)
-    return Cell(f"{words.speed_up(found)} {told if told.startswith('[') else f'({told})'}", found.at_least)
+    text = words.interval(found)
+    return Cell(f"{words.speed_up(found)} {text if text.startswith('[') else f'({text})'}", found.at_least)
 
 
 def all_costs_tables(analysis: Analysis, combination: Combination) -> list[Table]:

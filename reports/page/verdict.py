@@ -16,7 +16,7 @@ from harness.stats import (
     performance_profile,
 )
 from reports import words
-from reports.analysis import SECONDS, TOKENS, Analysis
+from reports.arms import SECONDS, TOKENS, Analysis
 from reports.figures import curves as figures
 from reports.page.data_used import mismatches
 from reports.page.parts import Cell, Drawer, Picture, Table
@@ -144,8 +144,8 @@ def overall_table(analysis: Analysis) -> Table | None:
         cells = [Cell(item.strategy, item.strategy, swatch=analysis.strategies.index(item.strategy) % 8)]
         for ledger in (SECONDS, TOKENS):
             found = item.speed_ups.get(ledger)
-            told = f"{words.speed_up(found)} {words.interval(found)}" if found is not None and found.n else words.NO_VALUE
-            cells.append(Cell(told, found.at_least if found is not None and found.n else None))
+            text = f"{words.speed_up(found)} {words.interval(found)}" if found is not None and found.n else words.NO_VALUE
+            cells.append(Cell(text, found.at_least if found is not None and found.n else None))
         cells += [Cell(f"{better.value:.2f}{interval}", better.value), Cell(f"{item.p_value:.2g}", item.p_value)]
         rows.append(cells)
     heads = [("strategy", False), ("speed-up in time [95 %]", True), ("speed-up in tokens [95 %]", True),
@@ -164,12 +164,12 @@ def overview_pictures(analysis: Analysis, drawer: Drawer) -> list[Picture]:
     order, pictures = analysis.strategies, []
     compared = [(c, a) for c in analysis.combinations for a in c.arms if c.main_cost in a.speed_ups and a.speed_ups[c.main_cost].n]
     if compared:
-        told = "; ".join(f"{a.strategy} on {c.name} {words.headline(a.speed_ups[c.main_cost], c.main_cost)}" for c, a in compared)
+        text = "; ".join(f"{a.strategy} on {c.name} {words.headline(a.speed_ups[c.main_cost], c.main_cost)}" for c, a in compared)
         pictures.append(
             drawer.draw(
                 "speed-ups",
                 "Speed-up of every strategy with its 95 % interval",
-                told + ".",
+                text + ".",
                 "Speed-up against the baseline with 95 % intervals (bounds where runs missed the target); right of 1 is cheaper. "
                 "An arrow means that the interval is open on that side.",
                 lambda _: figures.forest(analysis.combinations, order),

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from harness.errors import UserError
 from reports.figures.style import add_legend, new_figure, styled
-from reports.page.build import build_report
 from tests.reports.ledgers import ENVIRONMENT, mini_suite, read, write_run
+from tests.reports.pages import build_report
 
 TARGET = {"share_of_gain": 0.9, "crossing": "sustained"}
 
@@ -201,7 +201,7 @@ def test_many_strategies_are_not_a_wall_of_cards(tmp_path: Path) -> None:
     text = text_of(html)
     assert "Of 11 strategies 1 is faster (quick), 1 is slower (slow), 9 show no difference." in text
     assert html.count('class="card ') == 2
-    assert "The other 9 in words" in text
+    assert "The other 9 as sentences" in text
     assert "same-3 against grpo on spell-backward: no difference shown in training time" in text
     assert "medians over seeds, whose own lines and bands are left out" in text
 

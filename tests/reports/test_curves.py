@@ -10,10 +10,10 @@ import pytest
 
 from harness.errors import UserError
 from harness.stats import target_from_text
-from reports.page.build import build_report
 from reports.page.outside_curves import build_curves_report, read_curves
 from reports.page.published import published
 from tests.reports.ledgers import read, write_run
+from tests.reports.pages import build_report
 from tests.reports.test_build import text_of
 
 PAPER = Path(__file__).resolve().parents[2] / "../shared/data/paper_curves.csv"

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from reports.analysis import analyse, break_even_rollout_share
-from reports.condensed import condense, pass_rate_class
-from reports.exports.csv_rows import curves_csv, result_rows, summary_table, to_csv
+from reports.analysis import analyse
+from reports.condensed import condense
+from reports.exports.csv_rows import curves_csv, result_rows, summary_rows, to_csv
+from reports.phase_costs import break_even_rollout_share
+from reports.run_columns import pass_rate_class
 from reports.words import overall_sentence
 from tests.reports.ledgers import ENVIRONMENT, read, write_run
 
@@ -97,7 +99,7 @@ def test_expected_runs_without_a_record_are_missing(tmp_path: Path) -> None:
     expected = [("spell-backward", label, seed) for label in ("grpo", "rr") for seed in (1, 2)]
     analysis = analyse((condense(log) for log in read(paths)), baseline="grpo", target=TARGET, expected=expected)
     assert {a.strategy: a.missing for a in analysis.arms} == {"grpo": [2], "rr": [1, 2]}
-    summary = summary_table(read(paths), baseline="grpo", target=TARGET, expected=expected)
+    summary = summary_rows(analysis)
     assert [r["runs"] for r in summary] == ["1 (1 missing)", "0 (2 missing)"]
 
 
@@ -183,7 +185,7 @@ def test_csv_text_survives_commas_quotes_lines_and_formulas() -> None:
 
 def test_summary_is_plain_rows_with_the_verdict(tmp_path: Path) -> None:
     """What the command line prints after a run."""
-    grpo, rr = summary_table(read(three_seeds(tmp_path)), baseline="grpo", target=TARGET)
+    grpo, rr = summary_rows(analyse(map(condense, read(three_seeds(tmp_path))), baseline="grpo", target=TARGET))
     assert (grpo["strategy"], grpo["verdict"], grpo["time_to_target"]) == ("grpo", "baseline", "8.00 s")
     assert (rr["reached"], rr["speedup"], rr["interval"], rr["verdict"]) == ("3/3", "2.50×", "[2.25, 2.75]", "faster")
     assert 0 < float(rr["non_degenerate_share"]) <= 1

@@ -9,10 +9,10 @@ import pytest
 from harness.errors import UserError
 from reports.analysis import analyse
 from reports.condensed import Run, condense
-from reports.page.build import build_report
 from reports.page.sides import MIXED, cost_table, sides_section
 from reports.sides import backend_groups, compare_sides
 from tests.reports.ledgers import ENVIRONMENT, read, write_run
+from tests.reports.pages import build_report
 from tests.reports.test_build import text_of
 
 TARGET = {"share_of_gain": 0.9, "crossing": "sustained"}

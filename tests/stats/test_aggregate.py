@@ -33,7 +33,7 @@ INF = float("inf")
 
 
 @pytest.mark.parametrize(("n", "points"), [(3, 1.5), (5, 1.0), (12, 0.6)])
-def test_the_rulebooks_known_noise(n: int, points: float) -> None:
+def test_the_known_noise_of_the_protocol(n: int, points: float) -> None:
     """Seed deviation .5 point: 3 seeds show 1.5 points, 5 show 1.0, 12 show 0.6."""
     assert minimum_detectable_difference(0.5, n) == pytest.approx(points, abs=0.03)
 

@@ -102,9 +102,10 @@ def resumed(training: Training, folder: Path, cache: Path) -> Training:
 
 @pytest.fixture(scope="module")
 def plain(folder: Path, cache: Path) -> tuple[list[Rows], list[Rows]]:
+    from trl import GRPOTrainer
+
     from backends.common.prepare import prepare
     from benchmarks.overhead import bare_trainer
-    from trl import GRPOTrainer
 
     spec = contract_spec("trl", "grpo")
     ours = record(spec, folder / "grpo", cache)
@@ -147,10 +148,10 @@ class TestContract(BackendContract):
     def loss_and_gradient(self, case: LossCase) -> tuple[float, FloatArray]:
         """TRL's loss, its forward pass replaced by the case's log-probs, after Halfway's correction of the replayed rows."""
         import torch
+        from trl import GRPOTrainer
 
         from backends.common.ratios import RatioStatistics
         from backends.trl.loss import correct_replayed
-        from trl import GRPOTrainer
 
         new = torch.from_numpy(case.new).requires_grad_()
         rows, width = new.shape

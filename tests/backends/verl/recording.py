@@ -65,10 +65,11 @@ def record(
     from backends.verl.run import set_environment
 
     set_environment(Place.of(spec, 0), spec)
+    from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+
     from backends.verl.engine import VerlEngine
     from backends.verl.session import Session
     from backends.verl.trainer import HalfwayTrainer
-    from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
     training = Training(log=None)  # type: ignore[arg-type]
     made: list[int] = []

@@ -31,7 +31,6 @@ def test_tensorboard_through_verls_own_tracking(tmp_path: Path, monkeypatch: pyt
     """The logger that the configuration names writes into the run's folder; verl's values come out of the event file."""
     pytest.importorskip("tensorboard", reason="tensorboard is a development dependency")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     from verl.utils.tracking import Tracking
 
     monkeypatch.setattr(os, "environ", os.environ.copy())
