@@ -130,7 +130,7 @@ class SimulatedRun:
 def untrained_predictor(folder: Path) -> str:
     """An attention predictor with random weights, the same for queries and references: it compares embeddings, no more."""
     from harness.predictor.artifact import Arrays, save_artifact
-    from harness.predictor.attention import LAYERS
+    from harness.predictor.network import LAYERS
 
     rng, units = np.random.default_rng(0), 8
     arrays: Arrays = {}
@@ -142,6 +142,6 @@ def untrained_predictor(folder: Path) -> str:
     for layer, shape in enumerate([(units, 2), (2, units)]):
         arrays[f"calibration.{layer}.weight"] = rng.normal(size=shape).astype(np.float32)
         arrays[f"calibration.{layer}.bias"] = np.zeros(shape[0], np.float32)
-    description = {"kind": "attention", "embedder": "simulated", "width": EMBEDDING_WIDTH, "units": units, "shared": True}
+    description = {"kind": "attention", "embedder": "simulated", "width": EMBEDDING_WIDTH, "units": units, "shared": True, "head": "paper"}
     save_artifact(folder, description, arrays)
     return str(folder)
