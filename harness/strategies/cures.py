@@ -57,7 +57,7 @@ class Cures(Selector[CuresConfig]):
         return self._mean(self._counts[question_ids]) if len(self._counts) else None
 
     def _mean(self, counts: FloatArray) -> FloatArray:
-        return (counts[:, 0] + 1) / (counts.sum(axis=1) + 2)
+        return np.asarray((counts[:, 0] + 1) / (counts.sum(axis=1) + 2))
 
     def _size_to(self, ctx: StepContext) -> None:
         if not len(self._counts):

@@ -53,8 +53,8 @@ class Lze(UniformOrder[LzeConfig]):
             return [False] * len(groups)
         spread = max(float(np.ptp(energies[active])), 0.01)
         noisy = energies[active] + self.config.noise * spread * ctx.rng.gumbel(size=len(active))
-        kept = active[np.argsort(-noisy, kind="stable")[:count]]
-        return np.isin(np.arange(len(groups)), kept).tolist()
+        kept = set(active[np.argsort(-noisy, kind="stable")[:count]].tolist())
+        return [position in kept for position in range(len(groups))]
 
     def _energy(self, group: PromptGroup) -> float:
         p, first, average = group.pass_rate, self._first[group.question_id], self._average[group.question_id]

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from harness.strategies.uniform import UniformOrder
 from harness.strategy import Composition, StepContext, StrategyConfig
-from harness.types import IntArray, PromptGroup, Selection
+from harness.types import FloatArray, PromptGroup, Selection
 
 
 class NoPositiveResamplingConfig(StrategyConfig):
@@ -36,7 +36,7 @@ class NoPositiveResampling(UniformOrder[NoPositiveResamplingConfig]):
 
     def __init__(self, config: NoPositiveResamplingConfig) -> None:
         super().__init__(config)
-        self._visits: IntArray = np.empty((0, 2))  # groups and the sum of their pass rates, by question
+        self._visits: FloatArray = np.empty((0, 2))  # groups and the sum of their pass rates, by question
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         self._size_to(ctx)

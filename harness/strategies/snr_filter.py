@@ -46,8 +46,8 @@ def top_p(scores: FloatArray, share: float, margin: float) -> list[bool]:
     reached = np.cumsum(scores[order])
     needed = share * scores.sum() - margin
     count = int(np.searchsorted(reached, needed - 1e-12)) + 1 if needed > 0 else 0  # a sum that equals the share reaches it
-    kept = order[: min(count, np.count_nonzero(scores))]
-    return np.isin(np.arange(len(scores)), kept).tolist()
+    kept = set(order[: min(count, np.count_nonzero(scores))].tolist())
+    return [position in kept for position in range(len(scores))]
 
 
 SNR_FILTER = Composition(
