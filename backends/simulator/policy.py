@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.numerics.latent_skills import SkillQuestions
 from harness.spec import AlgorithmSpec
-from harness.step.advantage import advantages, is_informative
+from harness.step.advantage import advantages
 from harness.strategy import Correction
 from harness.types import RATIO_EDGES, FloatArray, IntArray, PromptGroup
 
@@ -82,7 +82,7 @@ class Policy:
         old = self.theta.copy()
         log_ratio = self.log_prob(rows, old) - rows.log_behaviour
         order = rng.permutation(len(rows)) if correction.order == "shuffled" else np.arange(len(rows))
-        informative = sum(is_informative(g) for g in groups) / algorithm.updates_per_batch
+        informative = sum(not g.is_degenerate for g in groups) / algorithm.updates_per_batch
         for part in np.array_split(order, algorithm.updates_per_batch):
             coefficients = self._coefficients(rows.part(part), old, algorithm, correction)
             pull = coefficients * (rows.outcomes[part] - self.questions.pass_rates(self.theta, rows.question_ids[part]))
