@@ -64,12 +64,17 @@ BUILTIN_STRATEGIES: dict[str, str] = {
     "cures": "harness.strategies.cures:CURES",
     "dppo": "harness.strategies.dppo:DPPO",
 }
-BACKENDS: dict[str, str] = {"trl": "backends.trl.backend:TrlBackend", "verl": "backends.verl.backend:VerlBackend"}
+BACKENDS: dict[str, str] = {
+    "trl": "backends.trl.backend:TrlBackend",
+    "verl": "backends.verl.backend:VerlBackend",
+    "simulator": "backends.simulator.backend:SimulatorBackend",
+}
 TASKS: dict[str, str] = {
     "spell-backward": "suites.tasks.spell_backward:SpellBackward",
     "reasoning-gym": "suites.tasks.reasoning_gym:ReasoningGym",
     "maths": "suites.tasks.maths:Maths",
     "science": "suites.tasks.science:Science",
+    "latent-skills": "suites.tasks.latent_skills:LatentSkills",
 }
 
 
