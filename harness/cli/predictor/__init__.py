@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from harness.cli.predictor.evaluate import evaluate
+from harness.cli.predictor.import_checkpoint import import_checkpoint
 from harness.cli.predictor.predict import predict
 from harness.cli.predictor.train import train
 
@@ -20,3 +21,4 @@ app = typer.Typer(
 )
 for command in (train, predict, evaluate):
     app.command()(command)
+app.command("import")(import_checkpoint)
