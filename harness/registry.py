@@ -77,8 +77,12 @@ class StrategyEntry:
 
     @property
     def version(self) -> str:
-        parts = (self.composition.selector, self.composition.replay)
-        return "+".join(f"{p.__module__}.{p.__qualname__}:{p.version}" for p in parts)
+        """``NAME:SELECTOR+REPLAY``: the registered name and the versions that its two parts declare.
+
+        Part of a run's identity. It names no module, so moving a strategy to another file leaves its finished runs valid; whoever
+        changes what a strategy does raises the ``version`` of the part concerned.
+        """
+        return f"{self.name}:{self.composition.selector.version}+{self.composition.replay.version}"
 
     @property
     def requires(self) -> frozenset[Requirement]:

@@ -160,7 +160,8 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how far every run of a suite is."""
-    from harness.records.run_folder import STATES, strangers
+    from harness.records.other_runs import other_runs
+    from harness.records.run_folder import STATES
 
     runs, rows = _status_rows(suite, runs_dir, only, plugin, untuned, backend)
     if as_json:
@@ -177,9 +178,8 @@ def status(
     for row in rows:
         if row["failure"]:
             typer.echo(f"{row['combination']}/{row['strategy']}/{row['seed']}: {row['failure']}")
-    left = [] if only else strangers(runs_dir, runs)
-    if left:
-        typer.echo(f"{len(left)} run folders in {left[0].parent} belong to an earlier version of the suite and are left alone")
+    for words in [] if only else other_runs(runs_dir, runs).sentences():
+        typer.echo(words)
 
 
 @app.command("report")

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from toy_place import ROOT, SUITE, ToyPlace, fork_attempt, fork_attempt_saying, in_a_child, new_run, what_counts
 
+from harness.records import tail
 from harness.records.checkpoint import MANIFEST, newest_complete, prune
 from harness.records.file_locks import FileLock, is_locked
 from harness.records.ledger import LedgerError, read_ledger
 from harness.records.run_folder import RunPaths, check_spec, run_status
 from harness.records.tail import Follower
-from harness.runner import jobs
 from harness.runner.jobs import Watch
 from harness.spec import RunSpec
 
@@ -139,7 +139,7 @@ def test_a_disk_full_at_the_report(place: ToyPlace) -> None:
     assert place.run()[0].exit_code == 0
     before = {path: path.read_bytes() for path in place.runs.glob("*/ledger.jsonl")}
     code = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); sys.argv[1:] = {['report', 'toy.toml']!r}"
-    done = place.python(f"{code}; from harness.cli import main; main()")
+    done = place.python(f"{code}; from harness.cli.main import main; main()")
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "File too large" in done.stderr
@@ -247,7 +247,7 @@ def test_the_watchdog_counts_silence_not_dates(tmp_path: Path, monkeypatch: pyte
     """A ledger dated in 1970 or 2100 is no silence and no life; only changes and monotonic seconds count; waiting is no silence."""
     ledger, worker, now = tmp_path / "ledger.jsonl", Deaf(), [1000.0]
     ledger.write_text("{}\n")
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(tail.time, "monotonic", lambda: now[0])
     follower = Follower(ledger)
     watch = Watch(worker, follower, 60)
     for date in (0, 4102444800, 5, 4102444801):

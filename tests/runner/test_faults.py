@@ -13,7 +13,8 @@ from toy_place import SUITE, ToyPlace, fork_attempt, new_run, what_counts
 
 from harness.errors import UserError
 from harness.records.ledger import read_ledger
-from harness.records.run_folder import RunPaths, check_spec, run_status, strangers
+from harness.records.other_runs import other_runs
+from harness.records.run_folder import RunPaths, check_spec, run_status
 from harness.suite.reader import load_suite
 from harness.suite.suite import plan
 
@@ -236,7 +237,7 @@ def test_a_disk_that_fills_up(place: ToyPlace, share: float) -> None:
     run = new_run(place.folder)
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); from harness.worker import main; sys.exit(main())"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); from harness.worker.__main__ import main; sys.exit(main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", limited, str(run)], cwd=place.folder, env=place.env(), capture_output=True, text=True, timeout=60
@@ -267,7 +268,7 @@ def test_a_suite_edited_between_runs(place: ToyPlace) -> None:
     assert place.run()[0].exit_code == 0
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert len(list(place.runs.glob("*/ledger.jsonl"))) == 3
-    assert len(strangers(place.folder / "runs", plan(load_suite(place.suite)))) == 1
+    assert len(other_runs(place.folder / "runs", plan(load_suite(place.suite))).other_settings) == 1
 
 
 def test_only_execution_changed(place: ToyPlace) -> None:
