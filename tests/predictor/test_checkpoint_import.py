@@ -71,7 +71,7 @@ def test_the_imported_checkpoint_predicts_what_the_authors_network_does(tmp_path
 
 
 def test_their_training_checkpoint_names_the_embedder(tmp_path: Path) -> None:
-    """A file as their training writes it: state dict beside config and metrics, its network under ``regressor.``; the encoder is ignored."""
+    """A file as their training writes it: state dict beside config and metrics, network under ``regressor.``; the encoder is ignored."""
     state = their_state(prefix="regressor.") | {"encoder.embed.weight": torch.zeros(3, 3)}
     torch.save(
         {"model_state_dict": state, "config": {"model_name": "an/encoder"}, "train_metrics": {"epoch_losses": [0.5]}}, tmp_path / "m.pt"
