@@ -22,8 +22,8 @@ class SuccessConfig(StrategyConfig):
     )
     ratio: Literal["old", "behaviour"] = Field(
         "old",
-        description="old (both repositories): stored successes count as sampled by the policy at the start of the update, its log-probs are "
-        "computed anew; behaviour: weighted with π_old/μ",
+        description="old (both repositories): stored successes count as sampled by the policy at the start of the update, whose log-probs "
+        "are computed anew; behaviour: weighted with π_old/μ",
     )
 
 
