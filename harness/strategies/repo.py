@@ -75,11 +75,13 @@ class Repo(BufferedReplay[RepoConfig, QuestionBuffer]):
     def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
         fresh: list[PromptGroup] = []
         replayed: list[PromptGroup] = []
+        joined: set[int] = set()  # refills may meet a question again: its stored rollouts come once
         for group in groups:
             stored = self._buffer.of(group.question_id)
-            if group.source == "replayed" or len(stored) < self.config.min_cache_to_replay:
+            if group.source == "replayed" or group.question_id in joined or len(stored) < self.config.min_cache_to_replay:
                 (replayed if group.source == "replayed" else fresh).append(group)
                 continue
+            joined.add(group.question_id)
             found = [stored[i] for i in self._retrieve(stored, ctx)]
             if self.config.adv_norm == "mixed":
                 # Two groups that are the same but for what is trained on: one baseline, two loss weights.
