@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.authors.comparison import Clone, Comparison
 from harness import __version__
 
-FAMILIES = ("history", "filters", "replay")
+FAMILIES = ("predictor", "history", "filters", "replay")
 COLUMNS = ("strategy", "rule", "repository", "commit", "file", "cases", "largest_difference", "deviation", "halfway")
 RESULT = Path(__file__).parent / "results" / "against_authors.csv"
 
@@ -41,22 +41,23 @@ def clone_of(repository: str, clones: Path) -> Clone | None:
     return None
 
 
-def row_of(comparison: Comparison, clones: Path) -> dict[str, str | int]:
-    """One row of the table; without the clone, or where the clone lacks the code, the difference says so."""
+def rows_of(comparison: Comparison, clones: Path) -> Iterator[dict[str, str | int]]:
+    """Rows of the table; without the clone, or where the clone lacks the code, one that says so."""
     row: dict[str, str | int] = {
-        "strategy": comparison.strategy, "rule": comparison.rule, "repository": comparison.repository, "commit": "",
-        "file": comparison.path, "cases": 0, "largest_difference": "skipped: no clone", "deviation": comparison.deviation,
-        "halfway": __version__,
+        "strategy": comparison.strategy, "rule": "", "repository": comparison.repository, "commit": "", "file": comparison.path,
+        "cases": 0, "largest_difference": "", "deviation": "", "halfway": __version__,
     }  # fmt: skip
     clone = clone_of(comparison.repository, clones)
     if clone is None:
-        return row
+        yield {**row, "rule": "skipped: no clone"}
+        return
     row["commit"] = clone.commit[:12]
     try:
-        found = comparison.run(clone)
+        for found in comparison.run(clone, comparison.path):
+            difference = f"{found.difference:.3g}"
+            yield {**row, "rule": found.rule, "cases": found.cases, "largest_difference": difference, "deviation": found.deviation}
     except (FileNotFoundError, LookupError) as error:
-        return {**row, "largest_difference": f"skipped: {error}"}
-    return {**row, "cases": found.cases, "largest_difference": f"{found.difference:.3g}"}
+        yield {**row, "rule": f"skipped: {error}"}
 
 
 def main() -> None:
@@ -66,8 +67,9 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = []
     for comparison in comparisons():
-        rows.append(row_of(comparison, arguments.clones))
-        print(f"{comparison.strategy:24} {comparison.rule:60.60} {rows[-1]['largest_difference']}")
+        for row in rows_of(comparison, arguments.clones):
+            rows.append(row)
+            print(f"{row['strategy']:20} {row['rule']:60.60} {row['largest_difference']}")
     with arguments.output.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -55,12 +55,17 @@ BUILTIN_STRATEGIES: dict[str, str] = {
     "arpo": "harness.strategies.successes:ARPO",
     "fewer-fresh": "harness.strategies.fifo:FEWER_FRESH",
 }
-BACKENDS: dict[str, str] = {"trl": "backends.trl.backend:TrlBackend", "verl": "backends.verl.backend:VerlBackend"}
+BACKENDS: dict[str, str] = {
+    "trl": "backends.trl.backend:TrlBackend",
+    "verl": "backends.verl.backend:VerlBackend",
+    "simulator": "backends.simulator.backend:SimulatorBackend",
+}
 TASKS: dict[str, str] = {
     "spell-backward": "suites.tasks.spell_backward:SpellBackward",
     "reasoning-gym": "suites.tasks.reasoning_gym:ReasoningGym",
     "maths": "suites.tasks.maths:Maths",
     "science": "suites.tasks.science:Science",
+    "latent-skills": "suites.tasks.latent_skills:LatentSkills",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,20 @@ class Clone:
             return self._git("show", f"HEAD:{path}")
         except subprocess.CalledProcessError as error:
             raise FileNotFoundError(f"{self.folder} has no {path} at {self.commit}") from error
+
+    def owner_of(self, path: str, method: str) -> str:
+        """The class of a file that has this method. Raises LookupError for none."""
+        for node in ast.parse(self.source(path)).body:
+            if isinstance(node, ast.ClassDef) and any(getattr(part, "name", None) == method for part in node.body):
+                return node.name
+        raise LookupError(f"no class with {method} in {path} of {self.folder.name}")
+
+    def write(self, path: str, folder: Path) -> Path:
+        """One file at HEAD, written below a folder under its own path."""
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(self.source(path), encoding="utf-8")
+        return target
 
     def definitions(self, path: str, names: Sequence[str], given: dict[str, Any]) -> dict[str, Any]:
         """Functions, classes and assignments of a file, by name (``Class.method`` for a method as a function), run with ``given``."""
@@ -66,22 +80,23 @@ def _is_target(node: ast.Assign, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """cases: inputs tried. difference: the largest absolute difference of a number, or the number of cases with another choice."""
+    """One row of the table.
 
+    rule: what is compared. cases: inputs tried. difference: the largest absolute difference of a number, or the number of cases with
+    another choice where ``rule`` says so. deviation: what stays different and the setting that says so, empty for nothing.
+    """
+
+    rule: str
     cases: int
     difference: float
+    deviation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """strategy: our name. rule: what is compared, with its unit. repository: owner/name. path: the file with the rule.
-
-    deviation: what stays different and the setting that says so, empty for nothing.
-    """
+    """strategy: our name. repository: owner/name. path: the file with the rule. run: makes the rows, given a clone."""
 
     strategy: str
-    rule: str
     repository: str
     path: str
-    run: Callable[[Clone], Result]
-    deviation: str = ""
+    run: Callable[[Clone, str], Iterable[Result]]
