@@ -41,7 +41,7 @@ def test_two_folders(two: ToyPlace) -> None:
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("bandit")]
     assert [line[2] for line in lines] == ["grpo", "grpo-fast"]
-    assert done.stdout.count("no difference shown (n = 3)") == 2
+    assert done.stdout.count("undecided (n = 3, 5 needed)") == 2
     assert "differs:" not in done.stdout
     with open(two.folder / "page" / "results.csv", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["strategy"] == "after"]
