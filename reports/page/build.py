@@ -124,7 +124,8 @@ def render(
     cards = verdict.verdict_cards(analysis)
     shown = cards if len(cards) <= verdict.MOST_CARDS else [c for c in cards if c["kind"] in ("faster", "slower")]
     jobs = [
-        (replace(analysis, combinations=[c], overall=[]), Drawer(f"c{i}", figures, mark)) for i, c in enumerate(analysis.combinations, start=1)
+        (replace(analysis, combinations=[c], overall=[]), Drawer(f"c{i}", figures, mark))
+        for i, c in enumerate(analysis.combinations, start=1)
     ]
     drawn = map_processes(_combination_content, jobs, least=5)  # goes on beside what follows
     parts = {
