@@ -47,7 +47,8 @@ def _stored(rows: _Rows | None) -> list[tuple[int, float]]:
 
 def replay_buffer(clone: Clone, path: str) -> Iterator[Result]:
     """Their ``select_buffer`` and ours over 40 steps: what is drawn from, how much is drawn, what is kept; four sizes."""
-    theirs = clone.definitions(path, ["select_buffer"], {"dataprotoitem_to_dataproto": lambda rows: rows, "np": np})["select_buffer"]
+    given = {"dataprotoitem_to_dataproto": lambda rows: rows, "np": np, "print": lambda *_: None}
+    theirs = clone.definitions(path, ["select_buffer"], given)["select_buffer"]
     rng = np.random.default_rng(SEED)
     wrong = steps = 0
     for batch, capacity in ((8, 8), (8, 4), (16, 24), (8, 64)):
