@@ -1,4 +1,4 @@
-"""verl's synchronous v1 trainer with Halfway's seams: small overrides, each ends in ``super()``.
+"""verl's synchronous v1 trainer with small overrides, each of which calls ``super()``.
 
 The order inside one training step:
 
@@ -31,14 +31,14 @@ from backends.verl.names import TRAINER
 from harness.types import FloatArray
 
 if TYPE_CHECKING:
-    from backends.verl.session import Session
+    from backends.verl.session import VerlSession
 
 
 @register_trainer(TRAINER)
 class HalfwayTrainer(PPOTrainerSync):  # type: ignore[misc]
     """Set ``session`` before ``init()``."""
 
-    session: Session
+    session: VerlSession
 
     def __init__(self, config: Any) -> None:
         with open_dict(config):
@@ -68,12 +68,12 @@ class HalfwayTrainer(PPOTrainerSync):  # type: ignore[misc]
     def _compute_old_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
         session = self.session
         with session.clock.phase("log_probs"):
-            owed = session.owed_log_probs(batch)
-            if len(owed) == len(batch):
+            missing = session.without_old_log_probs(batch)
+            if len(missing) == len(batch):
                 session.count_forward(batch.tags)
                 batch = super()._compute_old_log_prob(batch, metrics)
             else:
-                self._log_probs_of([batch.keys[i] for i in owed], [batch.tags[i] for i in owed], metrics)
+                self._log_probs_of([batch.keys[i] for i in missing], [batch.tags[i] for i in missing], metrics)
             session.read_ratios()
             if session.clips_around_one:
                 batch = super()._compute_old_log_prob(batch, metrics)  # verl's bypass mode: μ stands for the old policy
