@@ -48,14 +48,16 @@ def write_ledgers(folder: Path, runs: int) -> None:
 
 def measure(folder: Path) -> dict[str, float]:
     """Read every ledger below ``folder`` and build the page; seconds and peak memory of this process and its workers."""
+    from reports.analysis import analyse
     from reports.condensed import condense_ledgers
-    from reports.page.build import build_report
+    from reports.page.build import write_report
 
     start = time.perf_counter()
     paths = sorted(folder.glob("*/ledger.jsonl"))
     size = sum(p.stat().st_size for p in paths)
     runs = condense_ledgers(paths)
-    build_report(runs, folder / "report", title="Benchmark", baseline="grpo", target={"share_of_gain": 0.9})
+    analysis = analyse(runs, baseline="grpo", target={"share_of_gain": 0.9})
+    write_report(analysis, folder / "report", title="Benchmark")
     done = time.perf_counter()
     cpu = sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
     own, workers = (resource.getrusage(w).ru_maxrss / 2**20 for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

@@ -7,60 +7,36 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise
-from operator import attrgetter, itemgetter
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.records.curves import curve_of
 from harness.records.ledger import LedgerError, RunLog, read_ledger
 from harness.stats import Curve
-from harness.types import PHASES, RATIO_EDGES, StepRecord
+from harness.types import PHASES
 from reports.parallel import map_processes
+from reports.run_columns import (
+    RELIABILITY_BINS,
+    Array,
+    age_counts,
+    distinct_so_far,
+    importance_ratio_statistics,
+    pass_rate_counts,
+    predictor_columns,
+    ratio_counts,
+    reliability_sums,
+    step_columns,
+)
 
-Array = npt.NDArray[np.float64]
 State = Literal["complete", "unfinished", "failed", "missing"]
-
-#: Training is cut into this many equal stretches of steps for pictures of how selection changes.
-STRETCHES = 4
-
-#: Pass-rate classes of a group: none, up to a quarter, … , all. The first and the last are degenerate.
-PASS_RATE_CLASSES = ("0", "up to ¼", "up to ½", "up to ¾", "below 1", "1")
-
-#: Ages of replayed groups, in training steps: up to each of these, and more.
-STALENESS_EDGES = (1, 2, 4, 8, 16, 32)
-STALENESS_CLASSES = ("1", "2", "3-4", "5-8", "9-16", "17-32", "more")
-
-#: Importance ratios of replayed tokens, between ``harness.types.RATIO_EDGES``.
-RATIO_CLASSES = (f"below {RATIO_EDGES[0]:g}", *(f"{a:g}-{b:g}" for a, b in pairwise(RATIO_EDGES)), f"{RATIO_EDGES[-1]:g} and more")
-
-#: Tenths of the predicted pass rate in a reliability curve.
-RELIABILITY_BINS = 10
-
-#: How a statistic of the importance ratio is carried from steps to runs; of all others it is the mean.
-_EXTREMES = {"max": np.max, "min": np.min}
 
 #: Below this, starting processes costs more than it saves.
 FEW_LEDGERS = 48
-
-STEP_COLUMNS = (
-    "step",
-    "seconds",
-    "loss",
-    "mean_reward",
-    "mean_completion_tokens",
-    "non_degenerate_share",
-    "dropped_groups",
-    "updates",
-    "fresh_groups",
-    "replayed_groups",
-    "mean_staleness",
-)
 
 
 @dataclass(slots=True)
@@ -73,7 +49,7 @@ class Run:
     ratio_classes: replayed tokens per class of importance ratio, shape (7,), zeros where it was not recorded. reliability:
     per tenth of the predicted pass rate (questions, sum predicted, sum observed), shape (10, 3). coverage: different questions
     selected so far, per step, shape (T,). pool_size: questions of the pool, None where it was not recorded. questions: per split
-    (how many, hash of their text, where they are from); model: what its name stood for; both empty where they were not recorded.
+    (how many, hash of their text, where they are from); model: commit or digest behind its name; both empty where they were not recorded.
     """
 
     combination: str
@@ -134,7 +110,7 @@ def condense_ledgers(
     """Read and condense ledgers, in order, on all cores; one ledger's objects at a time per process are in memory.
 
     specs: resolved run specs to use instead of the recorded ones, which hold what the execution fields (labels, targets) were
-    when a run began. unreadable: takes the words on ledgers that cannot be read; without it, raises LedgerError as
+    when a run began. unreadable: collects one message per ledger that cannot be read; without it, raises LedgerError as
     ``read_ledger`` does.
     """
     jobs = list(zip(paths, specs if specs is not None else [None] * len(paths), strict=True))
@@ -148,7 +124,7 @@ def condense_ledgers(
 
 
 def _condense_path(job: tuple[Path, dict[str, Any] | None]) -> Run | str:
-    """The run, or in words why its ledger cannot be read."""
+    """The run, or a sentence that says why its ledger cannot be read."""
     path, spec = job
     # A ledger is a great many small objects without cycles: looking for cycles among them only costs time.
     collecting = gc.isenabled()
@@ -166,7 +142,10 @@ def _condense_path(job: tuple[Path, dict[str, Any] | None]) -> Run | str:
 
 
 def condense(log: RunLog) -> Run:
-    """The compact form of one ledger."""
+    """The compact form of one ledger. An evaluation without a finite accuracy is left out, with a warning."""
+    measured = [p for p in log.evaluations if math.isfinite(p.accuracy)]
+    unmeasured = [p.step for p in log.evaluations if not math.isfinite(p.accuracy)]
+    log = replace(log, evaluations=measured)
     curve = curve_of(log)
     curve = replace(curve, combination=printable(curve.combination), strategy=printable(curve.strategy))
     state: State = "complete" if log.complete else "failed" if log.failure is not None else "unfinished"
@@ -185,22 +164,22 @@ def condense(log: RunLog) -> Run:
         spec=log.spec,
         curve=curve,
         eval_steps=np.array([p.step for p in log.evaluations], dtype=np.float64),
-        predictor=_predictor(log),
-        steps=_columns(log.steps),
-        pass_rates=_pass_rates(log.steps),
+        predictor=predictor_columns(log),
+        steps=step_columns(log.steps),
+        pass_rates=pass_rate_counts(log.steps),
         staleness_max=max((max(s.staleness) for s in log.steps if s.staleness), default=0),
-        importance_ratio=_importance_ratio(log.steps),
+        importance_ratio=importance_ratio_statistics(log.steps),
         fresh_log_ratio=max((s.fresh_log_ratio for s in log.steps if s.fresh_log_ratio is not None), default=None),
         selected_questions=sum(len(s.question_ids) for s in log.steps),
-        replayed_ages=_ages(log.steps),
-        ratio_classes=_ratio_classes(log.steps),
-        reliability=_reliability(log),
-        coverage=_coverage(log.steps),
+        replayed_ages=age_counts(log.steps),
+        ratio_classes=ratio_counts(log.steps),
+        reliability=reliability_sums(log),
+        coverage=distinct_so_far(log.steps),
         pool_size=next((s.pool_size for s in reversed(log.steps) if s.pool_size), None),
         environment=dict(log.environment),
         machine=machine_of(log),
         attempts=len(log.attempts),
-        warnings=list(dict.fromkeys(log.warnings)),
+        warnings=list(dict.fromkeys([*log.warnings, *_unmeasured(unmeasured)])),
         failure=str((log.failure or {}).get("message", "")) if state == "failed" else "",
         one_off=one_off,
         lost_seconds=log.lost_seconds,
@@ -208,6 +187,13 @@ def condense(log: RunLog) -> Run:
         questions=_questions(log.provenance or {}),
         model=_model((log.provenance or {}).get("model", {})),
     )
+
+
+def _unmeasured(steps: Sequence[int]) -> list[str]:
+    if not steps:
+        return []
+    at = ", ".join(map(str, steps))
+    return [f"evaluations without a number as accuracy are left out (step {at})"]
 
 
 def bare_run(curve: Curve, state: State = "complete") -> Run:
@@ -222,14 +208,14 @@ def bare_run(curve: Curve, state: State = "complete") -> Run:
         curve=curve,
         eval_steps=np.arange(1.0, len(curve.accuracy) + 1),
         predictor={},
-        steps=_columns([]),
-        pass_rates=_pass_rates([]),
+        steps=step_columns([]),
+        pass_rates=pass_rate_counts([]),
         staleness_max=0,
         importance_ratio={},
         fresh_log_ratio=None,
         selected_questions=0,
-        replayed_ages=_ages([]),
-        ratio_classes=_ratio_classes([]),
+        replayed_ages=age_counts([]),
+        ratio_classes=ratio_counts([]),
         reliability=np.zeros((RELIABILITY_BINS, 3)),
         coverage=np.empty(0),
         pool_size=None,
@@ -261,7 +247,7 @@ def _questions(provenance: Mapping[str, Any]) -> dict[str, tuple[int, str, str]]
 
 
 def _origin(source: Mapping[str, Any]) -> str:
-    """Where a split is from: a data set of the hub with its commit, or a file's name; the folder it lay in is nobody's business."""
+    """Where a split is from: a data set of the hub with its commit, or a file's name; the folder it was read from is left out."""
     if source.get("hub"):
         return f"{source['hub']} @ {str(source.get('revision') or 'unknown')[:12]}"
     return PurePath(str(source["file"])).name if source.get("file") else ""
@@ -270,101 +256,6 @@ def _origin(source: Mapping[str, Any]) -> str:
 def _model(facts: Mapping[str, Any]) -> str:
     """The commit of a hub model, the digest of a folder, else the revision asked for."""
     return str(facts.get("commit") or facts.get("digest") or facts.get("revision") or "")
-
-
-#: The columns that are read as they stand, in one go: a report reads half a million steps.
-_measured = attrgetter(*STEP_COLUMNS[:8])
-_all_phases = itemgetter(*PHASES)
-
-
-def _phases(seconds: Mapping[str, float]) -> tuple[float, ...]:
-    try:
-        found: tuple[float, ...] = _all_phases(seconds)
-    except KeyError:
-        found = tuple(seconds.get(p, 0.0) for p in PHASES)
-    return found
-
-
-def _columns(steps: list[StepRecord]) -> dict[str, Array]:
-    rows = [
-        (
-            *_measured(s),
-            len(s.question_ids),
-            len(s.replayed_question_ids),
-            sum(s.staleness) / len(s.staleness) if s.staleness else np.nan,
-            *_phases(s.phases),
-        )
-        for s in steps
-    ]
-    names = (*STEP_COLUMNS, *(f"seconds_{p}" for p in PHASES))
-    table = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
-    return {name: np.ascontiguousarray(table[:, i]) for i, name in enumerate(names)}
-
-
-def _pass_rates(steps: list[StepRecord]) -> Array:
-    shape = (STRETCHES, len(PASS_RATE_CLASSES))
-    rates = np.fromiter(_flat(s.pass_rates for s in steps), dtype=np.float64)
-    lengths = np.array([len(s.pass_rates) for s in steps])
-    if not len(rates):
-        return np.zeros(shape)
-    stretch = np.repeat(np.arange(len(steps)) * STRETCHES // len(steps), lengths)
-    cells = np.bincount(stretch * shape[1] + pass_rate_class(rates), minlength=shape[0] * shape[1])
-    return cells.reshape(shape).astype(np.float64)
-
-
-def pass_rate_class(rates: Array) -> npt.NDArray[np.int64]:
-    """Index into ``PASS_RATE_CLASSES``, shape as given."""
-    classes = np.ceil(np.clip(rates, 0, 1) * 4).astype(np.int64)
-    classes[rates >= 1] = len(PASS_RATE_CLASSES) - 1
-    return classes
-
-
-def _flat(parts: Iterable[Sequence[Any]]) -> Iterator[Any]:
-    return chain.from_iterable(parts)
-
-
-def _ages(steps: list[StepRecord]) -> Array:
-    ages = np.fromiter(_flat(s.staleness for s in steps), dtype=np.int64)
-    return np.bincount(np.searchsorted(STALENESS_EDGES, ages), minlength=len(STALENESS_CLASSES)).astype(np.float64)
-
-
-def _ratio_classes(steps: list[StepRecord]) -> Array:
-    counts = [s.importance_ratio["classes"] for s in steps if "classes" in s.importance_ratio]
-    return np.asarray(np.array(counts, dtype=np.float64).reshape(-1, len(RATIO_CLASSES)).sum(axis=0), np.float64)
-
-
-def _reliability(log: RunLog) -> Array:
-    sums = np.zeros((RELIABILITY_BINS, 3))
-    for point in log.evaluations:
-        for count, predicted, observed in point.predictor.get("reliability", ()):
-            sums[min(int(predicted * RELIABILITY_BINS), RELIABILITY_BINS - 1)] += count, count * predicted, count * observed
-    return sums
-
-
-def _coverage(steps: list[StepRecord]) -> Array:
-    ids = np.fromiter(_flat(s.question_ids for s in steps), dtype=np.int64)
-    step_of = np.repeat(np.arange(len(steps)), [len(s.question_ids) for s in steps])
-    first = np.full(ids.max(initial=-1) + 1, -1)
-    first[ids[::-1]] = step_of[::-1]  # of several, the last to be written stays: the earliest step
-    return np.cumsum(np.bincount(first[first >= 0], minlength=len(steps))).astype(np.float64)
-
-
-def _predictor(log: RunLog) -> dict[str, Array]:
-    names = dict.fromkeys(name for p in log.evaluations for name in p.predictor if name != "reliability")
-    missing = float("nan")
-    return {
-        name: np.array([missing if p.predictor.get(name) is None else p.predictor[name] for p in log.evaluations], dtype=np.float64)
-        for name in names
-    }
-
-
-def _importance_ratio(steps: list[StepRecord]) -> dict[str, float]:
-    names = dict.fromkeys(name for s in steps for name in s.importance_ratio if name != "classes")
-    found = {}
-    for name in names:
-        values = np.array([s.importance_ratio[name] for s in steps if name in s.importance_ratio], dtype=np.float64)
-        found[name] = float(_EXTREMES.get(name, np.mean)(values))
-    return found
 
 
 #: Characters of a hash that are shown; the ledgers hold all of it.

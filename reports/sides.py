@@ -18,7 +18,8 @@ import numpy as np
 
 from harness.errors import UserError, did_you_mean
 from harness.stats import Band, paired_difference, parse_target, resolve_target
-from reports.analysis import Analysis, Combination, analyse
+from reports.analysis import analyse
+from reports.arms import Analysis, Combination
 from reports.condensed import Run, facts_of
 
 #: Between combination and strategy in the name of an arm.
@@ -33,7 +34,7 @@ class Sides:
     """The comparison of two sides.
 
     names: of the first and the second. analysis: one "combination" per arm, whose strategies are the sides. differences: per arm,
-    final accuracy of the second minus the first with its interval. alone: what only one side has, in words. differs: (setting,
+    final accuracy of the second minus the first with its interval. alone: what only one side has, one sentence each. differs: (setting,
     value on the first side, value on the second). mixed: seconds of different machines are compared, because that was asked for.
     """
 
@@ -163,9 +164,6 @@ def _flat(prefix: str, value: Mapping[str, Any]) -> list[tuple[str, str]]:
         elif item is not None:
             found.append((f"{prefix}{key}", item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)))
     return found
-
-
-# -- tables --------------------------------------------------------------------------------------------------------------
 
 
 # -- backends within one report ----------------------------------------------------------------------------------------

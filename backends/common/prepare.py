@@ -43,6 +43,8 @@ ADAPTER_ROLLOUTS = 8
 EMBEDDED_LAYER = 0
 #: Reference questions per training batch of the predictor; the runs roll out far fewer than the paper's 256.
 TRAINING_REFERENCES = 64
+#: Optimizer steps at least: a table of a few hundred questions makes too few in the paper's 20 epochs.
+LEAST_STEPS = 400
 _FACTS = "halfway.one-off.json"
 
 
@@ -130,17 +132,20 @@ def _add_predictor(prepared: Prepared, spec: RunSpec, cache: Path, progress: Pro
         )
     algorithm, task = spec.algorithm, prepared.task
     questions = task.split("adapter")
+    variant = str(spec.strategy.config.get("variant", "paper"))
     embedder = f"policy:{model_identity(prepared.model, None)}:layer{_layer(spec)}"
     identity = {
         "embedder": embedder,
         "questions": task.split_hash("adapter"),
         "rollouts": ADAPTER_ROLLOUTS,
         "sampling": [algorithm.temperature, algorithm.top_p, algorithm.max_completion_tokens],
-        "version": 1,
+        "variant": variant,
+        "version": 2,
     }
 
     def build(folder: Path) -> None:
-        from harness.predictor.lab.attention_training import TrainingSettings, train_predictor
+        from harness.predictor.lab.attention_training import train_predictor
+        from harness.predictor.lab.training_settings import TrainingSettings
 
         started = time.perf_counter()
         siblings = build_siblings(name, task, 0, cache / "models", progress, _device(spec))
@@ -156,7 +161,7 @@ def _add_predictor(prepared: Prepared, spec: RunSpec, cache: Path, progress: Pro
             embedder=embedder,
             out=folder / "predictor",
             seed=0,
-            settings=TrainingSettings(references=min(TRAINING_REFERENCES, len(questions) // 2)),
+            settings=TrainingSettings.of(variant, references=min(TRAINING_REFERENCES, len(questions) // 2), least_steps=LEAST_STEPS),
             progress=lambda done, total: progress("training the predictor", done, total),
         )
         detail = {"sibling_models": len(siblings), "rollouts": len(siblings) * len(questions) * ADAPTER_ROLLOUTS}

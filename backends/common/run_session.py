@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from backends.common.evaluator import Evaluator
 from backends.common.failures import naming_divergence
 from backends.common.rollout_files import keep_rollouts
+from harness.errors import RunFailed
 from harness.records import checkpoint
 from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.types import EvalPoint, QuestionPool
@@ -55,11 +56,12 @@ class RunSession:
     def next_batch(self) -> Batch:
         """The groups of the next training step, rolled out, scored and mixed.
 
-        Raises RunFailed where the policy's logits are no longer finite.
+        Raises RunFailed where the policy's logits are no longer finite, and for replayed rollouts that cannot be corrected.
         """
         self.engine.policy_version = self.driver.step
         with naming_divergence():
             self.batch = self.driver.next_batch()
+        _check_replayed(self.batch, self.driver.strategy)
         return self.batch
 
     def record_step(self, report: UpdateReport) -> None:
@@ -122,6 +124,22 @@ class RunSession:
                 "install the packages it was written with, or move the run's folder away and run it again"
             )
         self.driver.load_state_dict(state["driver"])
+
+
+def _check_replayed(batch: Batch, strategy: Strategy) -> None:
+    """Refuse replayed rollouts without the log-probs that correct for the policy that sampled them.
+
+    Otherwise they would be trained on as if the present policy had sampled them, with a wrong loss and nothing to show for it.
+    """
+    declared = "behaviour_log_probs" in strategy.requires
+    for group in batch.groups:
+        for rollout, replayed in zip(group.trained_rollouts, group.replayed_flags, strict=True):
+            if replayed and not (declared and rollout.behaviour_log_probs is not None):
+                raise RunFailed(
+                    "strategy",
+                    f"strategy {strategy.name!r} replays a rollout of question {group.question_id} without behaviour log-probs; "
+                    "add 'behaviour_log_probs' to its requires",
+                )
 
 
 def build_session(

@@ -79,9 +79,11 @@ def correct_replayed(batch: Tensors, log_probs: torch.Tensor, correction: Correc
     stats.add(log_ratio, replayed, ~batch["replayed"][:, None] & mask)
     if not bool(batch["replayed"].any()):
         return
-    log_weight = capped(log_ratio.masked_fill(~replayed, 0.0), correction)
     if correction.coefficient != 1.0:
         batch["advantages"] = torch.where(batch["replayed"], batch["advantages"] * correction.coefficient, batch["advantages"])
+    if correction.ratio == "old":
+        return
+    log_weight = capped(log_ratio.masked_fill(~replayed, 0.0), correction)
     if correction.clip_center == "old":
         batch["advantages"] = batch["advantages"][:, None] * log_weight.exp()
     else:

@@ -6,7 +6,8 @@ The order inside one training step:
    method runs on it with a ``rollout_func`` that plays the finished rollouts back. So padding, masks, token counts,
    advantages and old log-probs of fresh *and* replayed groups are made by TRL's code, not by a copy of it (advantages of
    groups of different sizes excepted: :mod:`backends.trl.rows`).
-2. ``_prepare_inputs``: TRL shuffles and splits the batch into its updates; degenerate rows are dropped from each part.
+2. ``_prepare_inputs``: TRL shuffles the batch and splits it into its updates, or it is split in order where the strategy's
+   correction asks for that; degenerate rows are dropped from each part.
 3. ``compute_loss``: TRL's loss; replayed rows get their importance weight between its forward pass and its formula.
 
 Selection never happens in a sampler: Accelerate draws batch t+1 before step t has generated, and a resumed run draws every
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from trl import GRPOTrainer
+from trl.trainer.utils import split_tensor_dict
 
 from backends.common.failures import naming_full_disk
 from backends.trl.books import StepBooks
@@ -60,6 +62,7 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.books = StepBooks()
         self._running_inputs: dict[str, Any] | None = None
         self._buffered_inputs: Any = None  # TRL's own; declared here for its type
+        self._batch_in_order: dict[str, Any] = {}  # before TRL shuffles it
         super().__init__(reward_funcs=stored_rewards, rollout_func=play_back, **kwargs)
 
     # -- generation ----------------------------------------------------------------------------------------------
@@ -81,6 +84,7 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if "importance_sampling_ratio" in output:
             # TRL's own correction of the vLLM mismatch is for fresh rollouts; replayed rows get theirs in compute_loss.
             output["importance_sampling_ratio"][output["replayed"]] = 1.0
+        self._batch_in_order = output
         return output
 
     def _padding(self, groups: list[PromptGroup]) -> tuple[bool, int]:
@@ -97,10 +101,14 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
-        if self._buffered_inputs is not before and self.session.spec.algorithm.drop_degenerate:
+        if self._buffered_inputs is before:
+            return inputs
+        if self.session.correction.order == "fresh-first":
+            self._buffered_inputs = split_tensor_dict(self._batch_in_order, self.args.steps_per_generation)
+        if self.session.spec.algorithm.drop_degenerate:
             self._buffered_inputs = [self._without_degenerate(part) for part in self._buffered_inputs]
-            inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
-        return inputs
+        self._batch_in_order = {}
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _without_degenerate(self, part: dict[str, Any]) -> dict[str, Any]:
         rows = max(1, int(part["informative"].sum()))

@@ -110,7 +110,7 @@ def run_settings(
         "data.seed": spec.seed,
         "data.shuffle": False,
         "actor_rollout_ref.model.path": model,
-        **_actor(spec, prompt_tokens, placement),
+        **_actor(spec, correction, prompt_tokens, placement),
         "actor_rollout_ref.rollout.name": name,
         "actor_rollout_ref.rollout.mode": "async",
         "actor_rollout_ref.rollout.n": algorithm.group_size,
@@ -225,7 +225,7 @@ def _refuse(spec: RunSpec, correction: Correction | None) -> None:
 def _correction(correction: Correction | None) -> dict[str, Any]:
     """The off-policy correction as verl's rollout correction; its bypass mode, in which μ stands for the old policy, clips π/μ."""
     prefix = "algorithm.rollout_correction"
-    if correction is None:
+    if correction is None or correction.ratio == "old":
         return {f"{prefix}.bypass_mode": False, f"{prefix}.rollout_is": None}
     if correction.clip_center == "one":
         return {f"{prefix}.bypass_mode": True, f"{prefix}.rollout_is": None}
@@ -233,7 +233,7 @@ def _correction(correction: Correction | None) -> dict[str, Any]:
     return {f"{prefix}.bypass_mode": False, f"{prefix}.rollout_is": "token", f"{prefix}.rollout_is_threshold": cap}
 
 
-def _actor(spec: RunSpec, prompt_tokens: int, placement: Placement) -> dict[str, Any]:
+def _actor(spec: RunSpec, correction: Correction | None, prompt_tokens: int, placement: Placement) -> dict[str, Any]:
     algorithm = spec.algorithm
     groups = algorithm.groups_per_step // algorithm.updates_per_batch
     micro = spec.execution.micro_batch_rollouts or (groups * algorithm.group_size if placement.on_cpu else GPU_MICRO_BATCH)
@@ -244,7 +244,7 @@ def _actor(spec: RunSpec, prompt_tokens: int, placement: Placement) -> dict[str,
         "use_dynamic_bsz": True,
         "ppo_max_token_len_per_gpu": micro * (prompt_tokens + algorithm.max_completion_tokens),
         "ppo_epochs": 1,
-        "shuffle": algorithm.updates_per_batch > 1,
+        "shuffle": algorithm.updates_per_batch > 1 and (correction is None or correction.order == "shuffled"),
         "data_loader_seed": spec.seed,
         "clip_ratio": algorithm.clip_epsilon,
         "clip_ratio_low": algorithm.clip_epsilon,

@@ -28,7 +28,7 @@ OWNED_KEYS: dict[str, str] = {
     "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": "[execution] micro_batch_rollouts",
     "actor_rollout_ref.actor.ppo_micro_batch_size": "[execution] micro_batch_rollouts",
     "actor_rollout_ref.actor.use_dynamic_bsz": "[execution] micro_batch_rollouts",
-    "actor_rollout_ref.actor.shuffle": "[algorithm] updates_per_batch",
+    "actor_rollout_ref.actor.shuffle": "[algorithm] updates_per_batch and the strategy's correction",
     "actor_rollout_ref.actor.data_loader_seed": "the run's seed",
     "actor_rollout_ref.model.path": "the combination's model",
     "actor_rollout_ref.rollout.name": "[execution] generation",

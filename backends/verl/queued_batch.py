@@ -15,7 +15,7 @@ from transfer_queue import KVBatchMeta
 from backends.verl.columns import replay_columns, reward_column
 from backends.verl.rollout_engine import TRAIN, VerlRolloutEngine
 from harness.spec import AlgorithmSpec
-from harness.step.advantage import Normalization, advantages, is_informative
+from harness.step.advantage import Normalization, advantages
 from harness.types import FloatArray, PromptGroup, Rollout
 
 #: The fields of verl 0.9.1's agent loop besides those that ``replay_columns`` makes.
@@ -65,7 +65,7 @@ class QueuedBatch:
 
     @property
     def degenerate_groups(self) -> int:
-        return sum(not is_informative(group) for group in self.groups)
+        return sum(group.is_degenerate for group in self.groups)
 
     def by_group(self) -> Iterator[tuple[PromptGroup, list[Row]]]:
         """Every group with its rows."""
@@ -74,13 +74,14 @@ class QueuedBatch:
             yield group, [next(rows) for _ in group.trained_rollouts]
 
     def own_advantages(self, normalization: Normalization) -> dict[str, FloatArray]:
-        """Advantages by key, each of shape (T,), of groups that are not whole fresh or whole replayed ones.
+        """Advantages by key, each of shape (T,), of groups that are not whole fresh or whole replayed ones, or have a loss weight.
 
         verl computes those of the other groups, except of groups of one, whose reward it takes for their advantage.
         """
         own: dict[str, FloatArray] = {}
         for group, rows in self.by_group():
-            if group.trained is None and group.size > 1 and len(set(group.replayed_flags)) == 1:
+            whole = group.trained is None and group.size > 1 and len(set(group.replayed_flags)) == 1
+            if whole and group.loss_weight == 1.0:
                 continue
             values = advantages(group, normalization)
             own.update({row.key: np.full(row.rollout.num_tokens, a, dtype=np.float32) for row, a in zip(rows, values, strict=True)})
@@ -93,7 +94,7 @@ class QueuedBatch:
         mini-batch; each needs as many rows as the others and at least one, so that degenerate rows may stay. Advantages are
         to be scaled by what verl's loss divides by: tokens or rows of the mini-batch, kept over all.
         """
-        informative = {row.key: is_informative(group) for group, rows in self.by_group() for row in rows}
+        informative = {row.key: not group.is_degenerate for group, rows in self.by_group() for row in rows}
         tags = dict(zip(batch.keys, batch.tags, strict=True))
         by_tokens = algorithm.loss_aggregation == "token-mean"
 

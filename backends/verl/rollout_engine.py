@@ -21,7 +21,7 @@ from backends.verl.columns import rows_of
 from backends.verl.names import AGENT_LOOP, ERROR, REQUEST
 from harness.backend import RolloutPhase
 from harness.errors import Interrupted, RunFailed
-from harness.types import FloatArray, IntArray, PromptGroup, Rollout
+from harness.types import FloatArray, IntArray, PromptGroup, Rollout, with_uids
 
 if TYPE_CHECKING:
     from harness.reward.service import RewardService
@@ -67,7 +67,7 @@ class VerlRolloutEngine(ScoringEngine):
     ) -> None:  # fmt: skip
         super().__init__(spec, task, tokenizer, scorer, clock, embeddings)
         self._eos, self._seeded = frozenset(eos_ids), seeded
-        self._queued: dict[int, tuple[Rollout, str, dict[str, Any]]] = {}
+        self._queued: dict[str, tuple[str, dict[str, Any]]] = {}  # key and tag by uid
 
     def attach(self, trainer: SamplingTrainer) -> None:
         """The trainer whose agent loop is used."""
@@ -97,7 +97,7 @@ class VerlRolloutEngine(ScoringEngine):
         with self.clock.phase("reward" if phase == "rollout" else phase):
             groups = self.groups(ids, completions, texts)
         if partition == TRAIN:
-            self.remember(groups, keys, tags)
+            self.remember(with_uids(groups, stream), keys, tags)
         return groups
 
     # -- what is in the queue -------------------------------------------------------------------------------------------
@@ -105,17 +105,16 @@ class VerlRolloutEngine(ScoringEngine):
     def remember(self, groups: Sequence[PromptGroup], keys: list[list[str]], tags: list[list[dict[str, Any]]]) -> None:
         """Note under which keys and tags the rollouts of new groups are in the queue."""
         for rollout, key, tag in zip((r for g in groups for r in g.rollouts), _flat(keys), _flat(tags), strict=True):
-            self._queued[id(rollout)] = (rollout, key, tag)
+            self._queued[rollout.uid] = key, tag
 
     def queued(self, rollout: Rollout) -> tuple[str, dict[str, Any]] | None:
         """Key and tag of a rollout made for this step, None for a stored one."""
-        found = self._queued.get(id(rollout))
-        return found[1:] if found is not None else None
+        return self._queued.get(rollout.uid)
 
     def forget(self, trained: Iterable[str]) -> None:
         """Clear the step's rollouts that are not trained on from the queue; verl clears the others after the update."""
         kept = set(trained)
-        left = [key for _, key, _ in self._queued.values() if key not in kept]
+        left = [key for key, _ in self._queued.values() if key not in kept]
         if left:
             tq.kv_clear(keys=left, partition_id=TRAIN)
         self._queued.clear()

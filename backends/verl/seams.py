@@ -46,6 +46,7 @@ TRAINER_SEAMS: dict[str, tuple[str, ...]] = {
     "_init_dataloader": (),
     "_compute_metrics": ("batch", "metrics"),
     "step": ("metrics", "timing_raw"),
+    "_balance_batch": ("batch", "metrics"),
     "_compute_old_log_prob": ("batch", "metrics"),
     "_compute_ref_log_prob": ("batch", "metrics"),
     "_compute_advantage": ("batch", "metrics"),

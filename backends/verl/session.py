@@ -105,6 +105,21 @@ class VerlSession:
         if self.correction is not None and fresh:
             put_column([key for key, _ in fresh], "rollout_log_probs", [o for _, o in fresh])
 
+    @property
+    def keeps_order(self) -> bool:
+        """Whether the rows reach the updates in the order of the batch, replayed ones last."""
+        return self.correction is not None and self.correction.order == "fresh-first"
+
+    def in_order(self, batch: KVBatchMeta, ranks: int) -> list[int]:
+        """Positions of ``batch`` for which every rank, given an equal run of rows, gets a share of each mini-batch, in order."""
+        position = {key: i for i, key in enumerate(self.queued.keys)}  # rows that only fill the ranks up come last
+        order = sorted(range(len(batch)), key=lambda i: position.get(batch.keys[i], len(position)))
+        return [i for rank in range(ranks) for i in order[rank::ranks]]
+
+    def replayed_keys(self) -> list[str]:
+        """Keys of the replayed rows."""
+        return [row.key for row in self.queued.rows if row.replayed]
+
     def own_advantages(self) -> dict[str, FloatArray]:
         """Advantages by key that replace verl's; see :meth:`QueuedBatch.own_advantages`."""
         return self.queued.own_advantages(self.spec.algorithm.advantage_normalization)
@@ -114,8 +129,10 @@ class VerlSession:
         return 1.0 if self.spec.algorithm.loss_aggregation == "token-mean" else len(batch) / len(self.queued.rows)
 
     def informative_parts(self, batch: KVBatchMeta, ranks: int) -> list[MiniBatch]:
-        """The mini-batches of the step without degenerate rows, in an order drawn from the run's seed and the step."""
-        order = np.random.default_rng([self.spec.seed, self.engine.policy_version]).permutation(len(self.queued.rows))
+        """The mini-batches of the step without degenerate rows; the rows are shuffled by the run's seed and step, or kept in order."""
+        rows = len(self.queued.rows)
+        rng = np.random.default_rng([self.spec.seed, self.engine.policy_version])
+        order = np.arange(rows) if self.keeps_order else rng.permutation(rows)
         self._dropped_groups = self.queued.degenerate_groups
         return self.queued.informative_parts(batch, self.spec.algorithm, order.tolist(), ranks)
 

@@ -122,15 +122,15 @@ def _target(specs: list[RunSpec], target: str | None, crossing: str | None) -> d
 
 def _write(found: Any, output: Path) -> Path:
     a, b = found.names
-    across = importlib.import_module("reports.page.sides")
+    sides = importlib.import_module("reports.page.sides")
     description = "Two sides of one experiment, paired by seed on every combination and strategy that both have."
     page: Path = importlib.import_module("reports.page.build").write_report(
         found.analysis,
         output,
         title=f"{b} against {a}",
-        description=f"{description} {across.MIXED}" if found.mixed else description,
+        description=f"{description} {sides.MIXED}" if found.mixed else description,
         figures=True,
-        more=[across.sides_section(found)],
+        more=[sides.sides_section(found)],
         question=f"Does {b} reach the target accuracy at lower cost than {a}?",
     )
     return page
@@ -147,8 +147,8 @@ def _print(found: Any) -> None:
         for ledger in _LEDGERS.values():
             speed_up = two.speed_ups.get(ledger)
             refused = ledger == "training_seconds" and not combination.seconds_comparable
-            told = f"{words.speed_up(speed_up)} {words.interval(speed_up)}" if speed_up is not None and speed_up.n else words.NO_VALUE
-            row.append("refused" if refused else told)
+            text = f"{words.speed_up(speed_up)} {words.interval(speed_up)}" if speed_up is not None and speed_up.n else words.NO_VALUE
+            row.append("refused" if refused else text)
         row += [points(found.differences[combination.name][1]), main.verdict if main is not None and main.n else "not compared"]
         rows.append(row)
     a, b = found.names

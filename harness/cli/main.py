@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
-from harness.cli import compare, predictor, strategies, tune, validate
+from harness.cli import compare, predictor, rehearse, strategies, tune, validate
 from harness.cli.chosen_runs import ONLY_KEYS, chosen_runs, value_of
 from harness.cli.options import AsJson, DataDir, OnBackend, Only, Plugins, RunsDir, SuiteName, Untuned, print_json
 from harness.cli.tables import print_table
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Order of the help: a suite's way from the idea to the page, then strategies, then the rest.
 ORDER = (
     "list", "validate", "plan", "tune", "run", "status", "watch", "report", "compare",
-    "strategies", "check", "new-strategy", "predictor", "doctor", "version",
+    "rehearse", "strategies", "check", "new-strategy", "predictor", "doctor", "version",
 )  # fmt: skip
 
 
@@ -47,6 +47,7 @@ app = typer.Typer(
 app.add_typer(predictor.app, name="predictor")
 app.command("tune")(tune.tune)
 app.command("compare")(compare.compare)
+app.command("rehearse")(rehearse.rehearse)
 app.command("validate")(validate.validate)
 app.command("strategies")(strategies.strategies)
 app.command("check")(strategies.check)
@@ -159,7 +160,8 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how far every run of a suite is."""
-    from harness.records.run_folder import STATES, strangers
+    from harness.records.other_runs import other_runs
+    from harness.records.run_folder import STATES
 
     runs, rows = _status_rows(suite, runs_dir, only, plugin, untuned, backend)
     if as_json:
@@ -176,9 +178,8 @@ def status(
     for row in rows:
         if row["failure"]:
             typer.echo(f"{row['combination']}/{row['strategy']}/{row['seed']}: {row['failure']}")
-    left = [] if only else strangers(runs_dir, runs)
-    if left:
-        typer.echo(f"{len(left)} run folders in {left[0].parent} belong to an earlier version of the suite and are left alone")
+    for words in [] if only else other_runs(runs_dir, runs).sentences():
+        typer.echo(words)
 
 
 @app.command("report")

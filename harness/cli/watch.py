@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -102,8 +103,8 @@ def _frame(snapshot: Snapshot, console: Console, suite: Suite, cost: str, height
 
 def _headline(snapshot: Snapshot, name: str) -> Text:
     counts = {state: sum(r.status.state == state for r in snapshot.runs) for state in STATES}
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    text = Text(name, "bold").append(f"  {len(snapshot.runs)} runs: {told}", "default")
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    text = Text(name, "bold").append(f"  {len(snapshot.runs)} runs: {states}", "default")
     if not any(counts[state] for state in STATES if state != "pending"):
         text.append(f"\nnothing has started yet; 'halfway run {name}' starts it", "dim")
     elif not counts["running"] and not snapshot.over:
@@ -149,14 +150,14 @@ def _plot(
 def _table(snapshot: Snapshot, arms: dict[str, list[LiveRun]], order: list[str], console: Console) -> RenderableType:
     braille = (console.encoding or "").lower().startswith("utf")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for head, side in (("strategy", "left"), ("done", "right"), ("at target", "right"), ("accuracy", "right"), ("now", "left")):
+    for head, side in (("strategy", "left"), ("done", "right"), ("at target", "right"), ("median accuracy", "right"), ("now", "left")):
         table.add_column(head, justify=side, no_wrap=True)  # type: ignore[arg-type]
     for index, name in enumerate(order):
         runs = arms[name]
         colour = COLOURS[index % len(COLOURS)]
         mark = "━━" if braille else LETTERS[index % len(LETTERS)]
         last = [float(r.curve.accuracy[-1]) for r in runs if r.curve is not None]
-        accuracy = f"{100 * sum(last) / len(last):.1f} %" if last else "–" if braille else "-"
+        accuracy = f"{100 * median(last):.1f} %" if last else "–" if braille else "-"
         table.add_row(
             Text(f"{mark} ", colour).append(name, "default"),
             f"{sum(r.status.state in DONE for r in runs)}/{len(runs)}",

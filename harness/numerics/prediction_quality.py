@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from harness.types import FloatArray
 
 #: A question is informative for a group of 8 if its pass rate lies in here.
 INFORMATIVE = (0.125, 0.875)
+_LEAST_DEVIATION = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,20 @@ def prediction_quality(predicted: FloatArray, true: FloatArray, top_b: int | Non
     )
 
 
+def diagnostics(predicted: FloatArray, observed: FloatArray) -> dict[str, Any]:
+    """What an evaluation record holds of predicted and observed pass rates, both of shape (n,), n ≥ 1.
+
+    n, mae; pearson and spearman where n > 2 and neither side is constant; reliability: [questions, mean prediction, mean observation] of
+    each tenth of the predictions that is not empty.
+    """
+    quality: dict[str, Any] = {"n": float(len(predicted)), "mae": float(np.abs(predicted - observed).mean())}
+    if len(predicted) > 2 and min(predicted.std(), observed.std()) > _LEAST_DEVIATION:
+        quality["pearson"] = _correlation(predicted, observed)
+        quality["spearman"] = _correlation(ranks(predicted), ranks(observed))
+    quality["reliability"] = [[b["n"], b["predicted"], b["true"]] for b in calibration_curve(predicted, observed)]
+    return quality
+
+
 def ranks(values: FloatArray) -> FloatArray:
     """Ranks from 1, ties at their mean, shape (n,)."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -63,13 +79,17 @@ def ranks(values: FloatArray) -> FloatArray:
 
 
 def _correlation(x: FloatArray, y: FloatArray) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / scale if scale > 1e-12 else float("nan")
+    """Pearson correlation of two vectors; NaN where one is constant but for rounding."""
+    if min(x.std(), y.std()) < _LEAST_DEVIATION:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
 
 
 def calibration_curve(predicted: FloatArray, true: FloatArray, bins: int = 10) -> list[dict[str, float]]:
-    """Mean prediction and mean truth per equal-width bin of the prediction; empty bins are left out."""
+    """Mean prediction and mean truth per equal-width bin of the prediction; empty bins are left out.
+
+    predicted, true: shape (n,). Predictions outside [0, 1] count in the first or last bin.
+    """
     which = np.clip((np.asarray(predicted) * bins).astype(int), 0, bins - 1)
     return [
         {"predicted": float(predicted[which == b].mean()), "true": float(true[which == b].mean()), "n": float((which == b).sum())}

@@ -104,16 +104,6 @@ def run_paths(runs_dir: Path, spec: RunSpec) -> RunPaths:
     return RunPaths(suite_folder(runs_dir, spec.suite) / spec.run_id)
 
 
-def strangers(runs_dir: Path, runs: list[RunSpec]) -> list[Path]:
-    """Run folders of the suite that none of ``runs`` owns: left over from an earlier version of the suite file."""
-    if not runs:
-        return []
-    folder, known = suite_folder(runs_dir, runs[0].suite), {run.run_id for run in runs}
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.name not in known and (p / LEDGER_NAME).is_file())
-
-
 def check_spec(paths: RunPaths) -> RunSpec:
     """Read ``spec.json`` and hold it against the folder's name; SpecError in words if they disagree."""
     spec = RunSpec.load(paths.spec)

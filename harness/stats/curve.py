@@ -1,16 +1,13 @@
-"""Accuracy against cost, and where it crosses a target (rulebook rules 1, 4 and 5)."""
+"""Accuracy against cost, and where it crosses a target (docs/protocol.md, "What is counted" and "What counts as reached")."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    pass
 
 Array = npt.NDArray[np.float64]
 Crossing = Literal["sustained", "first"]

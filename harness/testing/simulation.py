@@ -15,7 +15,7 @@ from harness.backend import RolloutPhase
 from harness.step.clock import Clock
 from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.strategy import Strategy
-from harness.types import FloatArray, IntArray, PromptGroup, Question, QuestionPool, Rollout
+from harness.types import FloatArray, IntArray, PoolQuestion, PromptGroup, QuestionPool, Rollout
 
 EMBEDDING_WIDTH = 8
 
@@ -40,9 +40,9 @@ class SimulatedPool(QuestionPool):
         if not -self._size <= index < self._size:
             raise IndexError(f"question {index} of a pool of {self._size}")
         i = int(index) % self._size
-        return Question(i, f"question {i}", "", "simulated", {"category": i % 4, "difficulty": i * 37 % 101})
+        return PoolQuestion(i, f"question {i}", "simulated", {"category": i % 4, "difficulty": i * 37 % 101})
 
-    def __iter__(self) -> Iterator[Question]:
+    def __iter__(self) -> Iterator[PoolQuestion]:
         return (self[i] for i in range(self._size))
 
 
@@ -130,7 +130,7 @@ class SimulatedRun:
 def untrained_predictor(folder: Path) -> str:
     """An attention predictor with random weights, the same for queries and references: it compares embeddings, no more."""
     from harness.predictor.artifact import Arrays, save_artifact
-    from harness.predictor.attention import LAYERS
+    from harness.predictor.network import LAYERS
 
     rng, units = np.random.default_rng(0), 8
     arrays: Arrays = {}
@@ -142,6 +142,6 @@ def untrained_predictor(folder: Path) -> str:
     for layer, shape in enumerate([(units, 2), (2, units)]):
         arrays[f"calibration.{layer}.weight"] = rng.normal(size=shape).astype(np.float32)
         arrays[f"calibration.{layer}.bias"] = np.zeros(shape[0], np.float32)
-    description = {"kind": "attention", "embedder": "simulated", "width": EMBEDDING_WIDTH, "units": units, "shared": True}
+    description = {"kind": "attention", "embedder": "simulated", "width": EMBEDDING_WIDTH, "units": units, "shared": True, "head": "paper"}
     save_artifact(folder, description, arrays)
     return str(folder)

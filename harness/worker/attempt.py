@@ -27,7 +27,7 @@ from harness.records.ledger import SCHEMA, LedgerError, RunLog, read_ledger
 from harness.records.run_folder import DONE, RunPaths, check_spec, run_status
 from harness.records.stopping_ledger import BudgetReached, RunLedger
 from harness.registry import load_backend
-from harness.spec import RunSpec
+from harness.spec import IDENTITY_VERSION, RunSpec
 from harness.worker.trackers import check_trackers, prepare_trackers
 
 FAILED, UNEXPECTED = RunFailed.exit_code, 4
@@ -71,7 +71,7 @@ def _train(
     started = time.monotonic()
     environment = describe(spec.execution.threads)
     if log is None:
-        ledger.write("run", schema=SCHEMA, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+        ledger.write("run", schema=SCHEMA, identity=IDENTITY_VERSION, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
     step, resume_from = checkpoint or (0, None)
     ledger.step = step
     try:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from harness.records.ledger import RunLog
 from harness.stats import COST_LEDGERS, SpeedUp
 from reports import words
-from reports.analysis import COMPARED, SECONDS, Analysis, Arm, Combination, analyse
-from reports.condensed import Array, condense
+from reports.arms import COMPARED, SECONDS, Analysis, Arm, Combination
+from reports.run_columns import Array
 
 Row = dict[str, Any]
 
@@ -135,19 +134,12 @@ def _cell(value: Any) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def summary_table(
-    logs: Iterable[RunLog], *, baseline: str, target: Mapping[str, Any], expected: Iterable[tuple[str, str, int]] = ()
-) -> list[Row]:
+def summary_rows(analysis: Analysis) -> list[Row]:
     """What a command line prints after ``run``: one row of plain data per combination and strategy.
 
     Keys: combination, strategy, runs, reached, target, time_to_target (words), final_accuracy, non_degenerate_share,
-    predictor_pearson, rollout_share, speedup (words), interval (words), verdict. Raises UserError as the report does.
+    predictor_pearson, rollout_share, speedup (words), interval (words), verdict.
     """
-    return summary_rows(analyse((condense(log) for log in logs), baseline=baseline, target=target, expected=expected))
-
-
-def summary_rows(analysis: Analysis) -> list[Row]:
-    """The rows of :func:`summary_table` of an analysis that is made already."""
     return [_summary_row(c, a) for c in analysis.combinations for a in c.arms]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports import words
-from reports.analysis import SECONDS, TOKENS, Analysis
+from reports.arms import SECONDS, TOKENS, Analysis
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
@@ -33,11 +33,11 @@ def results_tex(analysis: Analysis) -> str:
             found = arm.speed_ups.get(combination.main_cost)
             costs = [words.cost_or_bound(*arm.median_cost(c), c) if arm.outcomes.get(c) else words.NO_VALUE for c in (SECONDS, TOKENS)]
             if arm.is_baseline or found is None or found.n == 0:
-                told, verdict = words.NO_VALUE, "baseline" if arm.is_baseline else "not compared"
+                text, verdict = words.NO_VALUE, "baseline" if arm.is_baseline else "not compared"
             else:
-                told, verdict = f"{words.speed_up(found)} {words.interval(found)}", found.verdict
+                text, verdict = f"{words.speed_up(found)} {words.interval(found)}", found.verdict
             if arm.oracle:
                 verdict += " (upper bound)"
-            cells = [combination.name, arm.strategy, f"{arm.reached}/{arm.n}", *costs, told, verdict]
+            cells = [combination.name, arm.strategy, f"{arm.reached}/{arm.n}", *costs, text, verdict]
             lines.append(" & ".join(escape(c) for c in cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from reports import words
-from reports.analysis import SECONDS, Analysis, Arm
+from reports.arms import SECONDS, Analysis, Arm
 from reports.page.data_used import mismatches
 from reports.page.parts import Cell, Table
 
@@ -21,13 +21,13 @@ def off_clock_table(analysis: Analysis) -> Table:
             if not any(len(r.steps["step"]) or r.one_off for r in arm.runs):
                 continue
             items = sorted({name for r in arm.runs for name in r.one_off})
-            told = ", ".join(f"{name} {words.seconds(max(r.one_off.get(name, 0.0) for r in arm.runs))}" for name in items)
+            one_offs = ", ".join(f"{name} {words.seconds(max(r.one_off.get(name, 0.0) for r in arm.runs))}" for name in items)
             lost, oracle = sum(r.lost_seconds for r in arm.runs), sum(r.oracle_rollouts for r in arm.runs)
             rows.append(
                 [
                     Cell(combination.name, combination.name),
                     Cell(arm.strategy, arm.strategy, swatch=order.index(arm.strategy) % 8),
-                    Cell(told or "none", arm.one_off_seconds),
+                    Cell(one_offs or "none", arm.one_off_seconds),
                     _pay_back(base, arm),
                     Cell(words.count(oracle) if oracle else "none", float(oracle), "warn" if oracle else ""),
                     Cell(words.seconds(lost) if lost else "none", lost),
@@ -141,12 +141,12 @@ def environment_table(analysis: Analysis) -> Table:
     for environment, count in (found[k] for k in sorted(found)):
         versions = environment.get("versions", {})
         gpus = environment.get("gpus") or []
-        told = environment.get("cpu") or words.NO_VALUE
+        processor = environment.get("cpu") or words.NO_VALUE
         rows.append(
             [
                 Cell(str(environment.get("fingerprint", "unknown")), kind="code"),
                 Cell(str(count), float(count)),
-                Cell(f"{told}, {environment.get('cores', '?')} cores, {environment.get('threads', '?')} thread(s) per run"),
+                Cell(f"{processor}, {environment.get('cores', '?')} cores, {environment.get('threads', '?')} thread(s) per run"),
                 Cell(", ".join(str(g) for g in gpus) or "none"),
                 Cell(f"{environment.get('platform', words.NO_VALUE)}, Python {environment.get('python', '?')}"),
                 Cell(", ".join(f"{k} {v}" for k, v in versions.items()) or words.NO_VALUE),

@@ -1,4 +1,4 @@
-"""``build_report``: run records in, one folder out. The same records give the same bytes."""
+"""From an analysis to the folder of a report. The same records give the same bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -17,10 +17,8 @@ import jinja2
 from markupsafe import Markup
 
 from harness.errors import UserError
-from harness.records.ledger import RunLog
 from harness.tuning.lock_file import Lock
-from reports.analysis import Analysis, analyse
-from reports.condensed import Run, condense
+from reports.arms import Analysis
 from reports.exports import csv_rows
 from reports.exports.latex import results_tex
 from reports.exports.steps_parquet import write_steps
@@ -32,33 +30,6 @@ from reports.page.published import published_table
 from reports.page.sides import backend_sections
 from reports.page.tuning import tuning_section
 from reports.parallel import map_processes
-
-
-def build_report(
-    logs: Iterable[RunLog | Run],
-    out: Path,
-    *,
-    title: str,
-    baseline: str,
-    target: Mapping[str, Any],
-    description: str = "",
-    expected: Iterable[tuple[str, str, int]] = (),
-    absent: Mapping[tuple[str, str, int], tuple[str, str]] | None = None,
-    figures: bool = False,
-) -> Path:
-    """Write ``index.html``, ``results.csv``, ``curves.csv``, ``results.tex`` and ``steps.parquet`` into ``out``.
-
-    logs: run ledgers, or runs condensed already; an iterator is read once and each ledger let go. baseline: label of the
-    strategy that all others are compared with. target: as in a suite, ``{"share_of_gain": 0.9, "crossing": "sustained"}``,
-    ``{"accuracy": 0.4}`` or ``{"final": True}``. expected: (combination, label, seed) of runs that should exist, shown as
-    missing where they have no record. absent: of some of these, (state, reason) why they have no result. figures: also write
-    every figure as SVG, PDF and PNG into ``out/figures``.
-
-    Returns the path of ``index.html``. Raises UserError where there is nothing to report or ``out`` cannot be written.
-    """
-    runs = (log if isinstance(log, Run) else condense(log) for log in logs)
-    analysis = analyse(runs, baseline=baseline, target=target, expected=expected, absent=absent)
-    return write_report(analysis, out, title=title, description=description, figures=figures)
 
 
 def write_report(
@@ -158,7 +129,7 @@ def render(
     parts = {
         "overview": verdict.overview_pictures(analysis, Drawer("overview", figures)),
         "ablation_pictures": ablation_pictures(analysis, Drawer("ablation", figures)),
-        "more": [*more, *backend_sections(analysis, Drawer("across", figures))],
+        "more": [*more, *backend_sections(analysis, Drawer("backends", figures))],
         "tuning": tuning_section(lock, analysis.strategies, Drawer("tuning", figures)) if lock is not None else None,
     }
     text = environment.get_template("page.html.j2").render(

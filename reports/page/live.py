@@ -12,7 +12,8 @@ from harness.errors import UserError
 from harness.records.run_folder import DONE, RunStatus
 from harness.records.suite_watch import Snapshot
 from reports import words
-from reports.analysis import Analysis, Combination, analyse
+from reports.analysis import analyse
+from reports.arms import Analysis, Combination
 from reports.condensed import State, bare_run
 from reports.figures import curves as figures
 from reports.page.build import resource, write_whole
@@ -66,8 +67,8 @@ def _section(analysis: Analysis, combination: Combination, snapshot: Snapshot, c
     target = combination.target
     note = target.note
     if target.accuracy is not None:
-        told = " (provisional: not all baseline runs are complete)" if target.provisional else ""
-        note = f"Target {words.percent(target.accuracy)}: {analysis.rule.words}{told}."
+        provisional = " (provisional: not all baseline runs are complete)" if target.provisional else ""
+        note = f"Target {words.percent(target.accuracy)}: {analysis.rule.words}{provisional}."
     return {
         "name": combination.name,
         "note": note,

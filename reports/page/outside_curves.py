@@ -13,7 +13,8 @@ import numpy as np
 from harness.errors import UserError, did_you_mean
 from harness.stats import Crossing, Curve, parse_target, target_from_text
 from reports import words
-from reports.analysis import SECONDS, Analysis, Arm, analyse
+from reports.analysis import analyse
+from reports.arms import SECONDS, Analysis, Arm
 from reports.condensed import Run, bare_run, printable
 from reports.page.build import write_report
 from reports.page.parts import Cell, Table
@@ -21,7 +22,7 @@ from reports.page.published import published
 
 COLUMNS = ("combination", "method", "hours", "avg_accuracy")
 
-#: Seed deviation of a four-benchmark mean (rulebook, known noise), for the plateau check of curves with one seed.
+#: Seed deviation of a four-benchmark mean (docs/protocol.md, “How sure”), for the plateau check of curves with one seed.
 KNOWN_DEVIATION = 0.005
 
 #: The rules that every set of outside curves is also judged by: (words, target).
@@ -47,7 +48,7 @@ def build_curves_report(
     """The report of curves from a CSV file with the columns combination, method, hours, avg_accuracy (and maybe seed).
 
     Accuracies are shares, or per cent where one of them is above 1. target: a mapping as in a suite, or ``final``,
-    ``share_of_gain=0.9``, ``accuracy=0.5``. Writes the same files as ``build_report`` and returns the page's path. Raises
+    ``share_of_gain=0.9``, ``accuracy=0.5``. Writes the same files as ``write_report`` and returns the page's path. Raises
     UserError that names file and line for anything that cannot be read.
     """
     rule = {**(target_from_text(target) if isinstance(target, str) else target), "crossing": crossing}

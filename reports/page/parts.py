@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from reports.analysis import Arm
+from reports.arms import Arm
 from reports.figures.style import dash_of, export, inline_svg, styled
 
 

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from reports import words
-from reports.analysis import SECONDS, Analysis
+from reports.arms import SECONDS, Analysis
 from reports.page.parts import Cell, Table
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from reports import words
-from reports.analysis import Analysis, Arm, Combination
-from reports.condensed import PASS_RATE_CLASSES, RATIO_CLASSES, STALENESS_CLASSES
+from reports.arms import Analysis, Arm, Combination
 from reports.figures import selection as figures
 from reports.figures.style import AGE_COLOURS, PASS_RATE_COLOURS, RATIO_COLOURS, css_colour
 from reports.page.parts import Cell, Drawer, Picture, Table, strategy_legend
+from reports.run_columns import PASS_RATE_CLASSES, RATIO_CLASSES, STALENESS_CLASSES
 
 CHOSEN = (
     "non-degenerate groups", "different questions", "share of the pool", "predictor Pearson", "predictor Spearman",
@@ -95,9 +95,9 @@ def _replayed(combination: Combination, arms: list[Arm], drawer: Drawer) -> list
     pictures = []
     aged = [a for a in arms if sum(r.replayed_ages.sum() for r in a.runs)]
     if aged:
-        told = "; ".join(f"{a.strategy} {words.number(a.step_mean('mean_staleness'), 1)} steps" for a in aged)
+        text = "; ".join(f"{a.strategy} {words.number(a.step_mean('mean_staleness'), 1)} steps" for a in aged)
         picture = drawer.draw(
-            "staleness", f"Age of the replayed groups on {combination.name}", f"Stacked bars per strategy. Means: {told}.",
+            "staleness", f"Age of the replayed groups on {combination.name}", f"Stacked bars per strategy. Means: {text}.",
             "Age of the replayed groups in training steps, all steps and seeds together.",
             lambda legend: figures.shares(
                 aged, lambda r: r.replayed_ages, STALENESS_CLASSES, AGE_COLOURS, "share of replayed groups by age", legend=legend
@@ -107,9 +107,9 @@ def _replayed(combination: Combination, arms: list[Arm], drawer: Drawer) -> list
         pictures.append(picture)
     weighed = [a for a in arms if sum(r.ratio_classes.sum() for r in a.runs)]
     if weighed:
-        told = "; ".join(f"{a.strategy} {words.percent(_near_one(a), 0)} within 5 % of 1" for a in weighed)
+        text = "; ".join(f"{a.strategy} {words.percent(_near_one(a), 0)} within 5 % of 1" for a in weighed)
         picture = drawer.draw(
-            "ratios", f"Importance ratios of replayed tokens on {combination.name}", f"Stacked bars per strategy. {told}.",
+            "ratios", f"Importance ratios of replayed tokens on {combination.name}", f"Stacked bars per strategy. {text}.",
             "Importance ratio (policy at the start of the update over behaviour policy) of replayed tokens, before any cap.",
             lambda legend: figures.shares(
                 weighed, lambda r: r.ratio_classes, RATIO_CLASSES, RATIO_COLOURS, "share of replayed tokens by ratio", legend=legend
@@ -155,7 +155,7 @@ def _chosen_row(arm: Arm, order: Sequence[str]) -> list[Cell]:
 def _replayed_row(arm: Arm, order: Sequence[str]) -> list[Cell]:
     replayed, stale = arm.step_mean("replayed_groups"), arm.step_mean("mean_staleness")
     ratio = {k: [r.importance_ratio[k] for r in arm.runs if k in r.importance_ratio] for k in ("mean", "max")}
-    told = f"{np.mean(ratio['mean']):.2f}, largest {max(ratio['max']):.1f}" if ratio["mean"] and ratio["max"] else words.NO_VALUE
+    text = f"{np.mean(ratio['mean']):.2f}, largest {max(ratio['max']):.1f}" if ratio["mean"] and ratio["max"] else words.NO_VALUE
     fresh = max((r.fresh_log_ratio for r in arm.runs if r.fresh_log_ratio is not None), default=None)
     oldest = max((r.staleness_max for r in arm.runs), default=0)
     return [
@@ -163,6 +163,6 @@ def _replayed_row(arm: Arm, order: Sequence[str]) -> list[Cell]:
         Cell(f"{replayed:.1f} a step" if replayed else "none", replayed or 0.0),
         Cell(words.number(stale, 1), stale),
         Cell(f"{oldest} steps" if oldest else words.NO_VALUE, float(oldest)),
-        Cell(told, max(ratio["max"], default=None)),
+        Cell(text, max(ratio["max"], default=None)),
         Cell(words.NO_VALUE if fresh is None else f"{fresh:.1e}", fresh),
     ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.stats import Band
 from reports import words
-from reports.analysis import SECONDS, TOKENS, Analysis, Arm, Combination
+from reports.arms import SECONDS, TOKENS, Analysis, Arm, Combination
 from reports.figures import curves as figures
 from reports.page.parts import Cell, Drawer, Picture, Section, Table, strategy_legend
 from reports.sides import Sides, backend_groups, backend_of, compare_backends
@@ -148,8 +148,8 @@ def points(difference: Band) -> str:
     if np.isnan(difference.value):
         return words.NO_VALUE
     low, high = difference.low, difference.high
-    told = "no interval" if low is None or high is None else f"[{100 * low:.1f}, {100 * high:.1f}]"
-    return f"{100 * difference.value:+.1f} {told}"
+    text = "no interval" if low is None or high is None else f"[{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * difference.value:+.1f} {text}"
 
 
 def differs_table(sides: Sides) -> Table:

@@ -11,8 +11,9 @@ from harness.display.durations import duration
 from harness.errors import UserError
 from harness.records.ledger import read_ledger
 from harness.runner.command_budget import Allowance, Spending
+from tests.edits import edited
 
-LONGER = SUITE.replace("max_steps = 8", "max_steps = 12")
+LONGER = edited(SUITE, {"max_steps = 8": "max_steps = 12"})
 STEP_TOKENS = 24  # 6 groups of 4 rollouts of one token
 
 

@@ -1,4 +1,4 @@
-"""The rulebook's rules 1, 3, 4 and 5, with numbers worked out by hand."""
+"""Costs, targets, crossings and misses (docs/protocol.md), with numbers worked out by hand."""
 
 from __future__ import annotations
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from harness.backend import WHOLE_GROUPS
+from harness.registry import BUILTIN_STRATEGIES, strategy_entry
+from harness.spec import RunSpec
 from harness.suite.reader import load_suite
 from harness.suite.suite import SuiteError, plan
 
@@ -74,5 +77,34 @@ def test_another_predictor_under_the_same_path_is_another_run(tmp_path: Path) ->
     second = run_ids()
     assert second[0] == first[0]
     assert second[1] != first[1]
-    grpo = plan(load_suite(file))[0]
-    assert "strategy.predictor_digest" not in grpo.identity()
+
+
+PLUGIN = """
+from harness.strategies.uniform import Uniform
+
+class Mine(Uniform):
+    name = "mine"
+    version = {version}
+"""
+
+
+def test_a_strategy_is_its_name_and_version_wherever_its_code_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moving a plugin to another module keeps the run id; raising its declared version changes it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for module, version in (("here", 1), ("there", 1), ("raised", 2)):
+        (tmp_path / f"{module}_of_plugin.py").write_text(PLUGIN.format(version=version), encoding="utf-8")
+
+    def run(module: str) -> RunSpec:
+        return plan(load_suite(suite_file(tmp_path, "mine"), [f"{module}_of_plugin:Mine"]))[1]
+
+    here, there, raised = run("here"), run("there"), run("raised")
+    assert (here.strategy.version, raised.strategy.version) == ("mine:1+1", "mine:2+1")
+    assert here.strategy.plugin != there.strategy.plugin
+    assert here.run_id == there.run_id
+    assert here.run_id != raised.run_id
+
+
+def test_no_module_is_part_of_a_shipped_strategys_version() -> None:
+    """Renaming a file or class of this package must not make finished runs other runs."""
+    for name in (*BUILTIN_STRATEGIES, "mopps+rr"):
+        assert re.fullmatch(re.escape(name) + r":\d+\+\d+", strategy_entry(name).version)

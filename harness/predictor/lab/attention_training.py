@@ -1,9 +1,8 @@
 """Training the attention predictor on other models' pass rates (arXiv 2506.05316, section 3 and appendix); needs torch.
 
-One batch is one model: 256 query questions of it, one random reference set of K questions with their difficulties (drawn
-binomially at G rollouts, as they will be at selection time, if ``rollouts`` is given), loss = binary cross-entropy of the
-calibrated prediction against the query's difficulty. A query that is itself in the reference set does not attend to
-itself. Adam, learning rate 1e-3, linear warm-up then linear decay.
+As in the authors' code: some questions are set aside as a table of references; a batch is 256 (question, model) pairs of the others,
+models mixed, with one random set of K references; the loss is the binary cross-entropy of the calibrated prediction against the pair's
+pass rate. Adam, learning rate 1e-3, a linear schedule whose warm-up takes 100 steps, or a tenth of all where those are fewer.
 """
 
 from __future__ import annotations
@@ -16,84 +15,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from harness.errors import UserError
-from harness.numerics.functions import LOGIT_MARGIN
 from harness.predictor.artifact import Arrays, save_artifact
-from harness.predictor.attention import LAYERS, AttentionPredictor
-from harness.types import FloatArray
+from harness.predictor.attention import AttentionPredictor
+from harness.predictor.lab.attention_network import AttentionNetwork
+from harness.predictor.lab.training_settings import TrainingSettings
+from harness.types import FloatArray, IntArray
 
 Progress = Callable[[int, int], None]
-_LEAST_STEPS = 400
 _LEAST_QUESTIONS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSettings:
-    """Defaults are the authors' where they give them.
-
-    units: None takes 896 for embeddings at least 512 wide, else twice the width (64 → 128). epochs: None takes 20, or as
-    many as make 400 optimizer steps where the table is small. rollouts: draw reference (and target) outcomes binomially
-    at this number of rollouts; None uses the rates as they are (right where they already are few-rollout outcomes).
-    standardize: bring every embedding dimension to mean 0 and variance 1 over the training questions first; not in the paper;
-    steadies predictions on a language model's raw hidden states (docs/predictor.md).
-    """
-
-    units: int | None = None
-    shared: bool = False
-    dropout: float = 0.1
-    calibration_units: int = 32
-    references: int = 256
-    batch_size: int = 256
-    epochs: int | None = None
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    warmup_share: float = 0.1
-    rollouts: int | None = None
-    standardize: bool = False
-
-
-class Adapter(nn.Module):
-    """LayerNorm → (Linear, GELU, dropout) × 3 → LayerNorm; shape (n, width) → (n, units)."""
-
-    def __init__(self, width: int, units: int, dropout: float) -> None:
-        super().__init__()
-        self.input_norm = nn.LayerNorm(width)
-        self.layers = nn.ModuleList(nn.Linear(units if i else width, units) for i in range(LAYERS))
-        self.output_norm = nn.LayerNorm(units)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """z of shape (n, units)."""
-        x = self.input_norm(embeddings)
-        for layer in self.layers:
-            x = self.dropout(nn.functional.gelu(layer(x)))
-        return self.output_norm(x)  # type: ignore[no-any-return]
-
-
-class AttentionNetwork(nn.Module):
-    """The trainable predictor; its state dict has the array names that ``AttentionPredictor`` reads."""
-
-    def __init__(self, width: int, units: int, shared: bool, dropout: float, calibration_units: int) -> None:
-        super().__init__()
-        self.query = Adapter(width, units, dropout)
-        self.reference = self.query if shared else Adapter(width, units, dropout)
-        self.calibration = nn.ModuleList([nn.Linear(2, calibration_units), nn.Linear(calibration_units, 2)])
-
-    def forward(self, queries: torch.Tensor, references: torch.Tensor, difficulties: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
-        """Logit of the calibrated difficulty, shape (n,).
-
-        queries (n, width), references (K, width), difficulties (K,), same (n, K): True where a query is that reference.
-        """
-        z_query, z_reference = self.query(queries), self.reference(references)
-        scores = z_query @ z_reference.T / z_query.shape[1] ** 0.5
-        attention = scores.masked_fill(same, -torch.inf).softmax(dim=1)
-        raw = (attention @ difficulties).clamp(LOGIT_MARGIN, 1 - LOGIT_MARGIN)
-        features = torch.stack([difficulties.mean(), difficulties.std(correction=0)])
-        slope, shift = self.calibration[1](nn.functional.gelu(self.calibration[0](features)))
-        return softplus(slope) * torch.logit(raw) + torch.tanh(shift)
+_WARMUP_STEPS = 100
+#: Where a model was measured on fewer of a batch's references, its pairs in that batch are left out: a deviation needs two.
+_LEAST_REFERENCES = 2
 
 
 def train_predictor(
@@ -124,7 +59,7 @@ def train_predictor(
     started = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = AttentionNetwork(features.shape[1], units, settings.shared, settings.dropout, settings.calibration_units)
+        network = AttentionNetwork(features.shape[1], units, shared=settings.shared, dropout=settings.dropout, head=settings.head)
         loss, steps, epochs = _fit(network, features, rates, settings, seed, progress)
     facts: dict[str, Any] = {
         "kind": AttentionPredictor.kind,
@@ -132,6 +67,7 @@ def train_predictor(
         "width": features.shape[1],
         "units": units,
         "shared": settings.shared,
+        "head": settings.head,
         "training": {
             **asdict(settings),
             "units": units,
@@ -181,63 +117,80 @@ def _fit(
 ) -> tuple[float, int, int]:
     """Train in place; mean loss over the last tenth of the steps, optimizer steps, epochs."""
     rng = np.random.default_rng([seed, 0x70726564])
-    per_epoch = sum(-(-int((~np.isnan(c)).sum()) // settings.batch_size) for c in rates.T)
-    epochs = settings.epochs or max(20, -(-_LEAST_STEPS // per_epoch))
+    candidates, pairs = _split(rates, settings, rng)
+    per_epoch = -(-len(pairs) // settings.batch_size)
+    epochs = settings.epochs or max(20, -(-settings.least_steps // per_epoch))
     total = epochs * per_epoch
-    warmup = max(1, round(settings.warmup_share * total))
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / warmup, (total - step) / max(1, total - warmup)))
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, total))
     table = torch.from_numpy(features)
     losses: list[float] = []
     network.train()
-    for step, batch in enumerate(_batches(rates, settings, epochs, rng)):
-        logits = network(table[batch.queries], table[batch.references], batch.difficulties, batch.same)
-        loss = binary_cross_entropy_with_logits(logits, batch.targets)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+    for step, batch in enumerate(_batches(rates, candidates, pairs, settings, epochs, rng)):
+        if len(batch.queries):
+            logits = network(table[batch.queries], table[batch.references], batch.reference_rates)
+            loss = binary_cross_entropy_with_logits(logits, batch.targets)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(float(loss.detach()))
         schedule.step()
-        losses.append(float(loss.detach()))
         if progress is not None:
             progress(step + 1, total)
     network.eval()
-    if not np.isfinite(losses).all():
+    if not losses or not np.isfinite(losses).all():
         raise UserError("predictor training diverged (its loss is not finite); lower the learning rate")
     return float(np.mean(losses[-max(1, total // 10) :])), total, epochs
 
 
+def learning_rate_factor(step: int, total: int) -> float:
+    """Factor of the learning rate at a step counted from 0: linear from 0 through the warm-up, then linear to 0 at ``total``."""
+    warmup = min(_WARMUP_STEPS, total // 10)
+    return step / warmup if step < warmup else (total - step) / max(1, total - warmup)
+
+
+def _split(rates: FloatArray, settings: TrainingSettings, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+    """Questions set aside as references, shape (C,), and the measured (question, model) pairs of the others, shape (P, 2)."""
+    count = len(rates)
+    size = min(max(round(settings.reference_share * count), settings.references), count // 2)
+    order = rng.permutation(count)
+    candidates, queries = order[:size], order[size:]
+    pairs = np.argwhere(~np.isnan(rates[queries]))
+    pairs[:, 0] = queries[pairs[:, 0]]
+    return candidates, pairs
+
+
 @dataclass(frozen=True, slots=True)
 class _Batch:
+    """n pairs and K references: queries (n,), targets (n,) and reference_rates (n, K) in pass rates; references (K,)."""
+
     queries: torch.Tensor
-    references: torch.Tensor
-    difficulties: torch.Tensor
     targets: torch.Tensor
-    same: torch.Tensor
+    references: torch.Tensor
+    reference_rates: torch.Tensor
 
 
-def _batches(rates: FloatArray, settings: TrainingSettings, epochs: int, rng: np.random.Generator) -> Iterator[_Batch]:
-    """Every (model, question) once per epoch, one model per batch, batches in random order."""
+def _batches(
+    rates: FloatArray, candidates: IntArray, pairs: IntArray, settings: TrainingSettings, epochs: int, rng: np.random.Generator
+) -> Iterator[_Batch]:
+    """Every pair once per epoch, in random order."""
     for _ in range(epochs):
-        plan: list[tuple[int, Any]] = []
-        for model, column in enumerate(rates.T):
-            known = rng.permutation(np.flatnonzero(~np.isnan(column)))
-            plan.extend((model, part) for part in np.array_split(known, -(-len(known) // settings.batch_size)))
-        for index in rng.permutation(len(plan)):
-            model, queries = plan[index]
-            yield _batch(rates[:, model], queries, settings, rng)
+        order = rng.permutation(len(pairs))
+        for start in range(0, len(order), settings.batch_size):
+            yield _batch(rates, candidates, pairs[order[start : start + settings.batch_size]], settings, rng)
 
 
-def _batch(column: FloatArray, queries: Any, settings: TrainingSettings, rng: np.random.Generator) -> _Batch:
-    known = np.flatnonzero(~np.isnan(column))
-    # K larger than the table: leave at least one question to be predicted by the others
-    references = rng.choice(known, min(settings.references, len(known) - 1), replace=False)
-    observed = column[references]
+def _batch(rates: FloatArray, candidates: IntArray, pairs: IntArray, settings: TrainingSettings, rng: np.random.Generator) -> _Batch:
+    references = rng.choice(candidates, min(settings.references, len(candidates)), replace=False)
+    observed = rates[references].T  # (models, K)
     if settings.rollouts is not None:
-        observed = rng.binomial(settings.rollouts, observed) / settings.rollouts
+        drawn = rng.binomial(settings.rollouts, np.nan_to_num(observed)) / settings.rollouts
+        observed = np.where(np.isnan(observed), np.nan, drawn)
+    enough = (~np.isnan(observed)).sum(axis=1) >= _LEAST_REFERENCES
+    questions, models = pairs[enough[pairs[:, 1]]].T
     return _Batch(
-        torch.from_numpy(queries),
-        torch.from_numpy(references),
-        torch.from_numpy((1 - observed).astype(np.float32)),
-        torch.from_numpy((1 - column[queries]).astype(np.float32)),
-        torch.from_numpy(queries[:, None] == references[None, :]),
+        queries=torch.from_numpy(questions),
+        targets=torch.from_numpy(rates[questions, models].astype(np.float32)),
+        references=torch.from_numpy(references),
+        reference_rates=torch.from_numpy(observed[models].astype(np.float32)),
     )

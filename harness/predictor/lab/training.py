@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +14,10 @@ from harness.predictor.base import DifficultyPredictor
 from harness.predictor.ensemble import EnsemblePredictor, save_ensemble
 from harness.predictor.irt import IrtPredictor, fit_irt
 from harness.predictor.lab.pass_rate_table import PassRateTable
+from harness.predictor.lab.training_settings import TrainingSettings
 from harness.predictor.load import load_predictor
 from harness.predictor.questions import question_key
 from harness.types import FloatArray
-
-if TYPE_CHECKING:
-    from harness.predictor.lab.attention_training import TrainingSettings
 
 KINDS = ("attention", "irt", "ensemble")
 #: Columns measured with fewer rollouts are too coarse as difficulties for the attention predictor; ``irt`` weighs and uses them.
@@ -31,14 +28,11 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """embedder: id of what made the embeddings. attention: TrainingSettings of the attention predictor, None for its defaults
-    with reference outcomes drawn at ``rollouts``.
-    """
+    """How to train. embedder: id of what made the embeddings. attention: settings of the attention predictor."""
 
     embedder: str
     seed: int = 0
-    rollouts: int = 8
-    attention: TrainingSettings | None = None
+    attention: TrainingSettings = field(default_factory=TrainingSettings)
 
 
 def train_kind(
@@ -87,7 +81,7 @@ def _train_irt(table: PassRateTable, embeddings: FloatArray, out: Path, plan: Tr
 
 def _train_attention(table: PassRateTable, embeddings: FloatArray, out: Path, plan: TrainingPlan, progress: Progress | None) -> None:
     try:
-        from harness.predictor.lab.attention_training import TrainingSettings, train_predictor
+        from harness.predictor.lab.attention_training import train_predictor
     except ImportError:
         raise UserError("training the attention predictor needs torch: pip install 'halfway[trl]'") from None
 
@@ -97,26 +91,16 @@ def _train_attention(table: PassRateTable, embeddings: FloatArray, out: Path, pl
             f"no model column has {LEAST_ROLLOUTS} or more rollouts; the attention predictor needs pass rates, not single outcomes"
         )
     kept = table.columns(enough)
-    settings = plan.attention or TrainingSettings()
     train_predictor(
         embeddings,
         kept.pass_rates,
         embedder=plan.embedder,
         out=out,
         seed=plan.seed,
-        settings=replace(settings, rollouts=settings.rollouts or plan.rollouts),
+        settings=plan.attention,
         model_names=kept.models,
         progress=None if progress is None else lambda done, total: progress(AttentionPredictor.kind, done, total),
     )
-
-
-def attention_settings(**chosen: Any) -> TrainingSettings | None:
-    """TrainingSettings with what was chosen, or None where torch is missing (only ``irt`` can then be trained)."""
-    try:
-        from harness.predictor.lab.attention_training import TrainingSettings
-    except ImportError:
-        return None
-    return TrainingSettings(**chosen)
 
 
 def configure(predictor: DifficultyPredictor, attention: AttentionSettings, rollouts: int) -> DifficultyPredictor:

@@ -14,9 +14,9 @@ import pytest
 
 from harness.records.checkpoint import MANIFEST, newest_complete
 from harness.records.ledger import RunLog, read_ledger
-from reports.page.build import build_report
 from tests.backends.trl.conftest import make_spec
 from tests.backends.trl.test_runs import numbers
+from tests.reports.pages import build_report
 
 SPEC = make_spec("dots-rr", {"references": 8, "capacity": 16, "interval": 2}, {"max_steps": 6, "updates_per_batch": 2})
 
