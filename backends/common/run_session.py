@@ -127,16 +127,17 @@ class RunSession:
 
 
 def _check_replayed(batch: Batch, strategy: Strategy) -> None:
-    """Refuse replayed rollouts without the log-probs that correct for the policy that sampled them.
+    """Refuse replayed rollouts without the log-probs that correct for the policy that sampled them, or without declaring their use.
 
-    Otherwise they would be trained on as if the present policy had sampled them, with a wrong loss and nothing to show for it.
+    The trainers are configured from that declaration: without it they would train on such rollouts as if the present policy had
+    sampled them, with a wrong loss and nothing to show for it. The driver has rules of its own; this one must not depend on them.
     """
     declared = "behaviour_log_probs" in strategy.requires
     for group in batch.groups:
         for rollout, replayed in zip(group.trained_rollouts, group.replayed_flags, strict=True):
             if replayed and not (declared and rollout.behaviour_log_probs is not None):
                 raise RunFailed(
-                    "strategy",
+                    "input",
                     f"strategy {strategy.name!r} replays a rollout of question {group.question_id} without behaviour log-probs; "
                     "add 'behaviour_log_probs' to its requires",
                 )

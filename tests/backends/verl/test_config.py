@@ -57,6 +57,10 @@ def test_the_corrections_are_verls_own_settings() -> None:
     assert (code[prefix + "rollout_is"], code[prefix + "rollout_is_threshold"], code[prefix + "bypass_mode"]) == ("token", 1e6, False)
     assert capped[prefix + "rollout_is_threshold"] == 2.0
     assert paper[prefix + "bypass_mode"] is True
+    on_policy = keys(contract_spec("verl"), Correction(ratio="old"))
+    assert (on_policy[prefix + "rollout_is"], on_policy[prefix + "bypass_mode"]) == (None, False)
+    shuffle = "actor_rollout_ref.actor.shuffle"
+    assert (code[shuffle], keys(contract_spec("verl"), Correction(order="fresh-first"))[shuffle]) == (True, False)
     assert all(found["actor_rollout_ref.actor.clip_ratio_c"] == 1e9 for found in (code, capped, paper))
 
 

@@ -82,7 +82,8 @@ def verl_loss(case: LossCase) -> tuple[float, FloatArray]:
     else:
         padded = DataProto(TensorDict(dict(columns), batch_size=[len(mask)]))
         corrected, _ = compute_rollout_correction_and_add_to_batch(padded, config.algorithm.rollout_correction)
-        columns["rollout_is_weights"] = corrected.batch["rollout_is_weights"]
+        if "rollout_is_weights" in corrected.batch:
+            columns["rollout_is_weights"] = corrected.batch["rollout_is_weights"]
     columns["advantages"] = torch.from_numpy(case.advantages)[:, None].expand_as(new)
 
     def jagged(rows: torch.Tensor, *after: torch.Tensor) -> torch.Tensor:
