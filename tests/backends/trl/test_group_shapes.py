@@ -182,7 +182,9 @@ def test_fresh_groups_reach_the_first_updates(
     """``order = "fresh-first"``: the rows of a step's updates, one after the other, are those of its groups in their order."""
     entry = strategy_entry("ordered", [ORDERED])
     spec = make_spec(algorithm={"updates_per_batch": 4, "drop_degenerate": drop})
-    strategy = spec.strategy.model_copy(update={"name": "ordered", "plugin": ORDERED, "config": entry.resolve_config({"capacity": 16})})
+    strategy = spec.strategy.model_copy(
+        update={"name": "ordered", "plugin": ORDERED, "config": entry.resolve_config({"capacity": 16, "admission": "all"})}
+    )
     log = train(spec.model_copy(update={"strategy": strategy}), tmp_path, cache)
     for step in range(4):
         parts = recorded()[4 * step : 4 * step + 4]
