@@ -12,6 +12,7 @@ from harness.strategy import Requirement
 
 if TYPE_CHECKING:
     from backends.common.prepare import Prepared
+    from harness.predictor.collection import CollectionRequest
     from harness.spec import RunSpec
 
 
@@ -55,6 +56,13 @@ class PreparingBackend(ABC):
         from backends.common.prepare import prepare
 
         return self._prepared.get(spec.run_id) or prepare(spec, cache, lambda *_: None)
+
+    def collect_pass_rates(self, request: CollectionRequest, cache: Path, progress: Progress) -> None:
+        """See :class:`harness.backend.Backend`. Raises UserError where this environment cannot run the backend."""
+        self.require_supported()
+        from backends.common.collection import collect
+
+        collect(request, cache, progress)
 
     def require_supported(self) -> None:
         """Raise UserError where this environment cannot run the backend."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -98,14 +99,17 @@ def run(
     executor: Annotated[str, typer.Option(metavar="local|ray", help="Where runs go: this machine, or a running Ray cluster.")] = "local",
 ) -> None:
     """Run a suite, or go on with it: what is done is not done again."""
+    from harness.data.missing_predictors import refuse_missing_predictors
     from harness.data.provenance import use_data_folder
     from harness.display.choose import make_display
+    from harness.records.run_folder import DONE, run_paths, run_status
     from harness.runner.command_budget import Allowance
     from harness.runner.suite_runner import run_suite
 
     use_data_folder(data_dir)
     allowance = Allowance.parse(budget or [])
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
+    refuse_missing_predictors([spec for spec in runs if run_status(run_paths(runs_dir, spec), spec).state not in DONE], suite)
     display = make_display()
     try:
         result = run_suite(
@@ -134,6 +138,8 @@ def plan_suite(
 ) -> None:
     """List every run of a suite with what it will cost, without starting anything."""
     from harness.cli.plan import parallel_here, plan_rows, print_configurations, print_plan
+    from harness.cli.tables import print_missing
+    from harness.data.missing_predictors import missing_predictors
     from harness.data.provenance import unpinned
 
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
@@ -145,6 +151,7 @@ def plan_suite(
         print_json(rows)
         return
     print_plan(rows, parallel_here(runs))
+    print_missing(missing_predictors(runs, suite))
     for words in unpinned(runs):
         typer.echo(f"not pinned: {words} (a run records the commit that it got)")
 
@@ -243,12 +250,25 @@ def watch(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Show what is installed, which backends can run here, and whether there is a GPU."""
+def doctor(
+    suite: Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Also say what this suite still needs here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is installed, which backends can run here, whether there is a GPU, and which predictors a suite lacks."""
+    from harness.cli.tables import print_missing
+    from harness.data.missing_predictors import missing_predictors
     from harness.machine.doctor import examine, in_words
 
+    runs = chosen_runs(suite, None, None, Path("runs"), untuned=True, backend=None)[1] if suite else []
+    missing = missing_predictors(runs, suite or "")
     found = examine()
-    print_json(found) if as_json else typer.echo(in_words(found))
+    if as_json:
+        print_json(found if suite is None else {**found, "missing_predictors": [asdict(one) for one in missing]})
+        return
+    typer.echo(in_words(found))
+    print_missing(missing)
+    if suite is not None and not missing:
+        typer.echo(f"suite {suite}: no predictor is missing")
 
 
 @app.command()

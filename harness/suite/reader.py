@@ -120,7 +120,7 @@ class SuiteReader:
             resolved = self._combination(i, combination)
             for j, (strategy, spec) in enumerate(zip(table.strategies, strategies, strict=True)):
                 if strategy.combinations is None or combination.name in strategy.combinations:
-                    if refused := refusal(entries[j], resolved.backend):
+                    if refused := refusal(entries[j], resolved.backend, spec.config):
                         raise self.error(("strategies", j, "name"), f"{refused}; give it combinations with another backend")
                     yield Arm(resolved, spec, self._algorithm(table, i, j))
 
@@ -292,7 +292,7 @@ def with_backend(suite: Suite, backend: str) -> Suite:
     if ":" not in backend and backend not in BACKENDS:
         raise SuiteError(f"--backend {backend}: unknown{did_you_mean(backend, BACKENDS)} (known: {', '.join(sorted(BACKENDS))})")
     for strategy in {arm.strategy.label: arm.strategy for arm in suite.arms}.values():
-        if refused := refusal(entry_of(strategy), backend):
+        if refused := refusal(entry_of(strategy), backend, strategy.config):
             raise SuiteError(f"--backend {backend}: {refused}")
     arms = tuple(replace(arm, combination=arm.combination.model_copy(update={"backend": backend})) for arm in suite.arms)
     return replace(suite, arms=arms)

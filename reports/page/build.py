@@ -120,17 +120,19 @@ def render(
         undefined=jinja2.StrictUndefined,
     )
     script = resource("page.js")
+    mark = "simulated" if verdict.is_simulated(analysis) else ""
     cards = verdict.verdict_cards(analysis)
     shown = cards if len(cards) <= verdict.MOST_CARDS else [c for c in cards if c["kind"] in ("faster", "slower")]
     jobs = [
-        (replace(analysis, combinations=[c], overall=[]), Drawer(f"c{i}", figures)) for i, c in enumerate(analysis.combinations, start=1)
+        (replace(analysis, combinations=[c], overall=[]), Drawer(f"c{i}", figures, mark))
+        for i, c in enumerate(analysis.combinations, start=1)
     ]
     drawn = map_processes(_combination_content, jobs, least=5)  # goes on beside what follows
     parts = {
-        "overview": verdict.overview_pictures(analysis, Drawer("overview", figures)),
-        "ablation_pictures": ablation_pictures(analysis, Drawer("ablation", figures)),
-        "more": [*more, *backend_sections(analysis, Drawer("backends", figures))],
-        "tuning": tuning_section(lock, analysis.strategies, Drawer("tuning", figures)) if lock is not None else None,
+        "overview": verdict.overview_pictures(analysis, Drawer("overview", figures, mark)),
+        "ablation_pictures": ablation_pictures(analysis, Drawer("ablation", figures, mark)),
+        "more": [*more, *backend_sections(analysis, Drawer("backends", figures, mark))],
+        "tuning": tuning_section(lock, analysis.strategies, Drawer("tuning", figures, mark)) if lock is not None else None,
     }
     text = environment.get_template("page.html.j2").render(
         **parts,

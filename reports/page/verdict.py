@@ -85,9 +85,22 @@ def headline(cards: Sequence[Mapping[str, Any]]) -> str:
     return f"Of {len(usable)} strategies {', '.join(said)}."
 
 
+#: Said on the page, and in one word on every figure, of runs whose policy is the simulator's.
+SIMULATED = (
+    "Simulated, not measured: the policy of these runs is a set of latent skills, no language model. Use it to choose what is worth "
+    "running and how many seeds that needs; do not quote it as a result."
+)
+
+
+def is_simulated(analysis: Analysis) -> bool:
+    """Whether any run on the page was made by the simulator."""
+    return any(run.spec.get("combination", {}).get("backend") == "simulator" for run in analysis.runs)
+
+
 def alarms(analysis: Analysis) -> list[str]:
     """What must be read before the verdict: other questions or weights, nothing learned, targets on a plateau."""
-    found = [sentence for c in analysis.combinations for sentence in mismatches(c)]
+    found = [SIMULATED] if is_simulated(analysis) else []
+    found += [sentence for c in analysis.combinations for sentence in mismatches(c)]
     found += [sentence for a in analysis.arms if (sentence := nothing_learned(a))]
     flat = [c.name for c in analysis.combinations if c.plateau is not None and c.plateau.flagged]
     if flat:
