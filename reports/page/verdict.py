@@ -35,6 +35,7 @@ def verdict_cards(analysis: Analysis) -> list[dict[str, Any]]:
     return [
         _card(arm.strategy, combination.name, [arm], arm.speed_ups.get(combination.main_cost), analysis)
         | {"sentence": words.verdict_sentence(combination, arm, analysis.baseline), "oracle": arm.oracle}
+        | {"prices": words.price_sentence(arm.speed_ups, analysis.prices, arm)}
         for combination in analysis.combinations
         for arm in combination.arms
         if not arm.is_baseline
@@ -45,7 +46,8 @@ def _overall_card(item: Overall, analysis: Analysis) -> dict[str, Any]:
     found = item.speed_ups.get(SECONDS) or item.speed_ups.get(TOKENS)
     arms = [a for a in analysis.arms if a.strategy == item.strategy and a.runs]
     card = _card(item.strategy, words.where_of(item, analysis), arms, found, analysis)
-    return card | {"sentence": words.overall_sentence(item, analysis), "oracle": item.oracle}
+    prices = words.price_sentence(item.speed_ups, analysis.prices)
+    return card | {"sentence": words.overall_sentence(item, analysis), "oracle": item.oracle, "prices": prices}
 
 
 def _card(strategy: str, where: str, arms: Sequence[Arm], found: SpeedUp | None, analysis: Analysis) -> dict[str, Any]:
