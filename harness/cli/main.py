@@ -14,6 +14,7 @@ import typer.core
 from harness.cli import compare, predictor, rehearse, strategies, tune, validate
 from harness.cli.chosen_runs import ONLY_KEYS, chosen_runs, value_of
 from harness.cli.options import AsJson, DataDir, OnBackend, Only, Plugins, RunsDir, SuiteName, Untuned, print_json
+from harness.cli.price import price as price_of_tokens
 from harness.cli.tables import print_table
 from harness.errors import UserError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Order of the help: a suite's way from the idea to the page, then strategies, then the rest.
 ORDER = (
-    "list", "validate", "plan", "tune", "run", "status", "watch", "report", "compare",
+    "list", "validate", "plan", "tune", "run", "status", "watch", "report", "compare", "price",
     "rehearse", "strategies", "check", "new-strategy", "predictor", "doctor", "version",
 )  # fmt: skip
 
@@ -48,6 +49,7 @@ app = typer.Typer(
 app.add_typer(predictor.app, name="predictor")
 app.command("tune")(tune.tune)
 app.command("compare")(compare.compare)
+app.command("price")(price_of_tokens)
 app.command("rehearse")(rehearse.rehearse)
 app.command("validate")(validate.validate)
 app.command("strategies")(strategies.strategies)
@@ -211,6 +213,10 @@ def report_suite(
         bool, typer.Option("--mix-machines", help="Compare seconds even if runs come from different machines.")
     ] = False,
     untuned: Untuned = False,
+    price: Annotated[
+        list[float] | None, typer.Option(metavar="MU", help="Judge at these prices of a generated token instead; repeatable.")
+    ] = None,
+    forward_price: Annotated[float | None, typer.Option(metavar="PRICE", help="Price of a token that is only passed forward.")] = None,
 ) -> None:
     """Build the HTML page and the CSV files from the runs that are done, or from outside curves."""
     from harness.cli.report import report_curves, report_runs
@@ -225,7 +231,9 @@ def report_suite(
     if crossing or target:
         raise UserError("--crossing and --target go with --curves; a suite's own rule is in its table [target]")
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
-    if not report_runs(loaded, runs, runs_dir, output, figures=figures, mix_machines=mix_machines):
+    if not report_runs(
+        loaded, runs, runs_dir, output, figures=figures, mix_machines=mix_machines, prices=price or (), forward_price=forward_price
+    ):
         raise typer.Exit(1)
 
 
