@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from harness.records.ledger import LedgerWriter
+from harness.records.ledger_records import OneOff
 from harness.strategy import Requirement
 from harness.types import FloatArray, IntArray, PromptGroup
 
@@ -32,15 +33,6 @@ class BackendStatus:
     reason: str
     versions: dict[str, str] = field(default_factory=dict)
     supported: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class OneOff:
-    """A cost paid once, off the clock: name, seconds, and what was done (JSON)."""
-
-    name: str
-    seconds: float
-    detail: dict[str, Any] = field(default_factory=dict)
 
 
 class Backend(Protocol):

@@ -226,7 +226,7 @@ def test_a_clock_that_jumps_changes_nothing(place: ToyPlace, calm: dict[str, Any
 class Deaf:
     """A worker that only notes that it was killed."""
 
-    placed, death, blameless = True, None, False
+    placed, ended_by, machine_lost = True, None, False
     killed = False
 
     def poll(self) -> int | None:
@@ -237,7 +237,7 @@ class Deaf:
     def kill(self) -> None:
         self.killed = True
 
-    def last_words(self) -> str:
+    def error_message(self) -> str:
         return ""
 
     def close(self) -> None: ...
