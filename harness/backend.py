@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from harness.records.ledger import LedgerWriter
 from harness.records.ledger_records import OneOff
@@ -14,6 +14,10 @@ from harness.types import FloatArray, IntArray, PromptGroup
 
 if TYPE_CHECKING:
     from harness.spec import RunSpec
+
+__all__ = [
+    "EVERYTHING", "WHOLE_GROUPS", "Backend", "BackendStatus", "OneOff", "Progress", "RolloutEngine", "RolloutPhase",
+]  # fmt: skip
 
 #: What every backend has given strategies from the start; ``Backend.capabilities`` may be more or less.
 WHOLE_GROUPS: frozenset[Requirement] = frozenset({"probe", "embed", "predictor", "oracle", "behaviour_log_probs"})

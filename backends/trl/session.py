@@ -194,7 +194,7 @@ class SessionCallback(TrainerCallback):  # type: ignore[misc]
     def _stop_on_budget(self, control: Any) -> None:
         # Rank 0 alone knows the costs; with several ranks the ledger ends the run at the next checkpoint of all of them.
         driver = self.session.driver if self.session.trainer.accelerator.num_processes == 1 else None
-        if driver is not None and self.session.spec.budget.reached(driver.costs.to_json()):
+        if driver is not None and self.session.spec.budget.reached(driver.costs):
             control.should_save = True
             control.should_training_stop = True
 

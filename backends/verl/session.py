@@ -222,9 +222,7 @@ class Session:
         last = step == algorithm.max_steps
         if step == 0 or step % evaluation.every_steps == 0 or last:
             scores = self.evaluate(step)
-        if step and (
-            last or step % self.spec.execution.checkpoint_every_steps == 0 or self.spec.budget.reached(self.driver.costs.to_json())
-        ):
+        if step and (last or step % self.spec.execution.checkpoint_every_steps == 0 or self.spec.budget.reached(self.driver.costs)):
             self.save(step)
         return scores
 

@@ -109,9 +109,7 @@ class Complete:
     seconds: float | None = None
 
 
-Record: TypeAlias = (
-    RunStart | Attempt | Provenance | OneOff | StepRecord | EvalPoint | Checkpoint | Warned | Failure | Complete
-)
+Record: TypeAlias = RunStart | Attempt | Provenance | OneOff | StepRecord | EvalPoint | Checkpoint | Warned | Failure | Complete
 
 TYPES: dict[str, type[Record]] = {
     "run": RunStart, "attempt": Attempt, "provenance": Provenance, "one_off": OneOff, "step": StepRecord, "evaluation": EvalPoint,

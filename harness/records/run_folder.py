@@ -28,6 +28,7 @@ STOP_NAME = "stop"
 STATES: tuple[RunState, ...] = ("complete", "exhausted", "running", "interrupted", "pending", "failed")
 DONE: frozenset[RunState] = frozenset({"complete", "exhausted"})
 
+
 @dataclass(frozen=True, slots=True)
 class RunPaths:
     """Where things are in a run's folder."""
@@ -69,10 +70,11 @@ class RunPaths:
 class RunStatus:
     """What is known of a run from the end of its ledger.
 
-    step: last training step recorded, or that of the checkpoint a new attempt went on from. accuracy: of the last evaluation, in [0, 1], or
-    None. seconds: training seconds on the clock; tokens: generated so far; both as of the last record that has costs. failure: why the last
-    attempt failed, as a sentence, and failure_kind; None unless that is the last record. wall_seconds_per_step: of the attempt that completed the run, start, evaluations and
-    checkpoints included; None where it was not recorded.
+    step: last training step recorded, or that of the checkpoint a new attempt went on from.
+    accuracy: of the last evaluation, in [0, 1], or None.
+    seconds, tokens: training seconds on the clock and generated tokens, as of the last record that has costs.
+    failure, failure_kind: why the last attempt failed, as a sentence and as its kind; None unless that is the last record.
+    wall_seconds_per_step: of the attempt that completed the run, start, evaluations and checkpoints included; None where not recorded.
     """
 
     state: RunState
@@ -106,7 +108,7 @@ def run_paths(runs_dir: Path, spec: RunSpec) -> RunPaths:
 
 
 def check_spec(paths: RunPaths) -> RunSpec:
-    """Read ``spec.json`` and hold it against the folder's name; SpecError in words if they disagree."""
+    """Read ``spec.json``. Raises SpecError if it cannot be read, or describes another run than the folder's name says."""
     spec = RunSpec.load(paths.spec)
     if spec.run_id != paths.root.name:
         raise SpecError(

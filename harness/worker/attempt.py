@@ -157,9 +157,7 @@ def _recorded(work: Callable[[], None], ledger: RunLedger | None, folder: Path, 
     except Exception as error:
         with contextlib.suppress(OSError):  # the log may be on the disk that is full
             traceback.print_exc()
-        failure, code = _failure_of(
-            error, ledger.step if ledger else None, log or folder / "log.txt", ledger.path if ledger else folder
-        )
+        failure, code = _failure_of(error, ledger.step if ledger else None, log or folder / "log.txt", ledger.path if ledger else folder)
         if ledger is not None:
             with contextlib.suppress(LedgerError, OSError):  # nor may the ledger have room for it
                 ledger.write(failure)

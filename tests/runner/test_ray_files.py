@@ -13,7 +13,7 @@ from toy_place import HERE, ROOT, SUITE, fork_attempt, new_run, wait_for, what_c
 
 from harness.records.checkpoint import newest_complete
 from harness.records.run_folder import RunPaths, check_spec
-from harness.runner.executors.ray_actor import WorkOrder, NodeWorker
+from harness.runner.executors.ray_actor import NodeWorker, WorkOrder
 from harness.runner.executors.ray_files import LocalCopy
 
 

@@ -23,7 +23,7 @@ from harness import __version__
 from harness.errors import UserError
 from harness.records.file_locks import FileLock, holder
 from harness.records.run_folder import STOP_NAME, RunPaths
-from harness.runner.executors.ray_actor import Snapshot, WorkOrder, NodeWorker, NodeInfo
+from harness.runner.executors.ray_actor import NodeInfo, NodeWorker, Snapshot, WorkOrder
 from harness.runner.executors.ray_files import LocalCopy
 from harness.spec import RunSpec
 
@@ -191,7 +191,9 @@ class RayWorker:
         """Exit code for what ended the conversation with the actor; sets what goes with it."""
         if isinstance(error, self._ray.exceptions.RayTaskError):  # before UserError: it also is an instance of its cause
             cause = error.cause
-            self._message = str(cause) if isinstance(cause, UserError) else f"its node of the Ray cluster cannot run it: {_first_line(cause)}"
+            self._message = (
+                str(cause) if isinstance(cause, UserError) else f"its node of the Ray cluster cannot run it: {_first_line(cause)}"
+            )
             return UserError.exit_code
         if isinstance(error, UserError):
             self._message = str(error)

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import __version__
-from harness.records.checkpoint import complete_step
 from harness.machine.interpreters import interpreter
+from harness.records.checkpoint import complete_step
 from harness.records.file_locks import FileLock, is_locked
 from harness.records.tail import whole_lines
 from harness.runner.executors.process import WorkerProcess

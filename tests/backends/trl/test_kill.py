@@ -111,7 +111,7 @@ def test_a_disk_that_fills_up_at_a_checkpoint_is_named_and_loses_nothing(tmp_pat
     assert full.returncode == 2, full.stderr
     log = read_ledger(run_dir / "ledger.jsonl")
     assert log.failure is not None
-    assert log.failure["kind"] == "disk"
+    assert log.failure.kind == "disk"
     assert "Traceback" not in full.stderr
     assert newest_complete(run_dir / "checkpoints") is None
     assert start(run_dir, cache).wait(timeout=200) == 0
