@@ -22,7 +22,7 @@ __all__ = [
 #: What every backend has given strategies from the start; ``Backend.capabilities`` may be more or less.
 WHOLE_GROUPS: frozenset[Requirement] = frozenset({"probe", "embed", "predictor", "oracle", "behaviour_log_probs"})
 #: Everything a strategy can require.
-EVERYTHING: frozenset[Requirement] = WHOLE_GROUPS | {"group_sizes", "partial_groups", "mixed_groups"}
+EVERYTHING: frozenset[Requirement] = WHOLE_GROUPS | {"group_sizes", "partial_groups", "mixed_groups", "loss_weights"}
 
 #: ``progress(what, done, total)``; a backend calls it during ``prepare`` so that a person sees that something moves.
 Progress = Callable[[str, int, int], None]

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from harness.backend import WHOLE_GROUPS
 from harness.errors import UserError, did_you_mean
+from harness.strategies.uniform import Uniform
 from harness.strategy import Composition, NoReplay, Part, Replay, Requirement, Selector, Strategy
 
 if TYPE_CHECKING:
@@ -53,12 +55,17 @@ BUILTIN_STRATEGIES: dict[str, str] = {
     "arpo": "harness.strategies.successes:ARPO",
     "fewer-fresh": "harness.strategies.fifo:FEWER_FRESH",
 }
-BACKENDS: dict[str, str] = {"trl": "backends.trl.backend:TrlBackend", "verl": "backends.verl.backend:VerlBackend"}
+BACKENDS: dict[str, str] = {
+    "trl": "backends.trl.backend:TrlBackend",
+    "verl": "backends.verl.backend:VerlBackend",
+    "simulator": "backends.simulator.backend:SimulatorBackend",
+}
 TASKS: dict[str, str] = {
     "spell-backward": "suites.tasks.spell_backward:SpellBackward",
     "reasoning-gym": "suites.tasks.reasoning_gym:ReasoningGym",
     "maths": "suites.tasks.maths:Maths",
     "science": "suites.tasks.science:Science",
+    "latent-skills": "suites.tasks.latent_skills:LatentSkills",
 }
 
 
@@ -92,24 +99,21 @@ class StrategyEntry:
     def uncharged_oracle(self) -> bool:
         return self.composition.selector.uncharged_oracle
 
-    def resolve_config(self, config: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    def resolve_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """All settings with their defaults filled in. Raises RegistryError for unknown keys and bad values."""
-        selector, replay = self._configs(config, where)
+        selector, replay = self._configs(config)
         return {**replay.model_dump(mode="json"), **selector.model_dump(mode="json")}
 
     def build(self, config: Mapping[str, Any]) -> Strategy:
         """A fresh strategy object; ``config`` may be partial."""
-        selector, replay = self._configs(config, "")
+        selector, replay = self._configs(config)
         return Strategy(self.name, self.composition.selector(selector), self.composition.replay(replay))
 
-    def _configs(self, config: Mapping[str, Any], where: str) -> tuple[BaseModel, BaseModel]:
-        prefix = f"{where}: " if where else ""
+    def _configs(self, config: Mapping[str, Any]) -> tuple[BaseModel, BaseModel]:
         for key in config:
             if key not in self.fields:
                 known = ", ".join(sorted(self.fields)) or "none"
-                raise RegistryError(
-                    f"{prefix}strategy {self.name!r} has no setting {key!r}{did_you_mean(key, self.fields)} (settings: {known})"
-                )
+                raise RegistryError(f"strategy {self.name!r} has no setting {key!r}{did_you_mean(key, self.fields)} (settings: {known})")
         made = []
         for part in (self.composition.selector, self.composition.replay):
             own = {k: v for k, v in config.items() if self.fields[k][0] is part}
@@ -118,7 +122,7 @@ class StrategyEntry:
             except ValidationError as error:
                 first = error.errors()[0]
                 at = ".".join(str(x) for x in first["loc"]) or part.__name__
-                raise RegistryError(f"{prefix}strategy {self.name!r}, setting {at!r}: {first['msg']}") from error
+                raise RegistryError(f"strategy {self.name!r}, setting {at!r}: {first['msg']}") from error
         return made[0], made[1]
 
 
@@ -148,8 +152,6 @@ def strategy_entry(name: str, plugins: Iterable[str] = ()) -> StrategyEntry:
 
 def _combined(name: str, plugins: Iterable[str]) -> StrategyEntry:
     """``selector+replay``: the selector of the strategy before the plus, the replay of the one after it."""
-    from harness.strategies.uniform import Uniform
-
     first, _, second = name.partition("+")
     if not first or not second or "+" in second:
         raise RegistryError(f"strategy {name!r} is not of the form selector+replay (for example mopps+rr)")
@@ -183,13 +185,12 @@ _LACKING: dict[Requirement, str] = {
     "group_sizes": "groups of different sizes",
     "partial_groups": "training on part of a group",
     "mixed_groups": "stored rollouts inside a fresh group",
+    "loss_weights": "weights on the loss of a group",
 }
 
 
 def refusal(entry: StrategyEntry, backend: str) -> str:
     """Why a backend cannot run a strategy, in words; empty if it can."""
-    from harness.backend import WHOLE_GROUPS
-
     lacking = sorted(entry.requires - getattr(load_backend(backend), "capabilities", WHOLE_GROUPS))
     if not lacking:
         return ""
@@ -232,8 +233,6 @@ def _entry(name: str, origin: str, target: Any) -> StrategyEntry:
 
 
 def _as_composition(name: str, origin: str, target: Any) -> Composition:
-    from harness.strategies.uniform import Uniform
-
     if isinstance(target, Composition):
         return target
     summary = (getattr(target, "__doc__", None) or "").strip().partition("\n")[0]

@@ -109,7 +109,7 @@ def _combination(
         arms.append(Arm(name, strategy, strategy == baseline, runs, missing, outcomes))
     base = next((a for a in arms if a.is_baseline), None)
     for arm in arms:
-        if base is not None and not arm.is_baseline:
+        if base is not None and not arm.is_baseline and target.accuracy is not None:
             _compare(arm, base, comparable)
     _adjust(arms)
     return Combination(name, target, plateau, arms, comparable)
@@ -137,7 +137,12 @@ def _overall(combinations: Sequence[Combination], baseline: str) -> list[Overall
     labels = sorted({a.strategy for c in combinations for a in c.arms} - {baseline})
     found = []
     for label in labels:
-        arms = [(c, c.baseline, a) for c in combinations for a in c.arms if a.strategy == label and c.baseline is not None]
+        arms = [
+            (c, c.baseline, a)
+            for c in combinations
+            for a in c.arms
+            if a.strategy == label and c.baseline is not None and c.target.accuracy is not None
+        ]
         speed_ups = {}
         for cost in COMPARED:
             usable = [(b, a) for _, b, a in arms if b is not None and cost in a.speed_ups]

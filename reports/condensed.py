@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
@@ -142,7 +143,10 @@ def _condense_path(job: tuple[Path, dict[str, Any] | None]) -> Run | str:
 
 
 def condense(log: RunLog) -> Run:
-    """The compact form of one ledger."""
+    """The compact form of one ledger. An evaluation without a finite accuracy is left out, with a warning."""
+    measured = [p for p in log.evaluations if math.isfinite(p.accuracy)]
+    unmeasured = [p.step for p in log.evaluations if not math.isfinite(p.accuracy)]
+    log = replace(log, evaluations=measured)
     curve = curve_of(log)
     curve = replace(curve, combination=printable(curve.combination), strategy=printable(curve.strategy))
     state: State = "complete" if log.complete else "failed" if log.failure is not None else "unfinished"
@@ -176,7 +180,7 @@ def condense(log: RunLog) -> Run:
         environment=dict(log.environment),
         machine=machine_of(log),
         attempts=len(log.attempts),
-        warnings=list(dict.fromkeys(log.warnings)),
+        warnings=list(dict.fromkeys([*log.warnings, *_unmeasured(unmeasured)])),
         failure=log.failure.message if log.failure is not None and state == "failed" else "",
         one_off=one_off,
         lost_seconds=log.lost_seconds,
@@ -184,6 +188,13 @@ def condense(log: RunLog) -> Run:
         questions=_questions(log.provenance) if log.provenance else {},
         model=_model(log.provenance.model if log.provenance else {}),
     )
+
+
+def _unmeasured(steps: Sequence[int]) -> list[str]:
+    if not steps:
+        return []
+    at = ", ".join(map(str, steps))
+    return [f"evaluations without a number as accuracy are left out (step {at})"]
 
 
 def bare_run(curve: Curve, state: State = "complete") -> Run:

@@ -1,10 +1,12 @@
-"""Numbers and verdicts in words that a person can quote."""
+"""Numbers and verdicts as sentences that a person can quote."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from harness.stats import CostModel, SpeedUp
+from harness.stats import LEAST_PAIRS, CostModel, SpeedUp
+from harness.stats.speedup import LEVEL
 from reports.arms import SECONDS, TOKENS, Analysis, Arm, Combination, Overall
 
 NO_VALUE = "–"
@@ -75,15 +77,17 @@ def factor(value: float) -> str:
 
 
 def speed_up(found: SpeedUp) -> str:
-    """``1.31×``, ``at least 2.4×`` (the baseline missed), ``at most 0.5×``, or ``open`` (both missed)."""
+    """``1.31×``, ``at least 2.4×`` (the baseline missed), ``at most 0.5×`` (the strategy missed), or that misses hide it."""
     if found.exact:
         return factor(found.at_least)
     if found.at_least > 0 and math.isinf(found.at_most):
         return f"at least {factor(found.at_least)}"
     if found.at_least == 0 and math.isfinite(found.at_most):
         return f"at most {factor(found.at_most)}"
-    if found.n == 0 or (found.at_least == 0 and math.isinf(found.at_most)):
-        return "open"
+    if found.n == 0:
+        return "no pair"
+    if found.at_least == 0 and math.isinf(found.at_most):
+        return "unknown (misses on both sides)"
     return f"{factor(found.at_least)} to {factor(found.at_most)}"
 
 
@@ -95,9 +99,18 @@ def interval(found: SpeedUp) -> str:
 
 
 def interval_words(found: SpeedUp) -> str:
-    """``95 % interval [1.12, 1.50]`` or ``no interval``."""
-    text = interval(found)
-    return f"95 % interval {text}" if text.startswith("[") else text
+    """``95 % interval [1.12, 1.50]``, ``range of the pairs [1.02, 1.60]`` where they are too few for one, or ``no interval``."""
+    if found.coverage is None:
+        return interval(found)
+    return f"{'95 % interval' if found.coverage >= LEVEL else 'range of the pairs'} {interval(found)}"
+
+
+def estimate(arms: Sequence[Arm], found: SpeedUp) -> str:
+    """The speed-up as a headline; ``missed 3 of 3`` where no run reached the target, for a bound is no estimate."""
+    runs = sum(a.n for a in arms)
+    if runs and not any(a.reached for a in arms):
+        return f"missed {runs} of {runs}"
+    return speed_up(found)
 
 
 def saved(found: SpeedUp) -> float | None:
@@ -144,13 +157,17 @@ def verdict_sentence(combination: Combination, arm: Arm, baseline: str) -> str:
         need = f"{saved_words(found, ledger)} than {baseline} {goal}"
         text = f"{arm.strategy} needed {need} on {combination.name}: {tail}."
     else:
-        name = COST_NAMES[ledger]
-        text = f"{arm.strategy} against {baseline} on {combination.name}: no difference shown in {name} {goal}; {tail}."
+        text = f"{arm.strategy} against {baseline} on {combination.name}: {undecided(found)} in {COST_NAMES[ledger]} {goal}; {tail}."
     if arm.reached < arm.n:
         text += f" It reached the target in {arm.reached} of {arm.n} runs."
     if combination.plateau is not None and combination.plateau.flagged:
         text += " Plateau warning: the baseline is nearly flat at this target."
     return text + (" Upper bound, labels not charged." if arm.oracle else "")
+
+
+def undecided(found: SpeedUp) -> str:
+    """``no difference shown``, or ``undecided`` where there are too few pairs for any verdict."""
+    return "no difference shown" if found.n >= LEAST_PAIRS else "undecided"
 
 
 def where_of(item: Overall, analysis: Analysis) -> str:
@@ -171,7 +188,7 @@ def overall_sentence(item: Overall, analysis: Analysis) -> str:
     if found.verdict in ("faster", "slower"):
         text = f"{item.strategy} needed {saved_words(found, ledger)} than {analysis.baseline} {where}: {tail}."
     else:
-        text = f"{item.strategy} against {analysis.baseline} {where}: no difference shown in {COST_NAMES[ledger]}; {tail}."
+        text = f"{item.strategy} against {analysis.baseline} {where}: {undecided(found)} in {COST_NAMES[ledger]}; {tail}."
     flat = sum(c.plateau is not None and c.plateau.flagged for c in analysis.combinations)
     if flat:
         text += f" Plateau warning on {flat} of them."
@@ -179,15 +196,15 @@ def overall_sentence(item: Overall, analysis: Analysis) -> str:
 
 
 def small_sample_note(n: int) -> str:
-    """What an interval of few pairs is worth, said beside it; empty for n above 5."""
+    """What the brackets of few pairs are worth; empty where they are a 95 % interval."""
     if n < 3:
         return f"n = {n} gives no interval, so nothing can be claimed."
-    if n > 5:
+    if n >= LEAST_PAIRS:
         return ""
     coverage = 1 - 2 * 0.5**n
     return (
-        f"With n = {n} the bootstrap interval runs from the smallest to the largest pair; such an interval holds the "
-        f"true median in {100 * coverage:.0f} % of cases, not 95 %."
+        f"With n = {n} the brackets hold the range of the pairs, which contains the true median in {100 * coverage:.0f} % of cases, "
+        f"not 95 %. “Faster” and “slower” need {LEAST_PAIRS} pairs."
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from harness.step.advantage import advantages, is_informative
+from harness.step.advantage import advantages
 from harness.types import PromptGroup, Rollout
 
 Tensors = dict[str, Any]
@@ -49,7 +49,7 @@ def mark_rows(output: Tensors, groups: Sequence[PromptGroup]) -> None:
     """Add ``replayed`` and ``informative``, both of shape (rows,), to TRL's batch; padding rows are neither."""
     device, rows = output["completion_ids"].device, len(output["completion_ids"])
     replayed = [flag for g in groups for flag in g.replayed_flags]
-    informative = [flag for g in groups for flag in [is_informative(g)] * len(g.trained_rollouts)]
+    informative = [flag for g in groups for flag in [not g.is_degenerate] * len(g.trained_rollouts)]
     extra = [False] * (rows - len(replayed))
     output["replayed"] = torch.tensor(replayed + extra, device=device)
     output["informative"] = torch.tensor(informative + extra, device=device)

@@ -20,7 +20,7 @@ from backends.verl.columns import put_column, replay_columns, reward_column, row
 from backends.verl.engine import TRAIN, VerlEngine
 from backends.verl.ratios import ratio_summary
 from harness.records import checkpoint
-from harness.step.advantage import advantages, is_informative
+from harness.step.advantage import advantages
 from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.strategy import Correction
 from harness.types import EvalPoint, FloatArray, PromptGroup, Rollout
@@ -195,7 +195,7 @@ class Session:
         assert self._batch is not None
         algorithm = self.spec.algorithm
         rows = iter(self._rows)
-        informative = {next(rows).key: is_informative(g) for g in self._batch.groups for _ in g.trained_rollouts}
+        informative = {next(rows).key: not g.is_degenerate for g in self._batch.groups for _ in g.trained_rollouts}
         order = np.random.default_rng([self.spec.seed, self.driver.step]).permutation(len(self._rows))
         tags = dict(zip(batch.keys, batch.tags, strict=True))
         parts = []
@@ -207,7 +207,7 @@ class Session:
             keep += spare[:missing]
             weight = (lambda k: tags[k]["response_len"]) if algorithm.loss_aggregation == "token-mean" else (lambda _: 1)
             parts.append(Part(keep, [tags[k] for k in keep], sum(map(weight, keep)) / sum(map(weight, keys))))
-        self._dropped = sum(not is_informative(g) for g in self._batch.groups)
+        self._dropped = sum(g.is_degenerate for g in self._batch.groups)
         return parts
 
     # -- after a step ----------------------------------------------------------------------------------------------------

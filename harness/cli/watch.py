@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -149,14 +150,14 @@ def _plot(
 def _table(snapshot: Snapshot, arms: dict[str, list[LiveRun]], order: list[str], console: Console) -> RenderableType:
     braille = (console.encoding or "").lower().startswith("utf")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for head, side in (("strategy", "left"), ("done", "right"), ("at target", "right"), ("accuracy", "right"), ("now", "left")):
+    for head, side in (("strategy", "left"), ("done", "right"), ("at target", "right"), ("median accuracy", "right"), ("now", "left")):
         table.add_column(head, justify=side, no_wrap=True)  # type: ignore[arg-type]
     for index, name in enumerate(order):
         runs = arms[name]
         colour = COLOURS[index % len(COLOURS)]
         mark = "━━" if braille else LETTERS[index % len(LETTERS)]
         last = [float(r.curve.accuracy[-1]) for r in runs if r.curve is not None]
-        accuracy = f"{100 * sum(last) / len(last):.1f} %" if last else "–" if braille else "-"
+        accuracy = f"{100 * median(last):.1f} %" if last else "–" if braille else "-"
         table.add_row(
             Text(f"{mark} ", colour).append(name, "default"),
             f"{sum(r.status.state in DONE for r in runs)}/{len(runs)}",

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from harness.records.learning_watch import LearningWatch
 from harness.records.ledger import LedgerWriter
-from harness.records.ledger_records import Record
+from harness.records.ledger_records import Record, Warned
 from harness.records.run_folder import STOP_NAME
 from harness.spec import BudgetSpec
 from harness.types import EvalPoint, StepRecord
@@ -28,6 +29,7 @@ class RunLedger(LedgerWriter):
         self.stopped = False
         self._budget, self._max_steps = budget, max_steps
         self._spent = False
+        self._learning = LearningWatch()
         self._stop = path.with_name(STOP_NAME)
 
     def write(self, record: Record | str, content: Any = None, **fields: Any) -> None:
@@ -41,6 +43,8 @@ class RunLedger(LedgerWriter):
         if isinstance(record, (StepRecord, EvalPoint)):
             self.step = max(self.step, record.step)
             self._spent = self._spent or self._budget.reached(record.costs)
+        if isinstance(record, StepRecord) and (message := self._learning.warning(record)):
+            super().write(Warned(message))
 
     def write_checkpoint(self, step: int) -> bool:
         """Record a complete checkpoint. True if training must end here, short of its last step.

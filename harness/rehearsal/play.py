@@ -10,7 +10,6 @@ import numpy as np
 from harness.numerics.prediction_quality import calibration_curve, ranks
 from harness.rehearsal.engine import Draws, RecordedEngine
 from harness.rehearsal.recording import Recording
-from harness.step.advantage import is_informative
 from harness.step.clock import Clock
 from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.strategy import Strategy
@@ -106,8 +105,8 @@ def _batch(batch: Batch) -> dict[str, float]:
     trained = batch.groups
     fresh = [g for g in trained if g.source != "replayed"]
     return {
-        "informative": float(np.mean([is_informative(g) for g in trained])),
-        "fresh_informative": float(np.mean([is_informative(g) for g in fresh])) if fresh else float("nan"),
+        "informative": float(np.mean([not g.is_degenerate for g in trained])),
+        "fresh_informative": float(np.mean([not g.is_degenerate for g in fresh])) if fresh else float("nan"),
         "variance": float(np.mean([g.rewards.var() for g in trained])),
     }
 

@@ -7,9 +7,9 @@ The rules, in the order in which a number passes through them:
   (:mod:`harness.stats.target`);
 * the **crossing** is the first evaluation at the target that the next one confirms (``sustained``), or simply the first
   (``first``). A miss is +infinity, never dropped;
-* a **speed-up** is the ratio of costs of two runs with the same seed, with a bootstrap interval; a pair with a miss is
+* a **speed-up** is the ratio of costs of two runs with the same seed, with a 95 % interval; a pair with a miss is
   known only between two bounds and enters as such (:mod:`harness.stats.speedup`);
-* **aggregates** across combinations: IQM, probability of improvement, performance profiles, Kaplan–Meier
+* **aggregates** across combinations: IQM, probability of improvement, performance profiles
   (:mod:`harness.stats.aggregate`);
 * **small-sample** honesty: exact sign test, Holm correction, minimum detectable difference
   (:mod:`harness.stats.small_samples`).
@@ -22,10 +22,10 @@ from __future__ import annotations
 from harness.stats.aggregate import (
     Band,
     Profile,
-    kaplan_meier,
     paired_difference,
     performance_profile,
     probability_of_improvement,
+    reached_share,
 )
 from harness.stats.curve import COST_LEDGERS, CostModel, Crossing, Curve, Reach, crossing_index, reach, reach_everywhere, reach_rate
 from harness.stats.small_samples import (
@@ -35,12 +35,11 @@ from harness.stats.small_samples import (
     minimum_detectable_difference,
     minimum_detectable_speed_up,
     sign_test,
-    student_t_cdf,
-    student_t_quantile,
 )
 from harness.stats.speedup import (
     BOOTSTRAP_SEED,
     DRAWS,
+    LEAST_PAIRS,
     SpeedUp,
     interaction_bounds,
     interquartile_mean,
@@ -49,6 +48,7 @@ from harness.stats.speedup import (
     paired_speed_up,
     pooled_speed_up,
 )
+from harness.stats.student_t import student_t_cdf, student_t_quantile
 from harness.stats.target import (
     PLATEAU_SHARE,
     Plateau,
@@ -64,6 +64,7 @@ __all__ = [
     "BOOTSTRAP_SEED",
     "COST_LEDGERS",
     "DRAWS",
+    "LEAST_PAIRS",
     "PLATEAU_SHARE",
     "Band",
     "CostModel",
@@ -81,7 +82,6 @@ __all__ = [
     "holm",
     "interaction_bounds",
     "interquartile_mean",
-    "kaplan_meier",
     "log_deviation",
     "minimum_detectable_difference",
     "minimum_detectable_speed_up",
@@ -96,6 +96,7 @@ __all__ = [
     "reach",
     "reach_everywhere",
     "reach_rate",
+    "reached_share",
     "resolve_target",
     "sign_test",
     "student_t_cdf",

@@ -1,7 +1,4 @@
-"""What few seeds can and cannot show: exact sign test, Holm, minimum detectable difference.
-
-Student's t for whole degrees of freedom is a finite sum (Abramowitz & Stegun 26.7.3, 26.7.4), so no scipy.
-"""
+"""What few seeds can and cannot show: exact sign test, Holm, minimum detectable difference and speed-up."""
 
 from __future__ import annotations
 
@@ -10,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.stats.speedup import SpeedUp
+from harness.stats.speedup import LEAST_PAIRS, SpeedUp
+from harness.stats.student_t import student_t_quantile
 
 
 def sign_test(speed_up: SpeedUp) -> float:
@@ -52,42 +50,15 @@ def minimum_detectable_difference(deviation: float, n: int, *, power: float = 0.
 
 
 def minimum_detectable_speed_up(log_deviation: float, n: int, *, power: float = 0.8, level: float = 0.95) -> float:
-    """Smallest speed-up that n pairs show with the given power, for pairs whose log ratios have that deviation."""
-    if n < 2:
+    """Smallest speed-up that n pairs show with the given power, for pairs whose log ratios have that deviation.
+
+    +inf below ``LEAST_PAIRS`` pairs, where no verdict is given whatever the ratios are.
+    """
+    if n < LEAST_PAIRS:
         return math.inf
     steps = student_t_quantile(1 - (1 - level) / 2, n - 1) + student_t_quantile(power, n - 1)
     exponent = steps * log_deviation / math.sqrt(n)
     return math.exp(exponent) if exponent < 700 else math.inf
-
-
-def student_t_cdf(t: float, df: int) -> float:
-    """P(T ≤ t) for whole degrees of freedom ``df`` ≥ 1."""
-    theta = math.atan(t / math.sqrt(df))
-    sine, cosine = math.sin(theta), math.cos(theta)
-    term, total = (1.0, 1.0) if df % 2 == 0 else (cosine, cosine)
-    for k in range(2 if df % 2 == 0 else 3, df, 2):
-        term *= cosine**2 * (k - 1) / k
-        total += term
-    area = sine * total if df % 2 == 0 else 2 / math.pi * (theta + (sine * total if df > 1 else 0.0))
-    return 0.5 + area / 2
-
-
-def student_t_quantile(probability: float, df: int) -> float:
-    """Inverse of :func:`student_t_cdf`, by bisection."""
-    if not 0 < probability < 1:
-        raise ValueError(f"probability is {probability}; it must lie between 0 and 1")
-    low, high = -1.0, 1.0
-    while student_t_cdf(low, df) > probability:
-        low *= 2
-    while student_t_cdf(high, df) < probability:
-        high *= 2
-    for _ in range(200):
-        middle = (low + high) / 2
-        if student_t_cdf(middle, df) < probability:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
 
 
 def log_deviation(speed_up: SpeedUp) -> float | None:
@@ -99,6 +70,6 @@ def log_deviation(speed_up: SpeedUp) -> float | None:
 
 def evidence(n: int) -> str:
     """How far n paired seeds carry (docs/protocol.md, "How sure"): five to screen, ten or more to claim."""
-    if n < 5:
-        return "fewer than five seeds: a first look, not a screening"
+    if n < LEAST_PAIRS:
+        return "fewer than five seeds: a first look, from which no verdict follows"
     return "enough to screen, not to claim (ten or more seeds)" if n < 10 else "enough seeds to claim"

@@ -6,6 +6,7 @@ such batches refuses the run before it starts instead of meeting them in the mid
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +21,7 @@ def num_trained(groups: Sequence[PromptGroup]) -> int:
 
 
 def check_selection(selection: Selection, num_groups: int, pool_size: int, group_size: int, strategy: Strategy) -> None:
-    """Raise ValueError, in words, unless the selection is one a backend can roll out."""
+    """Raise ValueError unless the selection is one that a backend can roll out."""
     ids, name = np.asarray(selection.question_ids), f"strategy {strategy.name!r}"
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
         raise ValueError(f"{name} selected {ids.dtype} of shape {ids.shape}; question ids are a flat integer array")
@@ -30,9 +31,9 @@ def check_selection(selection: Selection, num_groups: int, pool_size: int, group
         raise ValueError(f"{name} selected a question outside the pool of {pool_size}")
     if len(np.unique(ids)) != len(ids):
         raise ValueError(f"{name} selected a question twice in one step")
-    strangers = {g.question_id for g in selection.started} - set(ids.tolist())
-    if strangers:
-        raise ValueError(f"{name} continues a probe of question {min(strangers)}, which it did not select")
+    not_selected = {g.question_id for g in selection.started} - set(ids.tolist())
+    if not_selected:
+        raise ValueError(f"{name} continues a probe of question {min(not_selected)}, which it did not select")
     if selection.rollouts_per_question is not None:
         _check_sizes(np.asarray(selection.rollouts_per_question), len(ids), group_size, strategy)
 
@@ -56,6 +57,12 @@ def check_replayed(groups: Sequence[PromptGroup], groups_per_step: int, group_si
         raise ValueError(f"{name} replayed {num_trained(groups)} rollouts into a batch of {groups_per_step * group_size}")
 
 
+def check_num_fresh(num_fresh: int, groups_per_step: int, strategy: Strategy) -> None:
+    """Raise ValueError unless ``Replay.num_fresh`` returned a number of groups between 0 and the batch."""
+    if not 0 <= num_fresh <= groups_per_step:
+        raise ValueError(f"strategy {strategy.name!r} wants {num_fresh} fresh groups in a batch of {groups_per_step}")
+
+
 def check_batch(groups: Sequence[PromptGroup], groups_per_step: int, group_size: int, strategy: Strategy) -> None:
     """Raise ValueError for a batch that the strategy did not declare, or that no loss can be computed for."""
     name, requires = f"strategy {strategy.name!r}", strategy.requires
@@ -71,6 +78,14 @@ def check_batch(groups: Sequence[PromptGroup], groups_per_step: int, group_size:
         raise ValueError(f"{name} trains on part of a group without requires = {{'partial_groups'}}")
     if "mixed_groups" not in requires and any(len({r.policy_version for r in g.rollouts}) > 1 for g in groups):
         raise ValueError(f"{name} put stored rollouts into a group without requires = {{'mixed_groups'}}")
-    stale = (r for g in groups for r, replayed in zip(g.trained_rollouts, g.replayed_flags, strict=True) if replayed)
+    if "loss_weights" not in requires and any(g.loss_weight != 1 for g in groups):
+        raise ValueError(f"{name} weighs the loss of a group without requires = {{'loss_weights'}}")
+    stale = [r for g in groups for r, replayed in zip(g.trained_rollouts, g.replayed_flags, strict=True) if replayed]
+    if stale and "behaviour_log_probs" not in requires:
+        raise ValueError(f"{name} replays rollouts without requires = {{'behaviour_log_probs'}}")
     if any(r.behaviour_log_probs is None for r in stale):
-        raise ValueError(f"{name} replays rollouts without behaviour log-probs; add 'behaviour_log_probs' to its requires")
+        raise ValueError(f"{name} replays rollouts that the engine sampled without behaviour log-probs")
+    twice = [uid for uid, count in Counter(r.uid for g in groups for r in g.trained_rollouts).items() if count > 1]
+    if twice:
+        question = next(g.question_id for g in groups for r in g.trained_rollouts if r.uid == twice[0])
+        raise ValueError(f"{name} put the same stored rollout of question {question} into the batch twice; draw without replacement")

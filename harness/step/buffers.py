@@ -163,6 +163,7 @@ def pack_groups(groups: Sequence[PromptGroup]) -> dict[str, Any]:
         "truncated": np.array([r.truncated for r in rollouts], dtype=np.bool_),
         "prompts": _pack_ragged([r.prompt_token_ids for r in rollouts], np.int64),
         "completions": _pack_ragged([r.completion_token_ids for r in rollouts], np.int64),
+        "uids": [r.uid for r in rollouts],
         "has_log_probs": np.array([r.behaviour_log_probs is not None for r in rollouts], dtype=np.bool_),
         "log_probs": _pack_ragged([_or_empty(r.behaviour_log_probs) for r in rollouts], np.float32),
     }
@@ -182,6 +183,7 @@ def unpack_groups(state: dict[str, Any]) -> list[PromptGroup]:
             completion="",
             reward=float(state["rewards"][i]),
             truncated=bool(state["truncated"][i]),
+            uid=state["uids"][i],
         )
         for i in range(len(prompts))
     ]

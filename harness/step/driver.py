@@ -1,8 +1,7 @@
 """One training step, engine-neutral: replay, select, roll out, refill, observe; with every cost on the ledger.
 
 A backend builds one :class:`StepDriver` per run, asks it for the groups of each batch and hands back what the update
-measured. The strategy sees the engine only through the metered services below, so it can get nothing that the ledger
-does not see.
+measured. The strategy gets three metered functions (:class:`harness.strategy.Services`) and never the engine itself.
 """
 
 from __future__ import annotations
@@ -15,23 +14,21 @@ from typing import Any
 import numpy as np
 
 from harness.backend import RolloutEngine
-from harness.numerics.prediction_quality import calibration_curve
-from harness.step.advantage import is_informative
-from harness.step.batch_rules import check_batch, check_replayed, check_selection, num_trained
+from harness.numerics.prediction_quality import diagnostics
+from harness.step.batch_rules import check_batch, check_num_fresh, check_replayed, check_selection
 from harness.step.clock import Clock
+from harness.step.metered_engine import MeteredEngine
 from harness.strategy import StepContext, Strategy
-from harness.types import Costs, FloatArray, IntArray, PromptGroup, QuestionPool, Rollout, Selection, StepRecord
-
-#: Separate random streams, so that replaying more does not change what is selected. The values are part of the identity of a run's numbers.
-_STREAMS = {"replay": 1, "select": 2, "admit": 3, "observe": 4, "predict": 5, "diagnostic": 6, "subset": 7, "mix": 8}
+from harness.types import Costs, IntArray, PromptGroup, QuestionPool, Rollout, Selection, StepRecord
 
 
 @dataclass(slots=True)
 class Batch:
     """The groups of one training step, fresh ones first, and what was rolled out for it.
 
-    There are ``groups_per_step`` whole groups of ``group_size`` rollouts, unless the strategy requires ``group_sizes``,
-    ``partial_groups`` or ``mixed_groups``: a backend that does not declare these never meets anything else.
+    step: 1 for the first. groups: what is trained on. selection: the first round's. fresh: every group rolled out for the step, in
+    order, refused ones included. There are ``groups_per_step`` whole groups of ``group_size`` rollouts, unless the strategy requires
+    ``group_sizes``, ``partial_groups`` or ``mixed_groups``: a backend that does not declare these never meets anything else.
     """
 
     step: int
@@ -42,7 +39,13 @@ class Batch:
 
 @dataclass(slots=True)
 class UpdateReport:
-    """What the backend measured while it trained on a batch."""
+    """What the backend measured while it trained on a batch.
+
+    updates: optimizer steps. loss: mean over the batch's updates. trained_tokens: completion tokens in the loss.
+    forward_tokens: tokens of additional log-prob passes. dropped_groups: degenerate groups left out of the update.
+    importance_ratio: statistics of π_old/μ over replayed tokens, empty where there are none (see
+    ``backends.common.ratios``). fresh_log_ratio: largest |log π_old − log μ| over fresh tokens, None where it was not measured.
+    """
 
     updates: int
     loss: float
@@ -54,7 +57,12 @@ class UpdateReport:
 
 
 class StepDriver:
-    """Runs a strategy against an engine, one step at a time."""
+    """Runs a strategy against an engine, one step at a time: ``next_batch``, the backend's update, ``finish_step``.
+
+    groups_per_step: B, questions trained on per step. group_size: G, rollouts per question. max_refills: rounds of refill for
+    refused groups where the strategy sets no bound of its own. predictor: folder of the trained predictor artifact, if the run has one.
+    Raises ValueError for a pool smaller than a batch, and where a strategy breaks the rules of :mod:`harness.step.batch_rules`.
+    """
 
     def __init__(
         self,
@@ -71,14 +79,16 @@ class StepDriver:
     ) -> None:
         if groups_per_step > len(pool):
             raise ValueError(f"groups_per_step is {groups_per_step}, but the pool has only {len(pool)} questions")
-        self.strategy, self.engine, self.pool, self.clock = strategy, engine, pool, clock
+        self.strategy, self.pool, self.clock = strategy, pool, clock
         self.seed, self.groups_per_step, self.group_size = seed, groups_per_step, group_size
         self.max_refills, self.predictor = max_refills, predictor
-        self.costs = Costs()
-        self._probes: list[PromptGroup] = []
-        self._calls = 0
+        self._engine = MeteredEngine(engine, clock, seed, strategy.name, strategy.requires)
         self._last_phases = dict.fromkeys(clock.phases, 0.0)
-        self._oracle_allowed = "oracle" in strategy.requires
+
+    @property
+    def costs(self) -> Costs:
+        """What has been spent so far; live, ``snapshot`` gives a copy."""
+        return self._engine.costs
 
     @property
     def step(self) -> int:
@@ -89,21 +99,23 @@ class StepDriver:
 
     def next_batch(self) -> Batch:
         """Everything before the update: which groups to train on in step ``self.step + 1``."""
-        self._probes, self._calls = [], 0
+        self._engine.begin_step()
         with self.clock.phase("replay"):
-            replayed = self.strategy.replay(self.groups_per_step, self.context("replay"))
+            context = self.context("replay")
+            replayed = self.strategy.replay(self.groups_per_step, context)
             check_replayed(replayed, self.groups_per_step, self.group_size, self.strategy)
-        wanted = self.groups_per_step - -(-num_trained(replayed) // self.group_size)
+            wanted = self.strategy.num_fresh(self.groups_per_step, replayed, context)
+            check_num_fresh(wanted, self.groups_per_step, self.strategy)
         selection, fresh, admitted = self._fresh_groups(wanted)
         groups = self._compose(admitted, replayed)
-        self._meter_fresh(fresh, groups)
+        self._engine.meter_fresh(fresh, groups, self.step)
         with self.clock.phase("select"):
-            self.strategy.observe([*self._uncontinued_probes(fresh), *fresh], self.context("observe"))
+            self.strategy.observe([*self._engine.uncontinued_probes(fresh), *fresh], self.context("observe"))
         self.costs.replayed_rollouts += sum(sum(g.replayed_flags) for g in groups)
         return Batch(self.step + 1, groups, selection, fresh)
 
     def finish_step(self, batch: Batch, report: UpdateReport) -> StepRecord:
-        """Close the books of a step after its update."""
+        """Close the books of a step after its update. Raises FloatingPointError for a loss that is not finite."""
         if not math.isfinite(report.loss):
             raise FloatingPointError(f"the loss is {report.loss} at step {batch.step}")
         costs = self.costs
@@ -123,7 +135,7 @@ class StepDriver:
             pass_rates=[g.pass_rate for g in batch.fresh],
             replayed_question_ids=[g.question_id for g in replayed],
             staleness=[batch.step - 1 - min(r.policy_version for r in g.trained_rollouts) for g in replayed],
-            non_degenerate_share=_share(is_informative(g) for g in batch.groups),
+            non_degenerate_share=_share(not g.is_degenerate for g in batch.groups),
             dropped_groups=report.dropped_groups,
             updates=report.updates,
             seconds=sum(spent.values()),
@@ -141,44 +153,20 @@ class StepDriver:
     def diagnose(self, num_questions: int, rollouts_per_question: int) -> dict[str, Any]:
         """How well the strategy predicts pass rates, on random questions rolled out off the clock and not shown to it.
 
-        Empty if it predicts nothing. Correlations are NaN-free: they are left out where one side does not vary.
+        Empty if it predicts nothing; otherwise see :func:`harness.numerics.prediction_quality.diagnostics`.
         """
         with self.clock.off():
-            context = self.context("diagnostic")
-            ids = context.rng.choice(len(self.pool), size=min(num_questions, len(self.pool)), replace=False)
+            rng = self.context("diagnostic").rng
+            ids = rng.choice(len(self.pool), size=min(num_questions, len(self.pool)), replace=False)
             predicted = self.strategy.predict(ids, self.context("predict"))
             if predicted is None:
                 return {}
-            groups = self.engine.rollout(ids, rollouts_per_question, "probe", self._stream("diagnostic"))
-            predicted, observed = np.asarray(predicted), np.array([g.pass_rate for g in groups])
-            reliability = [[b["n"], b["predicted"], b["true"]] for b in calibration_curve(predicted, observed)]
-            return {**prediction_quality(predicted, observed), "reliability": reliability}
+            groups = self._engine.roll_out_off_the_clock(ids, rollouts_per_question, "diagnostic")
+            return diagnostics(np.asarray(predicted), np.array([g.pass_rate for g in groups]))
 
     def snapshot(self) -> Costs:
         """Every cost up to the last finished step, for an evaluation point."""
         return replace(self.costs)
-
-    # -- services for the strategy ---------------------------------------------------------------------------------
-
-    def probe(self, question_ids: IntArray, rollouts_per_question: int) -> list[PromptGroup]:
-        with self.clock.phase("probe"):
-            groups = self.engine.rollout(question_ids, rollouts_per_question, "probe", self._stream("select"))
-        groups = [g.with_source("probe") for g in groups]
-        self.costs.probe_rollouts += sum(g.size for g in groups)
-        self.costs.generated_tokens += sum(g.num_tokens for g in groups)
-        self._probes.extend(groups)
-        return groups
-
-    def embed(self, question_ids: IntArray) -> FloatArray:
-        return self.engine.embed(question_ids)
-
-    def oracle_pass_rates(self, question_ids: IntArray, rollouts_per_question: int) -> FloatArray:
-        if not self._oracle_allowed:
-            raise PermissionError(f"strategy {self.strategy.name!r} asked for true pass rates without declaring requires = {{'oracle'}}")
-        with self.clock.off():
-            groups = self.engine.rollout(question_ids, rollouts_per_question, "probe", self._stream("select"))
-        self.costs.oracle_rollouts += sum(g.size for g in groups)
-        return np.array([g.pass_rate for g in groups])
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -188,14 +176,14 @@ class StepDriver:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.strategy.load_state_dict(state["strategy"])
-        self.costs = Costs.from_json(state["costs"])
+        self._engine.costs = Costs.from_json(state["costs"])
         self.clock.load_state_dict(state["clock"])
         self._last_phases = self.clock.phases
 
     # -- details ---------------------------------------------------------------------------------------------------
 
     def _fresh_groups(self, wanted: int) -> tuple[Selection, list[PromptGroup], list[PromptGroup]]:
-        """(selection, fresh groups, groups to train on): refused groups are refilled; ``wanted`` groups always come back."""
+        """(selection, fresh groups, groups to train on): refused groups are refilled, up to a bound."""
         selection, fresh, reused = self._first_round(wanted)
         admitted, refused = self._admit([*fresh, *reused])
         own_bound = self.strategy.max_refills
@@ -207,7 +195,8 @@ class StepDriver:
             more, refused_again = self._admit(refill)
             admitted, refused = admitted + more, refused + refused_again
         # The bound is reached: train on refused groups rather than on a short batch, or on none for ever.
-        return selection, fresh, [*admitted, *refused][:wanted]
+        fill = refused if self.strategy.fill_short_batches or not admitted else []
+        return selection, fresh, [*admitted, *fill][:wanted]
 
     def _first_round(self, wanted: int) -> tuple[Selection, list[PromptGroup], list[PromptGroup]]:
         selection = self._select(wanted)
@@ -233,84 +222,41 @@ class StepDriver:
         started = {g.question_id: g.rollouts for g in selection.started}
         missing = sizes - np.array([len(started.get(int(i), ())) for i in ids], dtype=np.int64)
         due = missing > 0
-        counts = missing[due]
-        alike = len(counts) > 0 and bool((counts == counts[0]).all())
-        stream = self._stream("select") if due.any() else []
-        rolled = self.engine.rollout(ids[due], int(counts[0]) if alike else counts, "rollout", stream) if due.any() else []
-        new = {g.question_id: g for g in rolled}
+        new = {g.question_id: g for g in self._engine.roll_out(ids[due], missing[due])}
         return [_continued(int(i), started.get(int(i), ()), new.get(int(i))) for i in ids]
 
     def _compose(self, admitted: Sequence[PromptGroup], replayed: Sequence[PromptGroup]) -> list[PromptGroup]:
-        """The batch: the selector's subsets of the fresh groups, then what the replay part makes of them and the replayed ones."""
+        """The batch: the selector's subsets and weights of the fresh groups, then what the replay part adds to them."""
         with self.clock.phase("select"):
             context = self.context("subset")
-            fresh = [self.strategy.subset(group, context) for group in admitted]
+            fresh = self.strategy.weigh([self.strategy.subset(group, context) for group in admitted], context)
         with self.clock.phase("replay"):
             groups = self.strategy.mix([*fresh, *replayed], self.context("mix"))
         check_batch(groups, self.groups_per_step, self.group_size, self.strategy)
         return groups
 
-    def _uncontinued_probes(self, fresh: Sequence[PromptGroup]) -> list[PromptGroup]:
-        """Probe groups that were not continued: a continued one is observed once, as the whole group."""
-        first = {id(g.rollouts[0]) for g in fresh}
-        return [g for g in self._probes if id(g.rollouts[0]) not in first]
-
     def _admit(self, groups: Sequence[PromptGroup]) -> tuple[list[PromptGroup], list[PromptGroup]]:
-        admitted: list[PromptGroup] = []
-        refused: list[PromptGroup] = []
+        """(admitted, refused) groups of one round."""
         with self.clock.phase("select"):
-            context = self.context("admit")
-            for group in groups:
-                (admitted if self.strategy.admit(group, context) else refused).append(group)
-        return admitted, refused
-
-    def _meter_fresh(self, fresh: Sequence[PromptGroup], batch: Sequence[PromptGroup]) -> None:
-        """Rollouts generated for the batch: ``fresh`` if trained on, ``filtered`` if not; probes have been metered already."""
-        trained = {id(r) for g in batch for r in g.trained_rollouts}
-        probed = {id(r) for g in self._probes for r in g.rollouts}
-        for rollout in (r for g in fresh for r in g.rollouts):
-            if id(rollout) in probed or rollout.policy_version < self.step:
-                continue
-            self.costs.generated_tokens += rollout.num_tokens
-            if id(rollout) in trained:
-                self.costs.fresh_rollouts += 1
-            else:
-                self.costs.filtered_rollouts += 1
-
-    def _stream(self, name: str) -> list[int]:
-        self._calls += 1
-        return [self.seed, _STREAMS[name], self.step, self._calls]
+            answers = self.strategy.admit_round(groups, self.context("admit"))
+        split: tuple[list[PromptGroup], list[PromptGroup]] = ([], [])
+        for group, admitted in zip(groups, answers, strict=True):
+            split[not admitted].append(group)
+        return split
 
     def context(self, stream: str) -> StepContext:
-        """What a strategy is told now; ``stream`` names the random numbers (a key of ``_STREAMS``)."""
-        # Streams do not depend on the strategy's name: strategies are compared with common random numbers.
+        """What a strategy gets now; ``stream`` names the random numbers (a key of ``metered_engine.STREAMS``)."""
         return StepContext(
             step=self.step + 1,
             policy_version=self.step,
-            rng=np.random.default_rng([self.seed, _STREAMS[stream], self.step, self._calls]),
+            rng=self._engine.rng(stream),
             seed=self.seed,
             pool=self.pool,
             group_size=self.group_size,
             costs=replace(self.costs),
-            services=self,
+            services=self._engine.services,
             predictor=self.predictor,
         )
-
-
-def prediction_quality(predicted: FloatArray, observed: FloatArray) -> dict[str, float]:
-    """Pearson, Spearman and mean absolute error of predicted against observed pass rates, both of shape (n,)."""
-    quality = {"n": float(len(predicted)), "mae": float(np.abs(predicted - observed).mean())}
-    if len(predicted) > 2 and predicted.std() > 0 and observed.std() > 0:
-        quality["pearson"] = float(np.corrcoef(predicted, observed)[0, 1])
-        quality["spearman"] = float(np.corrcoef(_ranks(predicted), _ranks(observed))[0, 1])
-    return quality
-
-
-def _ranks(values: FloatArray) -> FloatArray:
-    """Ranks with ties at their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
 
 
 def _continued(question_id: int, started: Sequence[Rollout], new: PromptGroup | None) -> PromptGroup:

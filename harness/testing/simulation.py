@@ -15,7 +15,7 @@ from harness.backend import RolloutPhase
 from harness.step.clock import Clock
 from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.strategy import Strategy
-from harness.types import FloatArray, IntArray, PromptGroup, Question, QuestionPool, Rollout
+from harness.types import FloatArray, IntArray, PoolQuestion, PromptGroup, QuestionPool, Rollout
 
 EMBEDDING_WIDTH = 8
 
@@ -40,9 +40,9 @@ class SimulatedPool(QuestionPool):
         if not -self._size <= index < self._size:
             raise IndexError(f"question {index} of a pool of {self._size}")
         i = int(index) % self._size
-        return Question(i, f"question {i}", "", "simulated", {"category": i % 4, "difficulty": i * 37 % 101})
+        return PoolQuestion(i, f"question {i}", "simulated", {"category": i % 4, "difficulty": i * 37 % 101})
 
-    def __iter__(self) -> Iterator[Question]:
+    def __iter__(self) -> Iterator[PoolQuestion]:
         return (self[i] for i in range(self._size))
 
 

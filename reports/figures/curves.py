@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from harness.stats import Profile
 from harness.types import PHASES
@@ -21,11 +21,13 @@ from reports.figures.style import (
     MARKERS,
     MOST_IN_FULL,
     PHASE_COLOURS,
+    SMALL,
     add_legend,
     colour_of,
     dash_of,
     label_margin,
     new_figure,
+    percent_ticks,
 )
 from reports.run_columns import Array
 
@@ -100,9 +102,9 @@ def _draw_curves(axes: Axes, combination: Combination, cost: str, order: Sequenc
         axes.axhline(target, color=INK, lw=0.9, ls=(0, (4, 3)), zorder=1)
         axes.annotate(
             f"target {words.percent(target)}", (0.0, target), xycoords=("axes fraction", "data"), xytext=(3, 3),
-            textcoords="offset points", fontsize=8,
+            textcoords="offset points", fontsize=SMALL,
         )  # fmt: skip
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.yaxis.set_major_formatter(percent_ticks())
     _cost_axis(axes, cost)
 
 
@@ -243,7 +245,7 @@ def profile(found: Profile, labels: Sequence[str], order: Sequence[str], *, lege
         axes.step(found.factors, found.shares[row], where="post", color=colour, lw=1.8, ls=dash_of(index), label=label)
     axes.set_ylim(0, 1.02)
     axes.set_xlim(found.factors[0], found.factors[-1])
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.yaxis.set_major_formatter(percent_ticks())
     axes.set_xlabel("cost within this factor of the cheapest")
     axes.set_ylabel("share of problems")
     if legend:
@@ -254,7 +256,7 @@ def profile(found: Profile, labels: Sequence[str], order: Sequence[str], *, lege
 def reached_over_cost(
     curves: Sequence[tuple[str, Array, Array, float]], cost: str, order: Sequence[str], *, legend: bool = False
 ) -> Figure:
-    """Kaplan and Meier's curves of reaching the target: (label, costs, shares, end of the budget) per strategy."""
+    """Share of runs at the target by cost: (label, costs, shares, end of the budget) per strategy."""
     figure, axes = new_figure(WIDTH, HEIGHT - 0.3)
     for label, events, shares, end in curves:
         index = order.index(label)
@@ -264,7 +266,7 @@ def reached_over_cost(
         )
         axes.step(x, y, where="post", color=colour_of(index), lw=1.8, ls=dash_of(index), label=label)
     axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.yaxis.set_major_formatter(percent_ticks())
     _cost_axis(axes, cost)
     axes.set_ylabel("runs at target")
     if legend:
@@ -278,7 +280,7 @@ def on_and_off(costs: Sequence[float], names: tuple[str, str], cost: str) -> Fig
     for index, (pair, label) in enumerate((((0, 1), f"without {names[1]}"), ((2, 3), f"with {names[1]}"))):
         values = [costs[i] for i in pair]
         axes.plot([0, 1], values, color=colour_of(index), marker=MARKERS[index], ms=6, lw=1.8, ls=("-", "--")[index], label=label)
-        axes.annotate(label, (1, values[1]), xytext=(7, 0), textcoords="offset points", va="center", fontsize=8, color=colour_of(index))
+        axes.annotate(label, (1, values[1]), xytext=(7, 0), textcoords="offset points", va="center", fontsize=SMALL, color=colour_of(index))
     axes.set_xlim(-0.15, 1.75)
     axes.set_xticks([0, 1], [f"without {shorten(names[0])}", f"with {shorten(names[0])}"])
     axes.set_yscale("log")

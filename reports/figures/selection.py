@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from reports.arms import Arm
 from reports.condensed import Run
 from reports.figures.curves import HEIGHT, WIDTH, bars, shorten
-from reports.figures.style import INK, MARKERS, PASS_RATE_COLOURS, add_legend, colour_of, dash_of, label_margin, new_figure
+from reports.figures.style import INK, MARKERS, PASS_RATE_COLOURS, add_legend, colour_of, dash_of, label_margin, new_figure, percent_ticks
 from reports.run_columns import PASS_RATE_CLASSES, STRETCHES, Array
 
 #: Steps in the running mean of the line plots of selection; printed in their captions.
@@ -34,7 +33,7 @@ def non_degenerate(arms: Sequence[Arm], order: Sequence[str], *, legend: bool = 
         x, y = runs[0].steps["step"][:length], running_mean(share, SMOOTHING)
         axes.plot(x, y, color=colour_of(index), ls=dash_of(index), lw=1.8, label=arm.strategy)
     axes.set_ylim(0, 1.03)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.yaxis.set_major_formatter(percent_ticks())
     axes.set_xlabel("training step")
     axes.set_ylabel("non-degenerate groups")
     if legend:
@@ -132,7 +131,7 @@ def coverage(arms: Sequence[Arm], order: Sequence[str], *, legend: bool = False)
         axes.plot(runs[0].steps["step"][:length], seen, color=colour_of(index), ls=dash_of(index), lw=1.8, label=arm.strategy)
     axes.set_ylim(bottom=0)
     if pool:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        axes.yaxis.set_major_formatter(percent_ticks())
     axes.set_xlabel("training step")
     axes.set_ylabel(f"share of {pool} questions" if pool else "different questions")
     if legend:
@@ -151,7 +150,7 @@ def reliability(arms: Sequence[Arm], order: Sequence[str], *, legend: bool = Fal
         axes.plot(predicted, observed, color=colour_of(index), lw=1.6, ls=dash_of(index), label=arm.strategy)
         axes.scatter(predicted, observed, s=size, marker=MARKERS[index % len(MARKERS)], color=colour_of(index), edgecolors="white", lw=0.6)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        axis.set_major_formatter(percent_ticks())
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("predicted pass rate")
@@ -198,5 +197,5 @@ def _share_axes(axes: Axes, labels: Sequence[str], label: str) -> None:
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.xaxis.set_major_formatter(percent_ticks())
     axes.set_xlabel(label)

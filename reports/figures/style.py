@@ -17,6 +17,7 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 INK, GRID = "#1c2126", "#d5dade"
 
@@ -37,10 +38,13 @@ RATIO_COLOURS = ("#b35806", "#e08214", "#fdc581", "#b4bbc2", "#c3b5dd", "#8d79bd
 #: Phases of a step, in order.
 PHASE_COLOURS = ("#e69f00", "#cc79a7", "#0072b2", "#f0e442", "#56b4e9", "#009e73", "#8c959d")
 
+#: Points of the smallest text in a figure, and how small it may become on a narrow screen, in CSS pixels.
+SMALL, LEAST_TEXT = 9.0, 9.5
+
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.0,
+    "font.size": 9.6,
     "text.parse_math": False,
     "axes.formatter.use_mathtext": False,
     "axes.edgecolor": INK,
@@ -86,7 +90,7 @@ def dash_of(index: int) -> str:
     return DASHES[(index // len(PALETTE)) % len(DASHES)]
 
 
-def new_figure(width: float, height: float, *, left: float = 0.62, top: float = 0.1) -> tuple[Figure, Axes]:
+def new_figure(width: float, height: float, *, left: float = 0.7, top: float = 0.1) -> tuple[Figure, Axes]:
     """A figure of the given size in inches with one pair of axes; call inside ``styled()``.
 
     left, top: margins in inches. They are fixed, not fitted to the text: fitting draws everything twice.
@@ -130,6 +134,11 @@ def label_margin(labels: Sequence[str]) -> float:
     return 0.2 + 0.082 * widest
 
 
+def percent_ticks() -> FuncFormatter:
+    """Tick labels of shares as per cent, with as many decimals as the ticks have: ``12.5 %``, never rounded to another tick."""
+    return FuncFormatter(lambda share, _: f"{round(100 * share, 6):g} %")
+
+
 def styled() -> Any:
     """Context in which figures are made and saved."""
     return matplotlib.rc_context(STYLE)
@@ -150,10 +159,15 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
         text = text.replace(f": {colour}", f": {variable}")
     head = (
         f'<svg role="img" aria-labelledby="{name}-title {name}-desc" '
-        f'viewBox="{_attribute(text, "viewBox")}" xmlns:xlink="http://www.w3.org/1999/xlink">'
+        f'viewBox="{_attribute(text, "viewBox")}" style="--least: {_least_width(text)}px" xmlns:xlink="http://www.w3.org/1999/xlink">'
         f'<title id="{name}-title">{_escape(title)}</title><desc id="{name}-desc">{_escape(description)}</desc>'
     )
     return head + text[text.index(">") + 1 :].strip()
+
+
+def _least_width(svg: str) -> int:
+    """Width in CSS pixels at which the smallest text of a figure (``SMALL`` points) is still LEAST_TEXT pixels high."""
+    return round(float(_attribute(svg, "viewBox").split()[2]) * LEAST_TEXT / SMALL)
 
 
 def _attribute(svg: str, name: str) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from harness.tuning.lock_file import LockedParameter, LockedStudy, LockedTrial
-from reports.figures.style import INK, MARKERS, colour_of, label_margin, new_figure
+from reports.figures.style import INK, MARKERS, colour_of, label_margin, new_figure, percent_ticks
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.5, 2.4
 
@@ -40,7 +40,7 @@ def importance_figure(studies: Sequence[LockedStudy], order: Sequence[str], *, l
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.xaxis.set_major_formatter(percent_ticks())
     axes.set_xlabel("share of the variation explained")
     if legend:
         axes.legend(loc="lower right")

@@ -3,6 +3,7 @@ they help or hinder each other."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 
@@ -57,6 +58,7 @@ def ablation_table(analysis: Analysis) -> Table | None:
     rows = []
     for combination, (base, first, second, both) in _composed(analysis):
         joint = interaction(base, [first, second, both], combination.main_cost)
+        unlike = setting_differences([base, first, second, both])
         for part, other in ((first, second), (second, first)):
             rows.append([
                 Cell(combination.name, combination.name),
@@ -66,14 +68,28 @@ def ablation_table(analysis: Analysis) -> Table | None:
                 _effect(other, both, combination.main_cost),
                 Cell(f"{words.speed_up(joint)} {words.interval(joint)}" if joint.n else words.NO_VALUE),
                 Cell(_reading(joint)),
+                Cell("; ".join(unlike) or "none", kind="warn" if unlike else ""),
             ])  # fmt: skip
     heads = [("combination", False), ("component", False), ("switched on alone", True), ("beside", False), ("switched on beside it", True),
-             ("interaction", False), ("reading", False)]  # fmt: skip
+             ("interaction", False), ("reading", False), ("other settings that differ", False)]  # fmt: skip
     caption = (
         "Each component on and off: speed-up from switching it on, median [95 %] over seeds. Interaction, on a log scale: the second "
-        "speed-up over the first, which is the same for both components; 1 means that they do not influence each other."
+        "speed-up over the first, which is the same for both components; "
+        "1 means that they do not influence each other. Where other settings differ too, the effect is not the component's alone."
     )
     return Table(caption, heads, rows) if rows else None
+
+
+def setting_differences(arms: Sequence[Arm]) -> list[str]:
+    """``learning_rate: 0.001 (grpo, rr), 0.0005 (dots)`` for every setting that arms share and that is not equal in all of them."""
+    values: dict[str, dict[str, list[str]]] = {}
+    for arm in arms:
+        spec = arm.runs[0].spec if arm.runs else {}
+        settings = {**spec.get("algorithm", {}), **spec.get("strategy", {}).get("config", {})}
+        for name, value in settings.items():
+            values.setdefault(name, {}).setdefault(json.dumps(value), []).append(arm.strategy)
+    unlike = {name: found for name, found in values.items() if len(found) > 1}
+    return [f"{name}: " + ", ".join(f"{v} ({' and '.join(labels)})" for v, labels in found.items()) for name, found in unlike.items()]
 
 
 def _effect(without: Arm, with_: Arm, ledger: str) -> Cell:

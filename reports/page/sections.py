@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.stats import (
     PLATEAU_SHARE,
-    kaplan_meier,
+    reached_share,
 )
 from harness.types import PHASES
 from reports import words
@@ -168,7 +168,7 @@ def _what_lines_are(combination: Combination) -> str:
 
 
 def reach_picture(analysis: Analysis, combination: Combination, drawer: Drawer) -> Picture | None:
-    """Kaplan–Meier curves of reaching the target, where some run missed it."""
+    """Share of runs at the target by cost, where some run missed it."""
     arms = [a for a in combination.arms if a.n and a.outcomes.get(combination.main_cost)]
     cost, order = combination.main_cost, analysis.strategies
     outcomes = [o for a in arms for o in a.outcomes[cost]]
@@ -176,16 +176,13 @@ def reach_picture(analysis: Analysis, combination: Combination, drawer: Drawer) 
         return None
     curves = []
     for arm in arms:
-        costs, budgets = (np.array([getattr(o, k) for o in arm.outcomes[cost]]) for k in ("cost", "budget"))
-        end = float(budgets.max())
-        # A failed run will never arrive: it stays at risk for ever instead of leaving as if it might have.
-        budgets[[r.state == "failed" for r in arm.runs]] = np.inf
-        curves.append((arm.strategy, *kaplan_meier(costs, budgets), end))
+        end = max(o.budget for o in arm.outcomes[cost])
+        curves.append((arm.strategy, *reached_share(np.array([o.cost for o in arm.outcomes[cost]])), end))
     picture = drawer.draw(
         "reached", f"Runs that reached the target by cost on {combination.name}",
         "; ".join(f"{a.strategy} {a.reached} of {a.n}" for a in arms) + ".",
-        f"Share of runs at the target by {words.COST_NAMES[cost]} (Kaplan and Meier: misses are censored where they ended, "
-        "failed runs never arrive).",
+        f"Share of all runs at the target by {words.COST_NAMES[cost]}; a run that missed, failed or is unfinished counts as not there, "
+        "so each line ends at the reach rate.",
         lambda legend: figures.reached_over_cost(curves, cost, order, legend=legend),
     )  # fmt: skip
     picture.legend = strategy_legend(arms, order)

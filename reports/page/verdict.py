@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from harness.stats import (
+    LEAST_PAIRS,
     PLATEAU_SHARE,
+    SpeedUp,
     evidence,
     log_deviation,
     minimum_detectable_difference,
@@ -16,9 +18,10 @@ from harness.stats import (
     performance_profile,
 )
 from reports import words
-from reports.arms import SECONDS, TOKENS, Analysis
+from reports.arms import SECONDS, TOKENS, Analysis, Arm, Overall
 from reports.figures import curves as figures
 from reports.page.data_used import mismatches
+from reports.page.nothing_learned import nothing_learned
 from reports.page.parts import Cell, Drawer, Picture, Table
 
 #: More cards than this are a wall: then only what is faster or slower has one, the rest is a list.
@@ -26,45 +29,36 @@ MOST_CARDS = 9
 
 
 def verdict_cards(analysis: Analysis) -> list[dict[str, Any]]:
-    """One card per strategy and combination: what may be claimed, with interval and n."""
-    cards = []
-    order = analysis.strategies
+    """One card per strategy, across combinations if there are several: what may be claimed, with interval and n."""
     if len(analysis.combinations) > 1:
-        for item in analysis.overall:
-            found = item.speed_ups.get(SECONDS) or item.speed_ups.get(TOKENS)
-            cards.append(
-                {
-                    "strategy": item.strategy,
-                    "swatch": order.index(item.strategy) % 8,
-                    "where": words.where_of(item, analysis),
-                    "verdict": found.verdict if found is not None and found.n else "not compared",
-                    "kind": found.verdict if found is not None and found.verdict in ("faster", "slower") else "none",
-                    "estimate": words.speed_up(found) if found is not None and found.n else words.NO_VALUE,
-                    "sentence": words.overall_sentence(item, analysis),
-                    "oracle": item.oracle,
-                    "overall": True,
-                }
-            )
-        return cards
-    for combination in analysis.combinations:
-        for arm in combination.arms:
-            if arm.is_baseline:
-                continue
-            found = arm.speed_ups.get(combination.main_cost)
-            cards.append(
-                {
-                    "strategy": arm.strategy,
-                    "swatch": order.index(arm.strategy) % 8,
-                    "where": combination.name,
-                    "verdict": found.verdict if found is not None and found.n else "not compared",
-                    "kind": found.verdict if found is not None and found.verdict in ("faster", "slower") else "none",
-                    "estimate": words.speed_up(found) if found is not None and found.n else words.NO_VALUE,
-                    "sentence": words.verdict_sentence(combination, arm, analysis.baseline),
-                    "oracle": arm.oracle,
-                    "overall": False,
-                }
-            )
-    return cards
+        return [_overall_card(item, analysis) for item in analysis.overall]
+    return [
+        _card(arm.strategy, combination.name, [arm], arm.speed_ups.get(combination.main_cost), analysis)
+        | {"sentence": words.verdict_sentence(combination, arm, analysis.baseline), "oracle": arm.oracle}
+        for combination in analysis.combinations
+        for arm in combination.arms
+        if not arm.is_baseline
+    ]
+
+
+def _overall_card(item: Overall, analysis: Analysis) -> dict[str, Any]:
+    found = item.speed_ups.get(SECONDS) or item.speed_ups.get(TOKENS)
+    arms = [a for a in analysis.arms if a.strategy == item.strategy and a.runs]
+    card = _card(item.strategy, words.where_of(item, analysis), arms, found, analysis)
+    return card | {"sentence": words.overall_sentence(item, analysis), "oracle": item.oracle}
+
+
+def _card(strategy: str, where: str, arms: Sequence[Arm], found: SpeedUp | None, analysis: Analysis) -> dict[str, Any]:
+    compared = found if found is not None and found.n else None
+    verdict = compared.verdict if compared is not None else "not compared"
+    return {
+        "strategy": strategy,
+        "swatch": analysis.strategies.index(strategy) % 8,
+        "where": where,
+        "verdict": verdict,
+        "kind": verdict if verdict in ("faster", "slower") else "none",
+        "estimate": words.estimate(arms, compared) if compared is not None else words.NO_VALUE,
+    }
 
 
 def headline(cards: Sequence[Mapping[str, Any]]) -> str:
@@ -80,17 +74,21 @@ def headline(cards: Sequence[Mapping[str, Any]]) -> str:
         names = [c["strategy"] for c in usable if c["kind"] == kind]
         said.append(f"{len(names)} {'are' if len(names) > 1 else 'is'} {kind} ({', '.join(names)})" if names else f"none is {kind}")
     aside = sum(c["verdict"] == "not compared" for c in usable)
-    undecided = sum(c["kind"] == "none" for c in usable) - aside
-    if undecided:
-        said.append(f"{undecided} show{'s' if undecided == 1 else ''} no difference")
+    few = sum(c["verdict"].startswith("undecided") for c in usable)
+    alike = sum(c["kind"] == "none" for c in usable) - aside - few
+    if alike:
+        said.append(f"{alike} show{'s' if alike == 1 else ''} no difference")
+    if few:
+        said.append(f"{few} {'are' if few > 1 else 'is'} undecided, with fewer than {LEAST_PAIRS} pairs")
     if aside:
         said.append(f"{aside} {'are' if aside > 1 else 'is'} not compared")
     return f"Of {len(usable)} strategies {', '.join(said)}."
 
 
 def alarms(analysis: Analysis) -> list[str]:
-    """What must be read before the verdict: runs on other questions or weights, targets on a plateau."""
+    """What must be read before the verdict: other questions or weights, nothing learned, targets on a plateau."""
     found = [sentence for c in analysis.combinations for sentence in mismatches(c)]
+    found += [sentence for a in analysis.arms if (sentence := nothing_learned(a))]
     flat = [c.name for c in analysis.combinations if c.plateau is not None and c.plateau.flagged]
     if flat:
         found.append(

@@ -17,6 +17,7 @@ from harness.records.suite_watch import GrowingLog, SuiteWatch
 from harness.suite.reader import load_suite
 from harness.suite.suite import plan
 from harness.types import Costs, EvalPoint
+from tests.edits import edited
 
 
 def evaluation(step: int, accuracy: float) -> EvalPoint:
@@ -56,7 +57,7 @@ def test_a_ledger_is_read_as_it_grows(place: ToyPlace) -> None:
 
 def test_the_target_waits_for_a_finished_baseline(place: ToyPlace) -> None:
     """From a run that is still learning it would move with every evaluation; then it is that of the report."""
-    place.write(SUITE.replace("seeds = [1]", "seeds = [1, 2]"))
+    place.write(edited(SUITE, {"seeds = [1]": "seeds = [1, 2]"}))
     suite = load_suite(place.suite)
     watch = SuiteWatch(plan(suite), place.folder / "runs", suite.baseline)
     before = watch.look()

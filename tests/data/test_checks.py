@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli.main import app
+from tests.edits import edited
 
 ROOT = Path(__file__).resolve().parents[2]
 Write = Callable[[str, str], None]
@@ -110,7 +111,7 @@ def test_data_and_predictors_that_are_not_there(suite: str, data: Write, tmp_pat
     task = 'task = { name = "maths", pool = "deepmath", train = 2 }'
     other = f'[[combinations]]\nname = "two"\nbackend = "trl"\nmodel = "m"\n{task}\n\n[[strategies]]'
     dots = '\n[[strategies]]\nname = "dots"\nconfig = { predictor = "nowhere" }\n'
-    Path(suite).write_text(SUITE.replace("[[strategies]]", other) + dots)
+    Path(suite).write_text(edited(SUITE, {"[[strategies]]": other}) + dots)
     data("deepmath.json", "[]")
     code, found = validate(suite)
     assert code == 1
@@ -127,7 +128,7 @@ def test_data_and_predictors_that_are_not_there(suite: str, data: Write, tmp_pat
 def test_nonsense_that_scores_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """reasoning-gym's ``game_of_life_halting`` gives any answer a full score."""
     settings = "train = 20, test = 10, validation = 0, adapter = 0, warm_up = 0"
-    text = SUITE.replace('sets = ["gsm8k", "math500"]\n\n', 'sets = ["test"]\n\n').partition("task = ")[0]
+    text = edited(SUITE, {'sets = ["gsm8k", "math500"]\n\n': 'sets = ["test"]\n\n'}).partition("task = ")[0]
     suite = tmp_path / "life.toml"
     strategies = '\n[[strategies]]\nname = "grpo"\n'
     suite.write_text(f'{text}task = {{ name = "reasoning-gym", family = "game_of_life_halting", {settings} }}\n{strategies}')

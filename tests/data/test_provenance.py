@@ -15,6 +15,7 @@ from harness.data.provenance import model_facts, provenance, unpinned, use_data_
 from harness.errors import UserError
 from harness.records.ledger import read_ledger
 from harness.spec import CombinationSpec, ModelSpec, RunSpec, StrategySpec, TaskSpec
+from tests.edits import edited
 
 __all__ = ["place"]
 
@@ -106,7 +107,7 @@ def test_a_data_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_a_run_does_not_go_on_with_other_questions(place: ToyPlace) -> None:
     """The record of each attempt holds the hashes; a resumed run whose data folder has other questions stops in one sentence."""
     (place.folder / "file_task.py").write_text(TASK)
-    place.write(SUITE.replace("toy_engine:ToyTask", "file_task:FileTask"))
+    place.write(edited(SUITE, {"toy_engine:ToyTask": "file_task:FileTask"}))
     for name in ("one", "other"):
         (place.folder / name).mkdir()
         (place.folder / name / "questions.json").write_text(json.dumps([f"{name} {i}" for i in range(9)]))

@@ -13,10 +13,11 @@ from harness.records.run_folder import RunStatus
 from harness.spec import RunSpec
 from harness.suite.reader import load_suite
 from harness.suite.suite import plan
+from tests.edits import edited
 from tests.made_records import evaluation, step
 
 TWO = (
-    SUITE.replace("max_steps = 8", "max_steps = 10").replace("seeds = [1]", "seeds = [1, 2]")
+    edited(SUITE, {"max_steps = 8": "max_steps = 10", "seeds = [1]": "seeds = [1, 2]"})
     + '\n[[combinations]]\nname = "later"\nbackend = "toy_engine:ToyBackend"\nmodel = "softmax"\n'
     + 'task = { name = "toy_engine:ToyTask", actions = 3 }\n'
 )

@@ -16,8 +16,8 @@ import pytest
 import typer
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md", *PAGES]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+TEXTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")), *PAGES]
 #: Commands that only look, and can be run as they stand in an empty folder with the page's files.
 READ_ONLY = ("list", "plan", "strategies", "doctor", "check", "status", "--help", "version", "new-strategy")
 

@@ -21,6 +21,7 @@ from harness.records.checkpoint import (
     save_state,
     seal,
 )
+from tests.edits import edit_file
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(max_size=20)
 ARRAYS = st.lists(st.floats(allow_nan=False, width=32), max_size=5).map(lambda x: np.array(x, dtype=np.float32))
@@ -106,6 +107,6 @@ def test_another_schema_is_refused_in_words(tmp_path: Path) -> None:
     """A checkpoint of another version is not guessed at."""
     save_state(tmp_path, {})
     path = tmp_path / "halfway.state.json"
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 7'))
+    edit_file(path, {'"schema": 1': '"schema": 7'})
     with pytest.raises(CheckpointError, match="schema 7"):
         load_state(tmp_path)

@@ -12,8 +12,9 @@ from harness.records.ledger_records import Attempt, Checkpoint
 from harness.runner.command_budget import Allowance, Spending
 from harness.types import Costs, StepRecord
 from tests import made_records
+from tests.edits import edited
 
-LONGER = SUITE.replace("max_steps = 8", "max_steps = 12")
+LONGER = edited(SUITE, {"max_steps = 8": "max_steps = 12"})
 STEP_TOKENS = 24  # 6 groups of 4 rollouts of one token
 
 

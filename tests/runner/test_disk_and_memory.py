@@ -25,8 +25,9 @@ from harness.records.run_folder import RunPaths, check_spec, run_status
 from harness.records.tail import Tail
 from harness.runner.jobs import Watchdog
 from harness.spec import RunSpec
+from tests.edits import edit_file, edited
 
-KEEPING = SUITE.replace("[execution]", "[execution]\nkeep_rollouts = true")
+KEEPING = edited(SUITE, {"[execution]": "[execution]\nkeep_rollouts = true"})
 
 #: what is written -> the event after which the kernel lets no file grow
 WRITES = {
@@ -215,7 +216,7 @@ def mad_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("mad_clock")
 def test_a_clock_that_jumps_changes_nothing(place: ToyPlace, calm: dict[str, Any]) -> None:
     """With a mad wall clock in runner and worker: same records, sane seconds, nobody taken for silent."""
-    place.write(SUITE.replace("[execution]", "[execution]\nsilence_seconds = 30.0"))
+    place.write(edited(SUITE, {"[execution]": "[execution]\nsilence_seconds = 30.0"}))
     assert place.run()[0].exit_code == 0
     run = new_run(place.folder / "own")
     assert fork_attempt(run) == 0
@@ -284,7 +285,7 @@ def test_a_checkpoint_of_a_newer_version_is_kept(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     assert fork_attempt(run, TOY_FAULT="kill@step 4 written") < 0
     manifest = run / "checkpoints" / "step-3" / MANIFEST
-    manifest.write_text(manifest.read_text().replace('"schema": 1', '"schema": 2'))
+    edit_file(manifest, {'"schema": 1': '"schema": 2'})
     files = {p: p.read_bytes() for p in (run / "checkpoints").rglob("*") if p.is_file()}
     code, words = fork_attempt_saying(run)
     assert code == 2

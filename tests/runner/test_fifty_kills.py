@@ -15,13 +15,10 @@ from harness.machine.environment import package_versions
 from harness.records.ledger import read_ledger
 from harness.suite.reader import load_suite
 from harness.suite.suite import plan
+from tests.edits import edited
 
 KILLS = 50
-LONG = (
-    SUITE.replace("seeds = [1]", "seeds = [1, 2]")
-    .replace("max_steps = 8", "max_steps = 150")
-    .replace("every_steps = 2", "every_steps = 10")
-)
+LONG = edited(SUITE, {"seeds = [1]": "seeds = [1, 2]", "max_steps = 8": "max_steps = 150", "every_steps = 2": "every_steps = 10"})
 
 
 @pytest.mark.slow

@@ -11,20 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.step.advantage import advantages, is_informative
+from harness.step.advantage import advantages
 from harness.strategies.uniform import Uniform
-from harness.strategy import NoReplay, Replay, Selector, StepContext, Strategy, StrategyConfig
-from harness.testing.simulation import SimulatedRun
-from harness.types import PromptGroup, Rollout, Selection
-
-
-def rollout(reward: float, version: int = 3, question: int = 7) -> Rollout:
-    log_probs = np.array([-0.5, -0.25], np.float32)
-    return Rollout(question, np.array([1]), np.array([2, 3]), log_probs, version, "", reward)
-
-
-def group(*rewards: float, version: int = 3, **kwargs: Any) -> PromptGroup:
-    return PromptGroup(7, tuple(rollout(r, version) for r in rewards), **kwargs)
+from harness.strategy import Replay, StepContext, StrategyConfig
+from harness.types import PromptGroup, Selection
+from tests.step.small_runs import Continuing, Injecting, group, rollout, run_of
 
 
 def test_advantages_by_hand() -> None:
@@ -52,14 +43,35 @@ def test_a_scope_that_does_not_vary_has_no_deviation_to_divide_by() -> None:
     assert advantages(mixed, "std").tolist() == [0] * 5
 
 
-@given(st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=1, max_size=9), st.sampled_from(["std", "none"]))
-def test_informative_is_having_an_advantage(rewards: list[float], normalization: Any) -> None:
-    """A whole group is informative if and only if it is not degenerate; its advantages sum to zero and vanish where it is not."""
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.5 + 1e-8, 1.0]), min_size=1, max_size=9), st.sampled_from(["std", "none"]))
+def test_a_degenerate_group_has_no_advantage(rewards: list[float], normalization: Any) -> None:
+    """Advantages of a whole group sum to zero, and vanish where its rewards are equal within a millionth; elsewhere one is large."""
     made = group(*rewards)
     found = advantages(made, normalization)
-    assert is_informative(made) == (not made.is_degenerate)
     assert abs(found.sum()) < 1e-9 * len(rewards)
-    assert is_informative(made) or np.abs(found).max() < 1e-12
+    assert made.is_degenerate == (np.abs(found).max() < 1e-6)
+
+
+def test_a_group_is_degenerate_in_what_it_is_trained_on() -> None:
+    """0 and 0 of 1 0 0 0 have no advantage among themselves; against the whole group's baseline they have one."""
+    kept = group(1, 0, 0, 0).train_on([1, 2])
+    assert kept.is_degenerate
+    assert not replace(kept, advantage_scope="all").is_degenerate
+
+
+@pytest.mark.parametrize("normalization", ["std", "none"])
+def test_a_loss_weight_multiplies_the_advantages(normalization: Any) -> None:
+    """Three times the weight, three times the advantages; a weight of zero leaves none."""
+    plain = advantages(group(1, 0, 0, 0), normalization)
+    assert advantages(group(1, 0, 0, 0, loss_weight=3.0), normalization) == pytest.approx(3 * plain)
+    assert not advantages(group(1, 0, 0, 0, loss_weight=0.0), normalization).any()
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_loss_weights_are_finite_and_not_negative(weight: float) -> None:
+    """A weight that would turn the loss around, or make it no number, is refused."""
+    with pytest.raises(ValueError, match="must be finite and not negative"):
+        group(1, 0, loss_weight=weight)
 
 
 @pytest.mark.parametrize("positions", [[], [0, 0], [4], [-1]])
@@ -67,10 +79,6 @@ def test_subsets_that_do_not_exist_are_refused(positions: list[int]) -> None:
     """Nothing, a rollout twice, a rollout that is not there."""
     with pytest.raises(ValueError, match="cannot train on"):
         group(1, 0, 0, 0).train_on(positions)
-
-
-def run_of(selector: Selector[Any], replay: Replay[Any] | None = None, **kwargs: Any) -> SimulatedRun:
-    return SimulatedRun(Strategy("test", selector, replay or NoReplay(StrategyConfig())), **kwargs)
 
 
 class Sizes(Uniform):
@@ -90,24 +98,6 @@ def test_rollouts_per_question() -> None:
     assert run.engine.calls == [("rollout", [g.question_id for g in batch.groups], list(range(2, 18)))]
     assert run.driver.costs.fresh_rollouts == run.engine.rollouts_generated == sum(range(2, 18))
     assert run.driver.costs.generated_tokens == run.engine.tokens_generated
-
-
-class Continuing(Uniform):
-    """Probes 20 questions with 3 rollouts, continues 16 of them; remembers what it observed."""
-
-    requires = frozenset({"probe", "group_sizes"})
-
-    def __init__(self) -> None:
-        super().__init__(StrategyConfig())
-        self.seen: list[PromptGroup] = []
-
-    def select(self, num_groups: int, ctx: StepContext) -> Selection:
-        self.probes = ctx.probe(self.take(num_groups + 4, ctx), 3)
-        started = tuple(self.probes[:num_groups])
-        return Selection(np.array([g.question_id for g in started]), started=started)
-
-    def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
-        self.seen += groups
 
 
 def test_probes_are_continued_and_merged_and_counted_once() -> None:
@@ -139,23 +129,6 @@ def test_rollouts_not_trained_on_are_filtered() -> None:
     assert (run.driver.costs.fresh_rollouts, run.driver.costs.filtered_rollouts) == (32, 32)
 
 
-class Injecting(Replay[StrategyConfig]):
-    """Adds the last stored rollout of question q to the group of question q."""
-
-    requires = frozenset({"mixed_groups", "group_sizes", "behaviour_log_probs"})
-    advantage_scope = "fresh"
-
-    def __init__(self) -> None:
-        super().__init__(StrategyConfig())
-        self.stored: dict[int, Rollout] = {}
-
-    def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
-        return [g.with_stored([self.stored[g.question_id]]) if g.question_id in self.stored else g for g in groups]
-
-    def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
-        self.stored |= {g.question_id: g.rollouts[0] for g in groups}
-
-
 def test_stored_rollouts_in_fresh_groups() -> None:
     """They come after the fresh ones, count as replayed, are marked for the off-policy correction, and take their part's scope."""
     run = run_of(Uniform(StrategyConfig()), Injecting(), pool_size=16)
@@ -174,13 +147,15 @@ def test_stored_rollouts_in_fresh_groups() -> None:
 class Undeclared(Uniform):
     """Does what its mode says without saying so."""
 
+    requires = frozenset({"probe"})
+
     def __init__(self, mode: str) -> None:
         super().__init__(StrategyConfig())
         self.mode = mode
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         ids = self.take(num_groups, ctx)
-        if self.mode == "stranger":
+        if self.mode == "unselected":
             return Selection(ids, started=tuple(ctx.probe(np.array([(ids.max() + 1) % 256]), 2)))
         if self.mode in ("shape", "zero"):
             return Selection(ids, rollouts_per_question=np.zeros(num_groups - (self.mode == "shape"), np.int64))
@@ -204,7 +179,7 @@ class Mixing(Injecting):
 @pytest.mark.parametrize(
     ("mode", "replay", "words"),
     [
-        ("stranger", None, "which it did not select"),
+        ("unselected", None, "which it did not select"),
         ("shape", None, "rollouts_per_question must be 16 integers"),
         ("zero", None, "less than one rollout"),
         ("subset", None, "instead of 16 of 4 without requires"),

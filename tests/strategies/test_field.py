@@ -260,7 +260,7 @@ def test_lilo_takes_the_most_learnable() -> None:
     """Of 64 probed candidates the 16 with the greatest p̂(1−p̂); rolled out again, or trained on as they are."""
     run = run_of("lilo", {"probe_rollouts": 4})
     batch = run.step()
-    probes = [g for g in run.driver._probes if g.source == "probe"]
+    probes = [g for g in run.driver._engine.probes if g.source == "probe"]
     least = sorted((g.pass_rate * (1 - g.pass_rate) for g in probes), reverse=True)[15]
     chosen = {g.question_id for g in batch.groups}
     assert all(g.pass_rate * (1 - g.pass_rate) >= least for g in probes if g.question_id in chosen)
@@ -274,7 +274,7 @@ def test_static_filter_labels_once_and_stays() -> None:
     """Probes at the first step only; every selected question was neither too hard nor too easy for the starting policy."""
     run = run_of("static-filter", {"rollouts": 4, "low": 0.25, "high": 0.75})
     run.step()
-    kept = {g.question_id for g in run.driver._probes if 0.25 <= g.pass_rate <= 0.75}
+    kept = {g.question_id for g in run.driver._engine.probes if 0.25 <= g.pass_rate <= 0.75}
     for _ in range(4):
         assert {g.question_id for g in run.step().groups} <= kept
     assert run.driver.costs.probe_rollouts == 256 * 4

@@ -9,8 +9,9 @@ from toy_place import SUITE as ONE_SEED
 
 from harness.suite.reader import load_suite
 from harness.suite.suite import SuiteError, find_suite, plan, shipped_suites
+from tests.edits import edited
 
-SUITE = ONE_SEED.replace("seeds = [1]", "seeds = [1, 2]")
+SUITE = edited(ONE_SEED, {"seeds = [1]": "seeds = [1, 2]"})
 
 
 def load(tmp_path: Path, text: str) -> str:
@@ -26,8 +27,7 @@ def load(tmp_path: Path, text: str) -> str:
 
 def swap(old: str, new: str) -> tuple[str, int]:
     """The toy suite with one line changed, and the number of that line."""
-    assert old in SUITE
-    return SUITE.replace(old, new, 1), SUITE[: SUITE.index(old)].count("\n") + 1
+    return edited(SUITE, {old: new}), SUITE[: SUITE.index(old)].count("\n") + 1
 
 
 MISTAKES = [
@@ -95,11 +95,11 @@ def test_bad_value_of_a_strategy_setting(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (SUITE.replace("seeds = [1, 2]\n", ""), "'seeds' is missing"),
-        (SUITE.replace('model = "softmax"\n', ""), "'model' is missing"),
-        (SUITE.replace('label = "grpo-fast"\n', ""), "strategy 'grpo' is there twice; give each its own label"),
+        (edited(SUITE, {"seeds = [1, 2]\n": ""}), "'seeds' is missing"),
+        (edited(SUITE, {'model = "softmax"\n': ""}), "'model' is missing"),
+        (edited(SUITE, {'label = "grpo-fast"\n': ""}), "strategy 'grpo' is there twice; give each its own label"),
         (
-            SUITE.replace("algorithm = { learning_rate = 5e-3 }", ""),
+            edited(SUITE, {"algorithm = { learning_rate = 5e-3 }": ""}),
             "bandit/grpo/1 and bandit/grpo-fast/1 are the same run under two labels",
         ),
         ("", "is missing"),
@@ -129,7 +129,7 @@ def test_misspelt_suite_name() -> None:
 
 def test_plan_order(tmp_path: Path) -> None:
     """Combination by combination; in each the baseline's runs first, since targets come from them, then all other arms seed by seed."""
-    text = SUITE.replace('baseline = "grpo"', 'baseline = "grpo-fast"')
+    text = edited(SUITE, {'baseline = "grpo"': 'baseline = "grpo-fast"'})
     text += '\n[[combinations]]\nname = "second"\nbackend = "trl"\nmodel = "m"\ntask = { name = "toy_engine:ToyTask", actions = 3 }\n'
     text += '\n[[strategies]]\nname = "rr"\n'
     file = tmp_path / "s.toml"
@@ -170,7 +170,7 @@ def test_default_written_out_is_the_same_run(tmp_path: Path) -> None:
     """Identity is that of the resolved settings: writing a default into the file changes nothing."""
     file = tmp_path / "s.toml"
     ids = []
-    for text in (SUITE, SUITE.replace('task = "toy_engine:ToyTask"', 'task = { name = "toy_engine:ToyTask", actions = 5 }')):
+    for text in (SUITE, edited(SUITE, {'task = "toy_engine:ToyTask"': 'task = { name = "toy_engine:ToyTask", actions = 5 }'})):
         file.write_text(text, encoding="utf-8")
         ids.append([run.run_id for run in plan(load_suite(file))])
     assert ids[0] == ids[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from harness.backend import WHOLE_GROUPS
 from harness.registry import BUILTIN_STRATEGIES, RegistryError, refusal, strategy_entry, strategy_references
 from harness.strategies.uniform import Uniform
 from harness.strategy import Composition, Selector, StepContext, StrategyConfig
+from harness.testing.simulation import SimulatedEngine
 from harness.testing.strategy_contract import PROMISES, check_strategy
 from harness.types import PromptGroup, Selection
 
@@ -107,6 +109,8 @@ class Demanding(Selector[StrategyConfig]):
 class Endless(Uniform):
     """Probes until it has found enough informative questions."""
 
+    requires = frozenset({"probe"})
+
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         found: dict[int, None] = {}
         while len(found) < num_groups:
@@ -124,16 +128,19 @@ class Reading(Uniform):
 
 
 class Unmetered(Uniform):
-    """Rolls out behind the ledger's back."""
+    """Finds the engine in the interpreter's memory and rolls out behind the ledger's back."""
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         ids = self.take(num_groups, ctx)
-        ctx.services.engine.rollout(ids[:1], 4, "probe", [ctx.step])
+        for engine in [o for o in gc.get_objects() if isinstance(o, SimulatedEngine) and o.policy_version == ctx.policy_version]:
+            engine.rollout(ids[:1], 4, "probe", [ctx.step])
         return Selection(ids)
 
 
 class Hungry(Uniform):
     """Probes one question in a hundred at every step."""
+
+    requires = frozenset({"probe"})
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         ctx.probe(np.arange(0, len(ctx.pool), 100), 2)

@@ -23,6 +23,7 @@ from harness.records.ledger import read_ledger
 from harness.suite.suite import shipped_suites
 from harness.tuning.lock_file import Lock
 from harness.tuning.tuner import Tuner
+from tests.edits import edit_file, edited
 from tests.tuning.made_up import made_up_suite, write_runs
 
 TOY = """
@@ -98,7 +99,7 @@ def test_killed_and_started_again(place: ToyPlace) -> None:
 
 def test_trials_read_the_data_folder(place: ToyPlace) -> None:
     """--data-dir reaches the check for validation questions and the workers; so does HALFWAY_DATA; a missing folder is one sentence."""
-    place.write(TOY.replace("tuned_task:Task", "tuned_task:FromData"))
+    place.write(edited(TOY, {"tuned_task:Task": "tuned_task:FromData"}))
     place.environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), place.env()["PYTHONPATH"]])
     (place.folder / "data").mkdir()
     (place.folder / "data" / "questions.json").write_text(json.dumps([f"{i}?" for i in range(48)]), encoding="utf-8")
@@ -125,10 +126,7 @@ class Place:
         return self.folder / "runs" / "made-up" / "lock.toml"
 
     def edit(self, old: str, new: str) -> None:
-        path = self.folder / "made-up.toml"
-        text = path.read_text(encoding="utf-8")
-        assert old in text
-        path.write_text(text.replace(old, new), encoding="utf-8")
+        edit_file(self.folder / "made-up.toml", {old: new})
 
 
 @pytest.fixture
@@ -238,7 +236,7 @@ def test_a_lock_edited_by_hand_is_refused(tuned: Place) -> None:
         ("best = ", "bets = ", "studies.0.best: 'best' is missing; tune again"),
         ('suite = "made-up"', 'suite = "mini"', "was made for suite 'mini'"),
     ):
-        tuned.lock.write_text(text.replace(old, new, 1), encoding="utf-8")
+        tuned.lock.write_text(edited(text, {old: new}, "first"), encoding="utf-8")
         code, _, err = tuned.command("plan", "made-up.toml")
         assert code == 2
         assert words in err

@@ -11,7 +11,7 @@ import pytest
 
 from harness.registry import strategy_entry
 from harness.spec import RunSpec
-from harness.step.advantage import advantages, is_informative
+from harness.step.advantage import advantages
 from harness.testing.backend_contract import contract_spec
 from tests.backends.verl.recording import record
 
@@ -69,7 +69,7 @@ def test_what_reaches_the_loss(case: str, tmp_path: Path, cache: Path) -> None:
         assert np.isfinite(step.loss)
         assert step.costs.trained_tokens > 0
         if algorithm.drop_degenerate:
-            assert step.dropped_groups == sum(not is_informative(g) for g in seen.batch.groups)
+            assert step.dropped_groups == sum(g.is_degenerate for g in seen.batch.groups)
     costs = training.log.steps[-1].costs
     assert costs.optimizer_steps == 8
     assert costs.fresh_rollouts + costs.filtered_rollouts + costs.probe_rollouts == training.generated_rollouts
