@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
+from harness.files import replacing
 from harness.records.checkpoint import MANIFEST, newest_complete, prune
 from harness.records.ledger import cut_torn_tail
 from harness.runner.executors.ray_actor import Snapshot
@@ -106,22 +107,14 @@ class LocalCopy:
 
     def _fetch(self, name: str, size: int, target: Path, files: Files) -> bool:
         """Copy ``size`` bytes of a file; False if it went away meanwhile."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".partial")
-        with open(partial, "wb") as file:
-            done = 0
-            while done < size:
-                try:
+        try:
+            with replacing(target) as partial, open(partial, "wb") as file:
+                while (done := file.tell()) < size:
                     data = files.read(name, done, min(CHUNK, size - done))
-                except FileNotFoundError:
-                    data = b""
-                if not data:
-                    partial.unlink()
-                    return False
-                file.write(data)
-                done += len(data)
-                self._touch()
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+                    if not data:
+                        raise FileNotFoundError(name)  # cut shorter meanwhile  # noqa: TRY301
+                    file.write(data)
+                    self._touch()
+        except FileNotFoundError:
+            return False
         return True
