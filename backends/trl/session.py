@@ -115,7 +115,7 @@ class Session:
             with self.clock.off():
                 self.ledger.write("step", record)
                 if self.spec.execution.keep_rollouts:
-                    keep_rollouts(Path(trainer.args.output_dir).parent / "rollouts", record.step, self._batch.groups)
+                    keep_rollouts(Path(trainer.args.output_dir).parent / "rollouts", record.step, self._batch.groups, self.engine.questions)
         trainer.reset_books()
         step = trainer.state.global_step // self.updates
         if step % self.spec.evaluation.every_steps == 0 or step == self.spec.algorithm.max_steps:

@@ -242,7 +242,7 @@ class Session:
         with self.clock.off():
             self.ledger.write("step", record)
             if self.spec.execution.keep_rollouts:
-                keep_rollouts(self.checkpoints.parent / "rollouts", record.step, self._batch.groups)
+                keep_rollouts(self.checkpoints.parent / "rollouts", record.step, self._batch.groups, self.engine.questions)
 
     def evaluate(self, step: int) -> dict[str, float]:
         """Accuracy on the evaluation sets and, every few times, the predictor's quality; all off the clock."""

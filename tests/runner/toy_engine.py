@@ -181,7 +181,8 @@ class ToyBackend:
         clock = Clock()
         engine = Toy(spec, clock)
         strategy = strategy_entry(spec.strategy.name, [spec.strategy.plugin] if spec.strategy.plugin else []).build(spec.strategy.config)
-        pool = QuestionPool([Question(i, f"{i}?", str(engine.right(i)), "toy") for i in range(engine.config.questions)])
+        questions = [Question(i, f"{i}?", str(engine.right(i)), "toy") for i in range(engine.config.questions)]
+        pool = QuestionPool(questions)
         algorithm = spec.algorithm
         driver = StepDriver(
             strategy, engine, pool, clock, seed=spec.seed, groups_per_step=algorithm.groups_per_step, group_size=algorithm.group_size
@@ -205,7 +206,7 @@ class ToyBackend:
                 if spec.execution.keep_rollouts:
                     from backends.common.rollout_files import keep_rollouts  # loads pandas
 
-                    keep_rollouts(run_dir / "rollouts", record.step, batch.groups)
+                    keep_rollouts(run_dir / "rollouts", record.step, batch.groups, questions)
                 if record.step % spec.evaluation.every_steps == 0 or record.step == algorithm.max_steps:
                     self._evaluate(spec, engine, driver, ledger)
                     happens(f"step {record.step} evaluated", spec)
