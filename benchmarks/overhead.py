@@ -1,4 +1,4 @@
-"""Halfway's GRPO against a bare ``GRPOTrainer`` with the same decoder, settings and seed: seconds and accuracy.
+"""Measure Halfway's GRPO against a bare ``GRPOTrainer`` with the same decoder, settings and seed: seconds and accuracy.
 
     python benchmarks/overhead.py [--quick]
 

@@ -1,9 +1,9 @@
-"""What rollout replay costs beside training: store, draw, pad and collate, as a share of a step.
+"""Measure the bookkeeping of rollout replay (store, draw, pad, collate) as a share of a step.
 
     python benchmarks/replay.py [--quick]
 
-Real RR runs through the real trainer. Store and draw are timed in the strategy; handing the batch to TRL (collate) and TRL's
-padding of it work on all rows alike, of which the replayed rows' share is counted.
+RR runs through the real trainer. Storing and drawing are timed in the strategy. Passing the batch to TRL (collate) and TRL's padding
+treat all rows alike; of these, the share of the replayed rows is counted.
 """
 
 from __future__ import annotations

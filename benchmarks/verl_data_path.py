@@ -1,10 +1,10 @@
-"""What a strategy's data path adds to a step of verl at the paper's size: selection, replay and the queue, without rollouts and updates.
+"""Measure what a strategy's data path (selection, replay, queue) adds to a step of verl at the paper's size, without rollouts and updates.
 
     python benchmarks/verl_data_path.py [--groups 512] [--group-size 8] [--tokens 3072]
 
-In the verl environment. Synthetic rollouts lie in a real TransferQueue as verl's agent loop would have put them; then the adapter's
-own code fetches the fresh half, puts the replayed half, writes rewards, and reads ratios off; the strategy observes, stores and
-draws. The share is of the paper's step at this size: 248 s (Qwen2.5-Math-1.5B, MATH, 8 x L40S; 4.14 h in 60 steps).
+Runs in the verl environment. Synthetic rollouts are put into a real TransferQueue as verl's agent loop would do it. Then the adapter's own
+code fetches the fresh half, puts the replayed half, writes rewards and reads ratios, and the strategy observes, stores and draws. The
+share refers to the paper's step at this size: 248 s (Qwen2.5-Math-1.5B, MATH, 8 x L40S; 4.14 h in 60 steps).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def timed(name: str, found: dict[str, float]) -> Iterator[None]:
 
 
 def put_as_agent_loop(groups: list[PromptGroup]) -> tuple[list[list[str]], list[list[dict[str, Any]]]]:
-    """What verl's agent loop does while it rolls out; not part of what is measured."""
+    """Do what verl's agent loop does while it rolls out; this is not measured."""
     import transfer_queue as tq
 
     from backends.verl.columns import replay_columns

@@ -1,4 +1,4 @@
-"""Halfway's GRPO on verl against verl's stock trainer: same model, questions, random numbers, configuration and decoder.
+"""Measure Halfway's GRPO on verl against verl's own trainer: same model, questions, random numbers, configuration and decoder.
 
     python benchmarks/verl_overhead.py [--steps 12] [--pairs 1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from harness.records.ledger import LedgerWriter
 from harness.records.ledger_records import OneOff
@@ -13,10 +13,11 @@ from harness.strategy import Requirement
 from harness.types import FloatArray, IntArray, PromptGroup
 
 if TYPE_CHECKING:
+    from harness.predictor.collection import CollectionRequest
     from harness.spec import RunSpec
 
 __all__ = [
-    "EVERYTHING", "WHOLE_GROUPS", "Backend", "BackendStatus", "OneOff", "Progress", "RolloutEngine", "RolloutPhase",
+    "EVERYTHING", "WHOLE_GROUPS", "Backend", "BackendStatus", "CollectsPassRates", "OneOff", "Progress", "RolloutEngine", "RolloutPhase",
 ]  # fmt: skip
 
 #: What every backend has given strategies from the start; ``Backend.capabilities`` may be more or less.
@@ -65,6 +66,15 @@ class Backend(Protocol):
         ``attempt``, ``one_off``, ``failure`` and ``complete`` records. Raises UserError for what a person can mend and
         RunFailed (an error that must not be retried) for a run that cannot go on, such as a NaN loss.
         """
+        ...
+
+
+@runtime_checkable
+class CollectsPassRates(Protocol):
+    """A backend that can also roll out models outside of a run, for ``halfway predictor collect``."""
+
+    def collect_pass_rates(self, request: CollectionRequest, cache: Path, progress: Progress) -> None:
+        """Bring a model's column into the table ``request.out``; goes on where an earlier attempt was cut off. Raises UserError."""
         ...
 
 

@@ -54,6 +54,15 @@ BUILTIN_STRATEGIES: dict[str, str] = {
     "rlep": "harness.strategies.successes:RLEP",
     "arpo": "harness.strategies.successes:ARPO",
     "fewer-fresh": "harness.strategies.fifo:FEWER_FRESH",
+    "fair-replay": "harness.strategies.fair_replay:FAIR_REPLAY",
+    "no-positive-resampling": "harness.strategies.no_positive_resampling:NO_POSITIVE_RESAMPLING",
+    "reinforce-ada": "harness.strategies.reinforce_ada:REINFORCE_ADA",
+    "pilot-commit": "harness.strategies.pilot_commit:PILOT_COMMIT",
+    "vip": "harness.strategies.vip:VIP",
+    "snr-filter": "harness.strategies.snr_filter:SNR_FILTER",
+    "lze": "harness.strategies.lze:LZE",
+    "cures": "harness.strategies.cures:CURES",
+    "dppo": "harness.strategies.dppo:DPPO",
 }
 BACKENDS: dict[str, str] = {
     "trl": "backends.trl.backend:TrlBackend",
@@ -116,7 +125,7 @@ class StrategyEntry:
                 raise RegistryError(f"strategy {self.name!r} has no setting {key!r}{did_you_mean(key, self.fields)} (settings: {known})")
         made = []
         for part in (self.composition.selector, self.composition.replay):
-            own = {k: v for k, v in config.items() if self.fields[k][0] is part}
+            own = {k: v for k, v in config.items() if k in part.Config.model_fields}
             try:
                 made.append(part.Config(**own))
             except ValidationError as error:
@@ -189,9 +198,9 @@ _LACKING: dict[Requirement, str] = {
 }
 
 
-def refusal(entry: StrategyEntry, backend: str) -> str:
-    """Why a backend cannot run a strategy, in words; empty if it can."""
-    lacking = sorted(entry.requires - getattr(load_backend(backend), "capabilities", WHOLE_GROUPS))
+def refusal(entry: StrategyEntry, backend: str, config: Mapping[str, Any] | None = None) -> str:
+    """Why a backend cannot run a strategy with these settings (None: the defaults); empty if it can."""
+    lacking = sorted(entry.build(config or {}).requires - getattr(load_backend(backend), "capabilities", WHOLE_GROUPS))
     if not lacking:
         return ""
     return f"strategy {entry.name!r} cannot run on backend {backend!r}, which does not support {', '.join(_LACKING[r] for r in lacking)}"
@@ -226,10 +235,15 @@ def _entry(name: str, origin: str, target: Any) -> StrategyEntry:
     fields: dict[str, tuple[type[Part[Any]], str]] = {}
     for part in (composition.selector, composition.replay):
         for key, info in part.Config.model_fields.items():
-            if key in fields:
+            if key in fields and _declared_by(part, key) is not _declared_by(fields[key][0], key):
                 raise RegistryError(f"strategy {name!r}: both its selector and its replay have a setting {key!r}; rename one")
             fields[key] = (part, info.description or "")
     return StrategyEntry(name, origin, composition, fields)
+
+
+def _declared_by(part: type[Part[Any]], key: str) -> type:
+    """The config class that first declares a setting; two parts share the settings of a base class that both their configs have."""
+    return [base for base in part.Config.__mro__ if issubclass(base, BaseModel) and key in base.model_fields][-1]
 
 
 def _as_composition(name: str, origin: str, target: Any) -> Composition:

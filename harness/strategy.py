@@ -133,6 +133,11 @@ class Part(Generic[ConfigT]):
         self.config = config
 
     @property
+    def needs(self) -> frozenset[Requirement]:
+        """What it requires with its settings: ``requires``, unless a setting asks for more."""
+        return self.requires
+
+    @property
     def advantage_scope(self) -> AdvantageScope:
         """Which rollouts of its groups the advantage baseline uses; all scopes agree on whole groups of one policy version."""
         return "kept"
@@ -244,7 +249,7 @@ class Strategy:
 
     @property
     def requires(self) -> frozenset[Requirement]:
-        return self.selector.requires | self.replay_part.requires
+        return self.selector.needs | self.replay_part.needs
 
     @property
     def correction(self) -> Correction:

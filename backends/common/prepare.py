@@ -5,7 +5,6 @@ One-off costs are recorded when an artifact is built and reported as they were p
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -17,13 +16,14 @@ import numpy as np
 import torch
 
 from backends.common.cached_folder import cached_folder
+from backends.common.collection import mean_rewards
 from backends.common.completion import decode_text
 from backends.common.decoder import Decoder
 from backends.common.devices import choose_device
 from backends.common.embeddings import embed_prompts
 from backends.common.model_loading import load_model
 from backends.common.prompts import encode_prompts
-from backends.common.tiny_models import METADATA, build_siblings, build_tiny_model, is_embedded, model_metadata
+from backends.common.tiny_models import build_siblings, build_tiny_model, is_embedded, model_identity, model_metadata
 from harness.backend import OneOff, Progress
 from harness.data.provenance import built_task
 from harness.errors import UserError
@@ -172,14 +172,6 @@ def _add_predictor(prepared: Prepared, spec: RunSpec, cache: Path, progress: Pro
     prepared.one_off.append(_load_facts(folder))
 
 
-def model_identity(model: str, revision: str | None) -> str:
-    """What determines a model's weights: the recipe's hash for one built here, name and revision for one loaded."""
-    if not (Path(model) / METADATA).exists():
-        return f"{model}@{revision or 'main'}"
-    recipe = json.dumps(model_metadata(Path(model))["identity"], sort_keys=True)
-    return f"{Path(model).name}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
-
-
 def _device(spec: RunSpec) -> str:
     return "cpu" if choose_device(spec.execution.device) else "cuda"
 
@@ -205,14 +197,8 @@ def _pass_rates(model_path: str, spec: RunSpec, task: TaskData, questions: Seque
         top_p=algorithm.top_p,
         generator=torch.Generator().manual_seed(0),
     )
-    answers = [
-        (decode_text(loaded.tokenizer, completion.token_ids), question.answer, task.scoring_metadata(question))
-        for question, group in zip(questions, groups, strict=True)
-        for completion in group
-    ]
-    rewards: FloatArray = np.asarray(scorer.score(answers), dtype=np.float64)
-    rates: FloatArray = rewards.reshape(len(questions), -1).mean(axis=1)
-    return rates
+    texts = [[decode_text(loaded.tokenizer, completion.token_ids) for completion in group] for group in groups]
+    return mean_rewards(scorer, task, questions, texts)
 
 
 def _save_facts(folder: Path, name: str, started: float, detail: dict[str, Any]) -> None:

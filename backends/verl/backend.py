@@ -14,6 +14,7 @@ from harness.machine.interpreters import ask, interpreter
 
 if TYPE_CHECKING:
     from backends.common.prepare import Prepared
+    from harness.predictor.collection import CollectionRequest
     from harness.records.ledger import LedgerWriter
     from harness.spec import RunSpec
 
@@ -43,6 +44,12 @@ class VerlBackend:
         prepared = prepare(spec, cache, progress)
         self._prepared = (spec.run_id, prepared)
         return prepared.one_off
+
+    def collect_pass_rates(self, request: CollectionRequest, cache: Path, progress: Progress) -> None:
+        self._require_supported()
+        from backends.common.collection import collect
+
+        collect(request, cache, progress)
 
     def train(self, spec: RunSpec, run_dir: Path, cache: Path, ledger: LedgerWriter, resume_from: Path | None) -> None:
         self._require_supported()

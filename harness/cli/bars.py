@@ -48,17 +48,17 @@ class _Lines:
     """``progress`` for a log: what is at work when it changes, and every ten seconds with rate and time left."""
 
     def __init__(self) -> None:
-        self._what, self._began, self._spoken = "", 0.0, 0.0
+        self._what, self._began, self._spoken, self._first = "", 0.0, 0.0, 0
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
         if what != self._what:
-            self._what, self._began, self._spoken = what, now, now
+            self._what, self._began, self._spoken, self._first = what, now, now, done
             typer.echo(what, err=True)
-        elif now - self._spoken >= 10.0 and done:
-            rate = done / max(now - self._began, 1e-9)
+        elif now - self._spoken >= 10.0 and done > self._first:
+            rate = (done - self._first) / max(now - self._began, 1e-9)
             self._spoken = now
-            typer.echo(f"{what}: {done}/{total}, {rate:.0f}/s, {(total - done) / rate:.0f} s left", err=True)
+            typer.echo(f"{what}: {done}/{total}, {rate:.3g}/s, {(total - done) / rate:.0f} s left", err=True)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer.core
 from harness.cli import compare, predictor, rehearse, strategies, tune, validate
 from harness.cli.chosen_runs import ONLY_KEYS, chosen_runs, value_of
 from harness.cli.options import AsJson, DataDir, OnBackend, Only, Plugins, RunsDir, SuiteName, Untuned, print_json
+from harness.cli.price import price as price_of_tokens
 from harness.cli.tables import print_table
 from harness.errors import UserError
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Order of the help: a suite's way from the idea to the page, then strategies, then the rest.
 ORDER = (
-    "list", "validate", "plan", "tune", "run", "status", "watch", "report", "compare",
+    "list", "validate", "plan", "tune", "run", "status", "watch", "report", "compare", "price",
     "rehearse", "strategies", "check", "new-strategy", "predictor", "doctor", "version",
 )  # fmt: skip
 
@@ -47,6 +49,7 @@ app = typer.Typer(
 app.add_typer(predictor.app, name="predictor")
 app.command("tune")(tune.tune)
 app.command("compare")(compare.compare)
+app.command("price")(price_of_tokens)
 app.command("rehearse")(rehearse.rehearse)
 app.command("validate")(validate.validate)
 app.command("strategies")(strategies.strategies)
@@ -98,14 +101,17 @@ def run(
     executor: Annotated[str, typer.Option(metavar="local|ray", help="Where runs go: this machine, or a running Ray cluster.")] = "local",
 ) -> None:
     """Run a suite, or go on with it: what is done is not done again."""
+    from harness.data.missing_predictors import refuse_missing_predictors
     from harness.data.provenance import use_data_folder
     from harness.display.choose import make_display
+    from harness.records.run_folder import DONE, run_paths, run_status
     from harness.runner.command_budget import Allowance
     from harness.runner.suite_runner import run_suite
 
     use_data_folder(data_dir)
     allowance = Allowance.parse(budget or [])
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
+    refuse_missing_predictors([spec for spec in runs if run_status(run_paths(runs_dir, spec), spec).state not in DONE], suite)
     display = make_display()
     try:
         result = run_suite(
@@ -134,6 +140,8 @@ def plan_suite(
 ) -> None:
     """List every run of a suite with what it will cost, without starting anything."""
     from harness.cli.plan import parallel_here, plan_rows, print_configurations, print_plan
+    from harness.cli.tables import print_missing
+    from harness.data.missing_predictors import missing_predictors
     from harness.data.provenance import unpinned
 
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
@@ -145,6 +153,7 @@ def plan_suite(
         print_json(rows)
         return
     print_plan(rows, parallel_here(runs))
+    print_missing(missing_predictors(runs, suite))
     for words in unpinned(runs):
         typer.echo(f"not pinned: {words} (a run records the commit that it got)")
 
@@ -204,6 +213,10 @@ def report_suite(
         bool, typer.Option("--mix-machines", help="Compare seconds even if runs come from different machines.")
     ] = False,
     untuned: Untuned = False,
+    price: Annotated[
+        list[float] | None, typer.Option(metavar="MU", help="Judge at these prices of a generated token instead; repeatable.")
+    ] = None,
+    forward_price: Annotated[float | None, typer.Option(metavar="PRICE", help="Price of a token that is only passed forward.")] = None,
 ) -> None:
     """Build the HTML page and the CSV files from the runs that are done, or from outside curves."""
     from harness.cli.report import report_curves, report_runs
@@ -218,7 +231,9 @@ def report_suite(
     if crossing or target:
         raise UserError("--crossing and --target go with --curves; a suite's own rule is in its table [target]")
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
-    if not report_runs(loaded, runs, runs_dir, output, figures=figures, mix_machines=mix_machines):
+    if not report_runs(
+        loaded, runs, runs_dir, output, figures=figures, mix_machines=mix_machines, prices=price or (), forward_price=forward_price
+    ):
         raise typer.Exit(1)
 
 
@@ -243,12 +258,25 @@ def watch(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Show what is installed, which backends can run here, and whether there is a GPU."""
+def doctor(
+    suite: Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Also say what this suite still needs here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is installed, which backends can run here, whether there is a GPU, and which predictors a suite lacks."""
+    from harness.cli.tables import print_missing
+    from harness.data.missing_predictors import missing_predictors
     from harness.machine.doctor import examine, in_words
 
+    runs = chosen_runs(suite, None, None, Path("runs"), untuned=True, backend=None)[1] if suite else []
+    missing = missing_predictors(runs, suite or "")
     found = examine()
-    print_json(found) if as_json else typer.echo(in_words(found))
+    if as_json:
+        print_json(found if suite is None else {**found, "missing_predictors": [asdict(one) for one in missing]})
+        return
+    typer.echo(in_words(found))
+    print_missing(missing)
+    if suite is not None and not missing:
+        typer.echo(f"suite {suite}: no predictor is missing")
 
 
 @app.command()

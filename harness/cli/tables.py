@@ -1,11 +1,14 @@
-"""Plain tables for the terminal."""
+"""Plain tables and lists for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from harness.data.missing_predictors import MissingPredictor
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -15,6 +18,14 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     typer.secho(_line(headers, widths), bold=True)
     for row in cells:
         typer.echo(_line(row, widths))
+
+
+def print_missing(missing: Sequence[MissingPredictor]) -> None:
+    """Predictors that are not there, each with the commands that make it."""
+    for one in missing:
+        typer.secho(f"PROBLEM  {one.sentence}; these commands make it:", fg="red")
+        for command in one.commands:
+            typer.echo(f"           {command}")
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

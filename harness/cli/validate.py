@@ -10,10 +10,12 @@ import typer
 
 from harness.cli.bars import progress_bar
 from harness.cli.options import DataDir
+from harness.cli.tables import print_missing
 from harness.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from harness.data.checks import SetCheck, TaskCheck
+    from harness.data.missing_predictors import MissingPredictor
 
 
 def validate(
@@ -23,7 +25,8 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
     """Feed every gold answer to the reward, look for repeats and overlap; start nothing. Exit code 1 if there are problems."""
-    from harness.data.checks import check_runs, missing_predictors
+    from harness.data.checks import check_runs
+    from harness.data.missing_predictors import missing_predictors
     from harness.data.provenance import unpinned, use_data_folder
     from harness.suite.reader import load_suite
     from harness.suite.suite import find_suite, plan
@@ -37,9 +40,14 @@ def validate(
     runs = [run for run in plan(loaded) if not combination or run.combination.name in combination]
     with progress_bar() as progress:
         checks = check_runs(runs, progress)
-    loose, missing = unpinned(runs), missing_predictors(runs)
+    loose, missing = unpinned(runs), missing_predictors(runs, suite)
     if as_json:
-        found = {"suite": loaded.name, "unpinned": loose, "problems": missing, "tasks": [dataclasses.asdict(check) for check in checks]}
+        found = {
+            "suite": loaded.name,
+            "unpinned": loose,
+            "problems": [m.sentence for m in missing],
+            "tasks": [dataclasses.asdict(check) for check in checks],
+        }
         typer.echo(json.dumps(found, indent=2))
     else:
         _print(checks, missing, loose)
@@ -47,7 +55,7 @@ def validate(
         raise typer.Exit(1)
 
 
-def _print(checks: list[TaskCheck], missing: list[str], loose: list[str]) -> None:
+def _print(checks: list[TaskCheck], missing: list[MissingPredictor], loose: list[str]) -> None:
     from harness.cli.tables import print_table
 
     for check in checks:
@@ -61,8 +69,7 @@ def _print(checks: list[TaskCheck], missing: list[str], loose: list[str]) -> Non
                 for example in remark.examples:
                     typer.echo(f"           {example}")
         typer.echo()
-    for words in missing:
-        typer.secho(f"PROBLEM  {words}", fg="red")
+    print_missing(missing)
     for words in loose:
         typer.echo(f"not pinned: {words} (a run records the commit that it got)")
     problems = len(missing) + sum(len(check.problems) for check in checks)

@@ -10,7 +10,6 @@ import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from harness.data.overlap import normalised, repeats, shared
@@ -110,16 +109,6 @@ def check_runs(runs: Sequence[RunSpec], progress: Progress) -> list[TaskCheck]:
         by_task.setdefault(json.dumps([task.name, task.config], sort_keys=True), []).append(run)
     scored: dict[str, dict[str, Finding]] = {}
     return [_check_task(same, scored, progress) for same in by_task.values()]
-
-
-def missing_predictors(runs: Sequence[RunSpec]) -> list[str]:
-    """Strategies whose trained predictor is not there, in words."""
-    wanted = {(run.strategy.label, str(path)) for run in runs if (path := run.strategy.config.get("predictor"))}
-    return [
-        f"strategy {label}: there is no predictor {path}; make one with 'halfway predictor train' (the suite file says how)"
-        for label, path in sorted(wanted)
-        if not Path(path).is_dir()
-    ]
 
 
 def _check_task(runs: Sequence[RunSpec], scored: dict[str, dict[str, Finding]], progress: Progress) -> TaskCheck:

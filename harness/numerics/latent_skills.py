@@ -25,11 +25,11 @@ OUT_OF_REACH = -8.0
 class SkillSettings:
     """What the questions are like; the defaults are fitted to a recorded run (``benchmarks/fit_simulator.py``)."""
 
-    skills: int = 192
-    loadings: int = 3
-    difficulty: float = 0.97
-    spread: float = 2.64
-    out_of_reach: float = 0.12
+    skills: int = 48
+    loadings: int = 4
+    difficulty: float = 1.09
+    spread: float = 2.83
+    out_of_reach: float = 0.104
     seed: int = 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from harness.records.tail import Tail
 from harness.runner.executors.base import Executor, Worker
 from harness.runner.jobs import Watchdog
 from harness.spec import RunSpec
+from harness.worker.protocol import read_progress
 
 POLL_SECONDS = 0.1
 
@@ -79,8 +79,6 @@ class Preparation:
             worker.close()
 
     def _show(self, combination: str, lines: Sequence[bytes]) -> None:
-        """Pass on what the worker wrote: one JSON array ``[what, done, total]`` a line."""
         for line in lines:
-            with contextlib.suppress(ValueError, TypeError):  # something else that the process printed
-                what, done, total = json.loads(line)
-                self._display.preparing(combination, str(what), int(done), int(total))
+            if progress := read_progress(line):
+                self._display.preparing(combination, *progress)

@@ -15,13 +15,13 @@ from harness.types import FloatArray, IntArray, PromptGroup, Rollout
 
 
 class GroupBuffer:
-    """At most ``capacity`` prompt groups; the oldest goes first.
+    """At most ``capacity`` prompt groups, the oldest going first; None for a buffer that is only trimmed by :meth:`trim`.
 
     Groups are kept as they were sampled: tokens, rewards, behaviour log-probs and policy version are never touched, so
     the advantages computed from a stored group are those of the step that rolled it out.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int | None) -> None:
         self._groups: deque[PromptGroup] = deque(maxlen=capacity)
 
     def __len__(self) -> int:
@@ -36,18 +36,30 @@ class GroupBuffer:
                 raise ValueError(f"question {group.question_id} was rolled out without behaviour log-probs; replay needs them")
             self._groups.append(group)
 
-    def draw(self, num_groups: int, rng: np.random.Generator) -> list[PromptGroup]:
-        """``num_groups`` different stored groups, uniformly; raises ValueError if there are fewer."""
+    def draw(self, num_groups: int, rng: np.random.Generator, in_order: bool = False) -> list[PromptGroup]:
+        """``num_groups`` different stored groups, uniformly, the oldest first if ``in_order``; raises ValueError if there are fewer."""
         chosen = rng.choice(len(self._groups), size=num_groups, replace=False)
-        return [self._groups[i] for i in chosen]
+        return [self._groups[i] for i in (np.sort(chosen) if in_order else chosen)]
+
+    def clean(self) -> None:
+        """Keep the last group of every question, then only those whose rewards differ; the order stays."""
+        last = {group.question_id: group for group in self._groups}
+        self._replace([g for g in self._groups if last[g.question_id] is g and not g.is_degenerate])
+
+    def trim(self, num_groups: int) -> None:
+        """Keep the last ``num_groups`` groups; none for 0 or less."""
+        self._replace(list(self._groups)[max(len(self._groups) - max(num_groups, 0), 0) :])
+
+    def _replace(self, groups: Sequence[PromptGroup]) -> None:
+        self._groups.clear()
+        self._groups.extend(groups)
 
     def state_dict(self) -> dict[str, Any]:
         """Flat arrays (tokens end to end with offsets), so that a large buffer is a few arrays in the checkpoint."""
         return pack_groups(list(self._groups))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._groups.clear()
-        self._groups.extend(unpack_groups(state))
+        self._replace(unpack_groups(state))
 
 
 class RolloutBuffer:

@@ -28,6 +28,7 @@ from harness.spec import (
     TaskSpec,
     explain,
 )
+from harness.suite.report_table import ReportTable
 from harness.suite.suite import DEFAULT_BASELINE, Arm, Expected, Suite, SuiteError, plan
 from harness.suite.toml_lines import KeyPath, key_lines, line_of
 from harness.suite.tuning_table import TuningTable
@@ -62,6 +63,7 @@ class _SuiteTable(Settings):
     execution: ExecutionSpec = ExecutionSpec()
     budget: BudgetSpec = BudgetSpec()
     tuning: TuningTable = TuningTable()
+    report: ReportTable = ReportTable()
     combinations: list[_CombinationTable] = Field(min_length=1)
     strategies: list[_StrategyTable] = Field(min_length=1)
 
@@ -107,6 +109,7 @@ class SuiteReader:
             execution=table.execution,
             budget=table.budget,
             tuning=table.tuning,
+            report=table.report,
             expected={c.name: c.expected for c in table.combinations if c.expected is not None},
         )
         self._distinct(suite)
@@ -120,7 +123,7 @@ class SuiteReader:
             resolved = self._combination(i, combination)
             for j, (strategy, spec) in enumerate(zip(table.strategies, strategies, strict=True)):
                 if strategy.combinations is None or combination.name in strategy.combinations:
-                    if refused := refusal(entries[j], resolved.backend):
+                    if refused := refusal(entries[j], resolved.backend, spec.config):
                         raise self.error(("strategies", j, "name"), f"{refused}; give it combinations with another backend")
                     yield Arm(resolved, spec, self._algorithm(table, i, j))
 
@@ -292,7 +295,7 @@ def with_backend(suite: Suite, backend: str) -> Suite:
     if ":" not in backend and backend not in BACKENDS:
         raise SuiteError(f"--backend {backend}: unknown{did_you_mean(backend, BACKENDS)} (known: {', '.join(sorted(BACKENDS))})")
     for strategy in {arm.strategy.label: arm.strategy for arm in suite.arms}.values():
-        if refused := refusal(entry_of(strategy), backend):
+        if refused := refusal(entry_of(strategy), backend, strategy.config):
             raise SuiteError(f"--backend {backend}: {refused}")
     arms = tuple(replace(arm, combination=arm.combination.model_copy(update={"backend": backend})) for arm in suite.arms)
     return replace(suite, arms=arms)

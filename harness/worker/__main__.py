@@ -1,5 +1,5 @@
-"""One run in a process of its own: ``python -m harness.worker RUN_DIR``; or the shared preparation of some runs:
-``python -m harness.worker --prepare SPECS.json``.
+"""One run in a process of its own: ``python -m harness.worker RUN_DIR``; the shared preparation of some runs:
+``python -m harness.worker --prepare SPECS.json``; or pass rates of a model: ``python -m harness.worker --collect REQUEST.json``.
 
 Exit codes: 0 done, 2 something a person can mend, 3 the run cannot go on (NaN loss), 4 an unexpected error,
 75 asked to stop, 76 cut off from outside (a rank was killed). On 2, 3, 4 and 76 the last line of stderr is the one sentence
@@ -26,19 +26,20 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    preparing = words[:1] == ["--prepare"]
-    if len(words) != 1 + preparing or words[-1].startswith("-"):
-        print("usage: python -m harness.worker [--prepare SPECS.json | RUN_DIR]", file=sys.stderr)
+    task = words[0] if words[:1] in (["--prepare"], ["--collect"]) else ""
+    if len(words) != 1 + bool(task) or words[-1].startswith("-"):
+        print("usage: python -m harness.worker [--prepare SPECS.json | --collect REQUEST.json | RUN_DIR]", file=sys.stderr)
         return 2
     target = Path(words[-1])
     _die_with_parent()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     sys.path.append(str(Path.cwd()))  # strategies given as --plugin module:attr may lie in the folder the user is in
-    set_threads(_threads(target if preparing else target / "spec.json"))
-    from harness.worker.attempt import prepare_runs, run_attempt
+    set_threads(_threads(target if task else target / "spec.json"))
+    from harness.worker import attempt
 
-    return prepare_runs(target) if preparing else run_attempt(target)
+    work = {"--prepare": attempt.prepare_runs, "--collect": attempt.collect_pass_rates}.get(task, attempt.run_attempt)
+    return work(target)
 
 
 def set_threads(threads: int) -> None:
@@ -48,12 +49,13 @@ def set_threads(threads: int) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def _threads(spec: Path) -> int:
-    """``execution.threads`` of a spec or of the first of a list; 1 where the file is unreadable (said in words later)."""
+def _threads(file: Path) -> int:
+    """``execution.threads`` of a spec, the first of a list or that of a request; 1 where the file is unreadable (reported later)."""
     try:
-        data: Any = json.loads(spec.read_text(encoding="utf-8"))
-        return int((data[0] if isinstance(data, list) else data)["execution"]["threads"])
-    except (OSError, ValueError, LookupError, TypeError):
+        data: Any = json.loads(file.read_text(encoding="utf-8"))
+        spec = data[0] if isinstance(data, list) else data.get("spec", data)
+        return int(spec["execution"]["threads"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return 1
 
 

@@ -17,10 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from harness.backend import Backend
+from harness.backend import Backend, CollectsPassRates, Progress
 from harness.data.provenance import check_same_questions, provenance
 from harness.errors import FailureKind, Interrupted, RunFailed, UserError
 from harness.machine.environment import cache_folder, describe
+from harness.predictor.collection import CollectionRequest
 from harness.records.checkpoint import newest_complete, prune
 from harness.records.file_locks import FileLock, holder
 from harness.records.ledger import LedgerError, RunLog, read_ledger
@@ -29,6 +30,7 @@ from harness.records.run_folder import DONE, RunPaths, check_spec, run_status
 from harness.records.stopping_ledger import BudgetReached, RunLedger
 from harness.registry import load_backend
 from harness.spec import RunSpec
+from harness.worker.protocol import progress_line
 from harness.worker.trackers import check_trackers, prepare_trackers
 
 FAILED, UNEXPECTED = RunFailed.exit_code, 4
@@ -64,7 +66,7 @@ def run_attempt(run_dir: Path) -> int:
 def _take(lock: FileLock, run_dir: Path) -> None:
     # A little patience: the kernel may still be ending the worker of a runner that was killed.
     if not lock.acquire(patience=2.0):
-        raise UserError(f"run {run_dir} is being worked on by {holder(lock.path)}; wait for it or stop it")
+        raise UserError(f"{run_dir} is being worked on by {holder(lock.path)}; wait for it or stop it")
 
 
 def _train(
@@ -119,21 +121,42 @@ def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> str | N
 
 
 def prepare_runs(specs: Path) -> int:
-    """Build what the runs listed in ``specs`` share. Progress goes to stdout, one JSON array ``[what, done, total]`` a line."""
-    console = os.fdopen(os.dup(2), "w", encoding="utf-8")
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    _redirect(specs.with_suffix(".log"))
+    """Build what the runs listed in ``specs`` share; returns the exit code."""
 
-    def progress(what: str, done: int, total: int) -> None:
-        channel.write(json.dumps([what, done, total]) + "\n")
-        channel.flush()
-
-    def prepare() -> None:
+    def prepare(progress: Progress) -> None:
         for data in json.loads(specs.read_text(encoding="utf-8")):
             spec = RunSpec.model_validate(data)
             _usable_backend(spec).prepare(spec, cache_folder(), progress)
 
-    return _recorded(prepare, None, specs.parent, console, specs.with_suffix(".log"))
+    return _with_progress(specs, prepare)
+
+
+def collect_pass_rates(request: Path) -> int:
+    """Roll out the model of a :class:`harness.predictor.collection.CollectionRequest`; returns the exit code."""
+
+    def collect(progress: Progress) -> None:
+        asked = CollectionRequest.model_validate_json(request.read_text(encoding="utf-8"))
+        backend = _usable_backend(asked.spec)
+        lock = FileLock(request.with_name("lock"))
+        _take(lock, Path(asked.out))
+        if not isinstance(backend, CollectsPassRates):
+            raise UserError(f"backend {asked.spec.combination.backend!r} cannot collect pass rates; give --backend trl or verl")
+        backend.collect_pass_rates(asked, cache_folder(), progress)
+
+    return _with_progress(request, collect)
+
+
+def _with_progress(file: Path, work: Callable[[Progress], None]) -> int:
+    """Do what ``file`` asks for. Progress goes to stdout, one JSON array ``[what, done, total]`` a line; all else to a log beside it."""
+    console = os.fdopen(os.dup(2), "w", encoding="utf-8")
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    _redirect(file.with_suffix(".log"))
+
+    def progress(what: str, done: int, total: int) -> None:
+        channel.write(progress_line(what, done, total))
+        channel.flush()
+
+    return _recorded(lambda: work(progress), None, file.parent, console, file.with_suffix(".log"))
 
 
 def _usable_backend(spec: RunSpec) -> Backend:

@@ -20,12 +20,13 @@ from harness.files import write_bytes
 from harness.tuning.lock_file import Lock
 from reports.arms import Analysis
 from reports.exports import csv_rows
-from reports.exports.latex import results_tex
+from reports.exports.latex import prices_tex, results_tex
 from reports.exports.steps_parquet import write_steps
 from reports.page import appendix, sections, selection, verdict
 from reports.page.ablation import ablation_pictures, ablation_table
 from reports.page.data_used import data_table
 from reports.page.parts import Drawer, Section, Table
+from reports.page.prices import price_picture, price_table
 from reports.page.published import published_table
 from reports.page.sides import backend_sections
 from reports.page.tuning import tuning_section
@@ -63,6 +64,7 @@ def write_report(
             "results.csv": csv_rows.to_csv(csv_rows.result_rows(analysis)),
             "curves.csv": csv_rows.curves_csv(analysis),
             "results.tex": results_tex(analysis),
+            "prices.tex": prices_tex(analysis),
             "index.html": html,  # last: what it links to is there when it is
         }
         for name, text in files.items():
@@ -105,17 +107,19 @@ def render(
         undefined=jinja2.StrictUndefined,
     )
     script = resource("page.js")
+    mark = "simulated" if verdict.is_simulated(analysis) else ""
     cards = verdict.verdict_cards(analysis)
     shown = cards if len(cards) <= verdict.MOST_CARDS else [c for c in cards if c["kind"] in ("faster", "slower")]
     jobs = [
-        (replace(analysis, combinations=[c], overall=[]), Drawer(f"c{i}", figures)) for i, c in enumerate(analysis.combinations, start=1)
+        (replace(analysis, combinations=[c], overall=[]), Drawer(f"c{i}", figures, mark))
+        for i, c in enumerate(analysis.combinations, start=1)
     ]
     drawn = map_processes(_combination_content, jobs, least=5)  # goes on beside what follows
     parts = {
-        "overview": verdict.overview_pictures(analysis, Drawer("overview", figures)),
-        "ablation_pictures": ablation_pictures(analysis, Drawer("ablation", figures)),
-        "more": [*more, *backend_sections(analysis, Drawer("backends", figures))],
-        "tuning": tuning_section(lock, analysis.strategies, Drawer("tuning", figures)) if lock is not None else None,
+        "overview": verdict.overview_pictures(analysis, Drawer("overview", figures, mark)),
+        "ablation_pictures": ablation_pictures(analysis, Drawer("ablation", figures, mark)),
+        "more": [*more, *backend_sections(analysis, Drawer("backends", figures, mark))],
+        "tuning": tuning_section(lock, analysis.strategies, Drawer("tuning", figures, mark)) if lock is not None else None,
     }
     text = environment.get_template("page.html.j2").render(
         **parts,
@@ -124,7 +128,7 @@ def render(
         description=description,
         baseline=analysis.baseline,
         cards=shown,
-        folded=[c["sentence"] for c in cards if c not in shown],
+        folded=[f"{c['sentence']} {c['prices']}".strip() for c in cards if c not in shown],
         headline=verdict.headline(cards),
         alarms=verdict.alarms(analysis),
         sentences=csv_rows.verdicts(analysis),
@@ -150,7 +154,7 @@ def render(
         infinity=float("inf"),
     )
     # No line break between a number and its per cent, nor within an interval or a number of pairs.
-    return re.sub(r"\bn = (?=\d)", "n\u00a0=\u00a0", re.sub(r"(\[-?[\d.]+,) ", "\\1\u00a0", str(text).replace(" %", "\u00a0%")))
+    return re.sub(r"(\bn|μ) = (?=[\d⅓])", "\\1\u00a0=\u00a0", re.sub(r"(\[-?[\d.]+,) ", "\\1\u00a0", str(text).replace(" %", "\u00a0%")))
 
 
 def _combination_content(job: tuple[Analysis, Drawer]) -> dict[str, Any]:
@@ -161,6 +165,7 @@ def _combination_content(job: tuple[Analysis, Drawer]) -> dict[str, Any]:
         "name": combination.name,
         "notes": sections.target_notes(analysis, combination),
         "table": sections.time_to_target_table(analysis, combination),
+        "prices": (price_picture(analysis, combination, drawer), price_table(analysis, combination)),
         "costs": sections.all_costs_tables(analysis, combination),
         "curves": sections.curve_pictures(analysis, combination, drawer),
         "reached": sections.reach_picture(analysis, combination, drawer),

@@ -56,19 +56,25 @@ class Section:
 
 @dataclass(slots=True)
 class Drawer:
-    """Draws figures for the page and, into ``folder``, files of them. ``prefix`` keeps names and ids apart."""
+    """Draws figures for the page and, into ``folder``, files of them. ``prefix`` keeps names and ids apart, ``mark`` is put on each."""
 
     prefix: str
     folder: Path | None = None
+    mark: str = ""
 
     def draw(self, name: str, title: str, description: str, caption: str, make: Callable[[bool], Figure]) -> Picture:
         """``make(legend)`` returns the figure; on the page its legend is text, in a file it is drawn."""
         name = f"{self.prefix}-{name}"
         with styled():
-            svg = inline_svg(make(False), name, title, description)
+            svg = inline_svg(self._marked(make(False)), name, title, description)
             if self.folder is not None:
-                export(make(True), self.folder / name)
+                export(self._marked(make(True)), self.folder / name)
         return Picture(name, svg, caption)
+
+    def _marked(self, figure: Figure) -> Figure:
+        if self.mark:
+            figure.text(0.99, 0.99, self.mark, ha="right", va="top", fontsize=9, style="italic")
+        return figure
 
 
 def strategy_legend(arms: Sequence[Arm], order: Sequence[str]) -> list[tuple[str, str]]:

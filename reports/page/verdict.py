@@ -35,6 +35,7 @@ def verdict_cards(analysis: Analysis) -> list[dict[str, Any]]:
     return [
         _card(arm.strategy, combination.name, [arm], arm.speed_ups.get(combination.main_cost), analysis)
         | {"sentence": words.verdict_sentence(combination, arm, analysis.baseline), "oracle": arm.oracle}
+        | {"prices": words.price_sentence(arm.speed_ups, analysis.prices, arm)}
         for combination in analysis.combinations
         for arm in combination.arms
         if not arm.is_baseline
@@ -45,7 +46,8 @@ def _overall_card(item: Overall, analysis: Analysis) -> dict[str, Any]:
     found = item.speed_ups.get(SECONDS) or item.speed_ups.get(TOKENS)
     arms = [a for a in analysis.arms if a.strategy == item.strategy and a.runs]
     card = _card(item.strategy, words.where_of(item, analysis), arms, found, analysis)
-    return card | {"sentence": words.overall_sentence(item, analysis), "oracle": item.oracle}
+    prices = words.price_sentence(item.speed_ups, analysis.prices)
+    return card | {"sentence": words.overall_sentence(item, analysis), "oracle": item.oracle, "prices": prices}
 
 
 def _card(strategy: str, where: str, arms: Sequence[Arm], found: SpeedUp | None, analysis: Analysis) -> dict[str, Any]:
@@ -85,9 +87,22 @@ def headline(cards: Sequence[Mapping[str, Any]]) -> str:
     return f"Of {len(usable)} strategies {', '.join(said)}."
 
 
+#: Said on the page, and in one word on every figure, of runs whose policy is the simulator's.
+SIMULATED = (
+    "Simulated, not measured: the policy of these runs is a set of latent skills, no language model. Use it to choose what is worth "
+    "running and how many seeds that needs; do not quote it as a result."
+)
+
+
+def is_simulated(analysis: Analysis) -> bool:
+    """Whether any run on the page was made by the simulator."""
+    return any(run.spec.get("combination", {}).get("backend") == "simulator" for run in analysis.runs)
+
+
 def alarms(analysis: Analysis) -> list[str]:
     """What must be read before the verdict: other questions or weights, nothing learned, targets on a plateau."""
-    found = [sentence for c in analysis.combinations for sentence in mismatches(c)]
+    found = [SIMULATED] if is_simulated(analysis) else []
+    found += [sentence for c in analysis.combinations for sentence in mismatches(c)]
     found += [sentence for a in analysis.arms if (sentence := nothing_learned(a))]
     flat = [c.name for c in analysis.combinations if c.plateau is not None and c.plateau.flagged]
     if flat:

@@ -37,8 +37,8 @@ class LatentSkillsConfig(BaseModel):
     difficulty: float = Field(_DEFAULTS.difficulty, description="mean difficulty in logits at the start")
     spread: float = Field(_DEFAULTS.spread, gt=0, description="standard deviation of difficulties in logits")
     out_of_reach: float = Field(_DEFAULTS.out_of_reach, ge=0, lt=1, description="share of training questions that no skill moves")
-    gradient_noise: float = Field(0.03, ge=0, description="noise of a skill's gradient from one informative group")
-    forgetting: float = Field(1e-3, ge=0, lt=1, description="share of every skill lost per optimizer step")
+    gradient_noise: float = Field(1e-3, ge=0, description="noise of a skill's gradient from one informative group")
+    forgetting: float = Field(2.6e-5, ge=0, lt=1, description="share of every skill lost per optimizer step")
     tokens: float = Field(16.0, gt=0, description="mean completion length in tokens")
 
     def questions(self, split: str) -> SkillSettings:

@@ -115,9 +115,7 @@ def test_data_and_predictors_that_are_not_there(suite: str, data: Write, tmp_pat
     data("deepmath.json", "[]")
     code, found = validate(suite)
     assert code == 1
-    assert found["problems"] == [
-        "strategy dots: there is no predictor nowhere; make one with 'halfway predictor train' (the suite file says how)"
-    ]
+    assert found["problems"] == ["strategy dots (one, two) needs a difficulty predictor in nowhere, which is not there"]
     first, second = found["tasks"]
     assert first["problems"] == []
     (problem,) = second["problems"]

@@ -135,7 +135,14 @@ def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UserError, match="No space left on device"):
         build_report(logs, out, title="New", baseline="grpo", target=TARGET)
     assert index.read_bytes() == before
-    assert sorted(p.name for p in out.iterdir()) == ["curves.csv", "index.html", "results.csv", "results.tex", "steps.parquet"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "curves.csv",
+        "index.html",
+        "prices.tex",
+        "results.csv",
+        "results.tex",
+        "steps.parquet",
+    ]
 
 
 def test_a_file_in_the_way_is_a_user_error(tmp_path: Path) -> None:

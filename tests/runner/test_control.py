@@ -15,6 +15,8 @@ from harness.records.file_locks import FileLock
 from harness.records.ledger import read_ledger
 from tests.edits import edited
 
+pytestmark = pytest.mark.end_to_end
+
 SLOW = edited(SUITE, {"max_steps = 8": "max_steps = 400"})
 
 

@@ -27,6 +27,8 @@ from harness.runner.jobs import Watchdog
 from harness.spec import RunSpec
 from tests.edits import edit_file, edited
 
+pytestmark = pytest.mark.end_to_end
+
 KEEPING = edited(SUITE, {"[execution]": "[execution]\nkeep_rollouts = true"})
 
 #: what is written -> the event after which the kernel lets no file grow

@@ -19,6 +19,8 @@ from harness.suite.reader import load_suite
 from harness.suite.suite import plan
 from tests.edits import edit_file, edited
 
+pytestmark = pytest.mark.end_to_end
+
 #: fault -> (exit code of the worker, kind in the ledger, words)
 FAULTS = {
     "nan": (3, "nan", "the loss is NaN at step 3; lower the learning rate"),

@@ -13,6 +13,8 @@ from harness.records.ledger import read_ledger
 from harness.records.run_folder import RunPaths, check_spec, run_status
 from tests.edits import edited
 
+pytestmark = pytest.mark.end_to_end
+
 SHORT = edited(SUITE, {"max_steps = 8": "max_steps = 5", "checkpoint_every_steps = 3": "checkpoint_every_steps = 2"})
 RR = edited(SHORT, {'[[strategies]]\nname = "grpo"\n\n': '[[strategies]]\nname = "rr"\nlabel = "grpo"\nconfig = { capacity = 16 }\n\n'})
 

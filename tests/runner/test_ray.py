@@ -21,6 +21,8 @@ from harness.records.run_folder import RunPaths, check_spec
 from harness.runner.executors.ray import fit, needs
 from tests.edits import edited
 
+pytestmark = pytest.mark.end_to_end
+
 pytest.importorskip("ray")
 
 SIX = edited(SUITE, {"seeds = [1]": "seeds = [1, 2, 3]", "max_steps = 8": "max_steps = 12"})

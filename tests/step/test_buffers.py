@@ -1,4 +1,4 @@
-"""RR: the buffer counts groups, keeps them whole, and follows the paper or the code as told."""
+"""RR: the buffer counts groups, keeps them whole, and follows the paper or the authors' code."""
 
 from __future__ import annotations
 
@@ -88,14 +88,39 @@ def test_the_batch_is_half_fresh_once_the_buffer_holds_enough() -> None:
     assert sizes[-1] == {"fresh": 8, "replayed": 8}
 
 
-def test_paper_admits_informative_groups_only_code_admits_all() -> None:
-    """Admission is a setting: paper 0 < pass rate < 1, code everything."""
+def test_informative_groups_alone_enter_under_the_paper_and_all_under_the_code() -> None:
+    """Under the paper what is stored may be drawn; under the code cleaning comes first: nothing degenerate, a question's last group."""
     observed = [group(0, [0.0, 0.0]), group(1, [0.0, 1.0]), group(2, [1.0, 1.0]), group(3, [1.0, 0.0]).with_source("probe")]
     for admission, stored in (("informative", [1]), ("all", [0, 1, 2])):
         replay = FifoReplay(FifoConfig(admission=admission))  # type: ignore[arg-type]
         replay.observe(observed, None)  # type: ignore[arg-type]
         restored = unpack_groups(replay.state_dict())
         assert [g.question_id for g in restored] == stored
+
+
+def test_cleaning_keeps_the_last_group_of_a_question_if_it_is_informative() -> None:
+    """0 came twice, the second time all right: neither stays. 1 came twice: the later one, in its place."""
+    buffer = GroupBuffer(None)
+    buffer.add([group(0, [0, 1]), group(1, [0, 1]), group(2, [1, 0]), group(0, [1, 1]), group(1, [1, 0], version=3)])
+    buffer.clean()
+    assert [(g.question_id, g.policy_version) for g in buffer] == [(2, 0), (1, 3)]
+
+
+@pytest.mark.parametrize(("size", "left"), [(2, [3, 4]), (0, []), (-1, []), (9, [0, 1, 2, 3, 4])])
+def test_trimming_keeps_the_newest(size: int, left: list[int]) -> None:
+    """The last so many; none where C is smaller than a fresh batch."""
+    buffer = GroupBuffer(None)
+    buffer.add([group(q, [0.0, 1.0]) for q in range(5)])
+    buffer.trim(size)
+    assert [g.question_id for g in buffer] == left
+
+
+def test_drawing_in_order_is_oldest_first() -> None:
+    """The same draw, sorted by age."""
+    buffer = GroupBuffer(8)
+    buffer.add([group(q, [0.0, 1.0]) for q in range(8)])
+    drawn, ordered = ([g.question_id for g in buffer.draw(5, np.random.default_rng(3), in_order)] for in_order in (False, True))
+    assert sorted(drawn) == ordered
 
 
 def test_replayed_groups_are_from_earlier_steps() -> None:

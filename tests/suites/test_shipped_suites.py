@@ -23,14 +23,32 @@ def only(runs: Sequence[RunSpec], combination: str) -> RunSpec:
     return next(run for run in runs if run.combination.name == combination)
 
 
+def papers_own(suite: Suite) -> list[str]:
+    """The combinations as the paper says them; the others, as the repository does them, end with -code."""
+    return [name for name in suite.combinations if not name.endswith("-code")]
+
+
 def test_six_combinations_with_the_published_results_beside_them(paper: Suite) -> None:
-    """Names under which the report finds the paper's figures, for DOTS + RR alone; 4 strategies, 3 seeds."""
-    assert len(paper.combinations) == 6
-    for name in paper.combinations:
+    """Names under which the report finds the paper's figures, for DOTS + RR alone; twice 4 strategies, 3 seeds."""
+    assert len(papers_own(paper)) == 6
+    assert [f"{name}-code" for name in papers_own(paper)] == paper.combinations[6:]
+    for name in papers_own(paper):
         assert published(name, "dots-rr") is not None
         assert published(name, "grpo") is None
-    assert paper.labels == ["grpo", "dots", "rr", "dots-rr"]
-    assert len(plan(paper)) == 72
+    assert paper.labels == ["grpo", "dots", "rr", "dots-rr", "dots-code", "rr-code", "dots-rr-code"]
+    assert len(plan(paper)) == 144
+
+
+def test_both_variants_differ_in_what_the_audit_found_and_in_nothing_else(paper: Suite) -> None:
+    """Per combination and seed four arms of each variant; a strategy's variant and the algorithm around it go together."""
+    for run in plan(paper):
+        code = run.combination.name.endswith("-code")
+        a, config = run.algorithm, run.strategy.config
+        assert (a.advantage_normalization, a.behaviour_log_probs) == (("std", "actor") if code else ("none", "engine"))
+        assert (a.top_p, a.weight_decay) == ((1.0, 0.01) if code else (0.95, 0.0))
+        assert config.get("variant", "code" if code else "paper") == ("code" if code else "paper")
+        if run.strategy.name in ("rr", "dots-rr"):
+            assert config["capacity"] == 512
 
 
 def test_the_papers_settings(paper: Suite) -> None:
@@ -38,8 +56,8 @@ def test_the_papers_settings(paper: Suite) -> None:
     for run in plan(paper):
         a = run.algorithm
         assert (a.groups_per_step, a.updates_per_batch, a.max_steps, a.group_size) == (512, 8, 60, 8)
-        assert (a.learning_rate, a.lr_schedule, a.warmup_steps, a.weight_decay, a.kl_coefficient) == (1e-6, "constant", 0, 0.0, 0.0)
-        assert (a.temperature, a.top_p, a.max_prompt_tokens, a.advantage_normalization) == (0.6, 0.95, 1024, "none")
+        assert (a.learning_rate, a.lr_schedule, a.warmup_steps, a.kl_coefficient) == (1e-6, "constant", 0, 0.0)
+        assert (a.temperature, a.max_prompt_tokens) == (0.6, 1024)
         assert a.max_completion_tokens == (4096 if "3b" in run.combination.name else 3072)
         assert run.evaluation.sets == ("gsm8k", "math500", "minerva", "olympiadbench")
         assert (run.evaluation.temperature, run.evaluation.samples_per_question) == (None, 1)
@@ -48,24 +66,22 @@ def test_the_papers_settings(paper: Suite) -> None:
         config = run.strategy.config
         if run.strategy.name in ("dots", "dots-rr"):
             assert (config["interval"], config["references"], config["alpha"], config["tau"]) == (2, 256, 0.5, 1e-3)
-        if run.strategy.name in ("rr", "dots-rr"):
-            assert (config["fresh_fraction"], config["capacity"], config["admission"], config["clip_center"]) == (
-                0.5,
-                512,
-                "informative",
-                "one",
-            )
+        if run.strategy.label in ("rr", "dots-rr"):
+            assert (config["fresh_fraction"], config["admission"], config["clip_center"]) == (0.5, "informative", "one")
 
 
 def test_the_papers_pools_and_models(paper: Suite) -> None:
     """Pool sizes as in appendix D.1, every model pinned; the one data set whose commit could not be established is named."""
     runs = plan(paper)
-    pools = {name: only(runs, name).combination.task.config["pool"] for name in paper.combinations}
+    pools = {name: only(runs, name).combination.task.config["pool"] for name in papers_own(paper)}
     assert pools == {
         "qwen2.5-math-1.5b-math": "math", "qwen2.5-math-1.5b-deepscaler": "deepscaler", "qwen2.5-math-1.5b-orz": "orz",
         "qwen2.5-3b-deepscaler": "deepscaler", "qwen2.5-3b-deepmath": "deepmath", "qwen2.5-math-7b-deepscaler": "deepscaler",
     }  # fmt: skip
     assert unpinned(runs) == ["data set Open-Reasoner-Zero/orz_math_57k_collection"]
+    for name in papers_own(paper):
+        ours, theirs = only(runs, name).combination, only(runs, f"{name}-code").combination
+        assert (ours.model, ours.task, ours.backend) == (theirs.model, theirs.task, theirs.backend)
     assert all(name in paper.expected for name in paper.combinations)
 
 

@@ -161,7 +161,7 @@ def test_neither_file_nor_hub_is_one_sentence(folder: str | None, tmp_path: Path
     done = run_offline(code, tmp_path)
     assert done.returncode == 0, done.stderr
     (words,) = done.stdout.splitlines()
-    assert "data set 'orz' is not to be had" in words
+    assert "data set 'orz' is unavailable" in words
     assert SOURCES["orz"].hub in words
     assert ("data has none of orz.parquet, orz.jsonl" if folder else "no data folder was given (--data-dir)") in words
 

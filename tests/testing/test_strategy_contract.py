@@ -39,7 +39,12 @@ def test_shipped_strategies_keep_every_promise(name: str, smaller_pools: None) -
     ("name", "config"),
     [
         ("dots", {"references": 16, "history": True, "reference_set": "diverse", "reuse_references": True}),
-        ("dots-rr", {"references": 16, "calibration": "platt+linear", "admission": "all", "replay_after": 2}),
+        ("dots-rr", {"variant": "code", "references": 16}),
+        ("rr", {"variant": "code", "capacity": 24}),
+        ("cures", {"rule": "code"}),
+        ("snr-filter", {"score": "std", "top_p": 0.5}),
+        ("reinforce-ada", {"exit": "positive", "round_rollouts": 2}),
+        ("vip", {"estimator": "rloo", "least": 1.0}),
         ("lilo", {"train_on_probes": True, "probe_rollouts": 4}),
         ("repo", {"adv_norm": "mixed", "retrieval": "random_k", "min_cache_to_replay": 4, "num_replays": 3}),
         ("mopps", {"decay": 0.5}),
@@ -296,7 +301,7 @@ def test_resolved_configs_show_every_setting() -> None:
     assert (config["calibration"], config["admission"], config["clip_center"], config["weight_cap"]) == (
         "platt",
         "informative",
-        "old",
+        "one",
         None,
     )
     assert (config["alpha"], config["tau"], config["interval"], config["fresh_fraction"]) == (0.5, 1e-3, 2, 0.5)

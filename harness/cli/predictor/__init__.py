@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import typer
 
+from harness.cli.predictor.collect import collect
 from harness.cli.predictor.evaluate import evaluate
+from harness.cli.predictor.import_checkpoint import import_checkpoint
 from harness.cli.predictor.predict import predict
 from harness.cli.predictor.train import train
 
@@ -18,5 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, predict, evaluate):
+for command in (collect, train, predict, evaluate):
     app.command()(command)
+app.command("import")(import_checkpoint)

@@ -86,7 +86,7 @@ def load_hf(model: str, revision: str | None = None, device: str = "auto", dtype
         tokenizer = transformers.AutoTokenizer.from_pretrained(model, revision=None if folder.is_dir() else revision)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load the language model {model!r}: {str(error).splitlines()[0]}") from None
-    found = _fingerprint(folder) if folder.is_dir() else (getattr(loaded.config, "_commit_hash", None) or revision or "main")
+    found = folder_fingerprint(folder) if folder.is_dir() else (getattr(loaded.config, "_commit_hash", None) or revision or "main")
     return LanguageModelEmbedder(loaded.to(_device(device)), tokenizer, f"hf:{model}@{found}{_suffix(dtype)}")
 
 
@@ -131,7 +131,7 @@ def _suffix(dtype: str) -> str:
     return "" if dtype == "float32" else f"+{dtype}"
 
 
-def _fingerprint(folder: Path) -> str:
+def folder_fingerprint(folder: Path) -> str:
     """Names, sizes and first mebibyte of every file of a model folder."""
     digest = hashlib.sha256()
     for file in sorted(p for p in folder.iterdir() if p.is_file()):

@@ -83,6 +83,19 @@ def test_seconds_follow_the_price_of_a_token(tmp_path: Path) -> None:
     assert costs[1].training_seconds / costs[0].training_seconds == pytest.approx((5 * generated + trained) / (generated + trained))
 
 
+def test_the_report_says_on_the_page_and_on_every_figure_that_it_is_simulated(tmp_path: Path) -> None:
+    """Nobody can cut out a picture that looks like a measurement."""
+    assert run(tmp_path, steps=10).returncode == 0
+    command = [sys.executable, "-m", "harness.cli", "report", "tiny.toml", "-o", "page", "--figures"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    assert "Simulated, not measured" in page
+    figures = list((tmp_path / "page" / "figures").glob("*.svg"))
+    assert figures
+    assert all("simulated" in figure.read_text(encoding="utf-8") for figure in figures)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

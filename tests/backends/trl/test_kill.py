@@ -83,7 +83,7 @@ def test_a_run_killed_four_times_is_the_run_that_never_was(tmp_path: Path, cache
     assert numbers(disturbed) == numbers(undisturbed)
     assert disturbed.complete
     assert len(disturbed.attempts) == 5
-    assert [a["resumed_from"] for a in disturbed.attempts] == [0, 0, 0, 2, 2]
+    assert [a.resumed_from for a in disturbed.attempts] == [0, 0, 0, 2, 2]
     assert disturbed.lost_seconds > 0
     assert undisturbed.lost_seconds == 0
     _same_report(undisturbed, disturbed, tmp_path)

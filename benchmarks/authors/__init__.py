@@ -1,0 +1,1 @@
+"""Our rules against the authors' public code, one module per paper."""
