@@ -136,7 +136,7 @@ class StrategyEntry:
 
 
 def load_attr(reference: str) -> Any:
-    """The object behind ``"module:attr"``; RegistryError in words if the module or the attribute is missing."""
+    """The object behind ``"module:attr"``; RegistryError if the module cannot be imported or the attribute is missing."""
     module, _, attr = reference.partition(":")
     if not module or not attr:
         raise RegistryError(f"{reference!r} is not of the form module:attr")
@@ -146,6 +146,8 @@ def load_attr(reference: str) -> Any:
         raise RegistryError(f"cannot import {reference!r}: no module named {error.name!r}") from error
     except AttributeError as error:
         raise RegistryError(f"cannot import {reference!r}: {error}") from error
+    except SyntaxError as error:
+        raise RegistryError(f"cannot import {reference!r}: {error.filename}, line {error.lineno}: {error.msg}") from error
 
 
 def strategy_entry(name: str, plugins: Iterable[str] = ()) -> StrategyEntry:

@@ -257,25 +257,12 @@ class Strategy:
         return self.replay_part.correction
 
     def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
-        return [_stamp(g.with_source("replayed"), self.replay_part) for g in self.replay_part.replay(num_groups, ctx)]
-
-    @property
-    def max_refills(self) -> int | None:
-        """The selector's own bound on refills, if it has one."""
-        return self.selector.max_refills
-
-    def round_size(self, missing: int, ctx: StepContext) -> int:
-        return self.selector.round_size(missing, ctx)
-
-    @property
-    def fill_short_batches(self) -> bool:
-        return self.selector.fill_short_batches
-
-    def num_fresh(self, num_groups: int, replayed: Sequence[PromptGroup], ctx: StepContext) -> int:
-        return self.replay_part.num_fresh(num_groups, replayed, ctx)
+        groups = _groups(self.replay_part.replay(num_groups, ctx), self.name, "replay")
+        return [_stamp(g.with_source("replayed"), self.replay_part) for g in groups]
 
     def subset(self, group: PromptGroup, ctx: StepContext) -> PromptGroup:
-        return _stamp(self.selector.subset(group, ctx), self.selector)
+        (kept,) = _groups([self.selector.subset(group, ctx)], self.name, "subset")
+        return _stamp(kept, self.selector)
 
     def weigh(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
         """The groups with their loss weights. Raises ValueError for another number of weights than groups."""
@@ -287,20 +274,26 @@ class Strategy:
     def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
         """The batch; groups that the replay part adds or changes take its advantage scope."""
         given = {_contents(g) for g in groups}
-        return [g if _contents(g) in given else _stamp(g, self.replay_part) for g in self.replay_part.mix(groups, ctx)]
+        mixed = _groups(self.replay_part.mix(groups, ctx), self.name, "mix")
+        return [g if _contents(g) in given else _stamp(g, self.replay_part) for g in mixed]
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
-        return self.selector.select(num_groups, ctx)
+        """Raises ValueError for anything but a selection."""
+        selection: Any = self.selector.select(num_groups, ctx)
+        if not isinstance(selection, Selection):
+            raise ValueError(
+                f"strategy {self.name!r}: select() returned {_described(selection)} where a Selection is wanted: "
+                "return Selection(question_ids) with a flat integer array"
+            )
+        return selection
 
     def admit_round(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[bool]:
         """Raises ValueError for another number of answers than groups."""
-        answers = [bool(answer) for answer in self.selector.admit_round(groups, ctx)]
+        returned: Any = self.selector.admit_round(groups, ctx)
+        answers = [] if returned is None else [bool(answer) for answer in returned]
         if len(answers) != len(groups):
             raise ValueError(f"strategy {self.name!r} admitted or refused {len(answers)} of a round of {len(groups)} groups")
         return answers
-
-    def reuse(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
-        return self.selector.reuse(num_groups, ctx)
 
     def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
         self.selector.observe(groups, ctx)
@@ -315,6 +308,20 @@ class Strategy:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.selector.load_state_dict(state["selector"])
         self.replay_part.load_state_dict(state["replay"])
+
+
+def _groups(returned: Any, name: str, method: str) -> list[PromptGroup]:
+    """What a strategy returned, if it is prompt groups; ValueError that says what it is instead."""
+    if isinstance(returned, list | tuple) and all(isinstance(g, PromptGroup) for g in returned):
+        return list(returned)
+    found = next((g for g in returned if not isinstance(g, PromptGroup)), returned) if isinstance(returned, list | tuple) else returned
+    raise ValueError(f"strategy {name!r}: {method}() returned {_described(found)} where prompt groups are wanted")
+
+
+def _described(value: Any) -> str:
+    return (
+        "None (is a return missing?)" if value is None else f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}"
+    )
 
 
 def _contents(group: PromptGroup) -> tuple[Any, ...]:

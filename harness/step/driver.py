@@ -104,7 +104,7 @@ class StepDriver:
             context = self.context("replay")
             replayed = self.strategy.replay(self.groups_per_step, context)
             check_replayed(replayed, self.groups_per_step, self.group_size, self.strategy)
-            wanted = self.strategy.num_fresh(self.groups_per_step, replayed, context)
+            wanted = self.strategy.replay_part.num_fresh(self.groups_per_step, replayed, context)
             check_num_fresh(wanted, self.groups_per_step, self.strategy)
         selection, fresh, admitted = self._fresh_groups(wanted)
         groups = self._compose(admitted, replayed)
@@ -194,24 +194,24 @@ class StepDriver:
             more, refused_again = self._admit(refill)
             admitted, refused = admitted + more, refused + refused_again
         # The bound is reached: train on refused groups rather than on a short batch, or on none for ever.
-        fill = refused if self.strategy.fill_short_batches or not admitted else []
+        fill = refused if self.strategy.selector.fill_short_batches or not admitted else []
         return selection, fresh, [*admitted, *fill][:wanted]
 
     def _most_refills(self) -> int:
         """The strategy's own bound if it has one; asked again before every round, which it may depend on."""
-        own = self.strategy.max_refills
+        own = self.strategy.selector.max_refills
         return self.max_refills if own is None else own
 
     def _first_round(self, wanted: int) -> tuple[Selection, list[PromptGroup], list[PromptGroup]]:
         selection = self._select(wanted)
         with self.clock.phase("select"):
-            reused = self.strategy.reuse(wanted, self.context("select"))
+            reused = self.strategy.selector.reuse(wanted, self.context("select"))
         return selection, self._roll_out(selection, len(selection.question_ids) - len(reused)), reused
 
     def _select(self, missing: int) -> Selection:
         with self.clock.phase("select"):
             context = self.context("select")
-            size = min(max(missing, self.strategy.round_size(missing, context)), len(self.pool))
+            size = min(max(missing, self.strategy.selector.round_size(missing, context)), len(self.pool))
             selection = self.strategy.select(size, context)
         check_selection(selection, size, len(self.pool), self.group_size, self.strategy)
         return selection
