@@ -31,7 +31,7 @@ class Clone:
         try:
             return self._git("show", f"HEAD:{path}")
         except subprocess.CalledProcessError as error:
-            raise FileNotFoundError(f"{self.folder} has no {path} at {self.commit}") from error
+            raise FileNotFoundError(f"no {path} at {self.commit[:12]}") from error
 
     def fragment(self, path: str, start: str) -> CodeType:
         """The one statement of a file whose first line starts with ``start``, wherever it stands: for rules inside a training loop."""
