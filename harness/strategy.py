@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from harness.errors import StrategyError
 from harness.types import AdvantageScope, Costs, FloatArray, IntArray, PromptGroup, QuestionPool, Selection
 
 #: What a strategy may ask of a backend. A backend that cannot give it (``Backend.capabilities``) refuses the run before it starts.
@@ -80,7 +81,7 @@ class StepContext:
     def probe(self, question_ids: IntArray, rollouts_per_question: int | None = None) -> list[PromptGroup]:
         """Roll out questions with the current policy now; real rollouts, on the clock and in the ledger.
 
-        Raises PermissionError unless the strategy requires ``probe``; likewise ``embed`` and ``oracle_pass_rates``.
+        Raises StrategyError unless the strategy requires ``probe``; likewise ``embed`` and ``oracle_pass_rates``.
         """
         return self.services.probe(np.asarray(question_ids), rollouts_per_question or self.group_size)
 
@@ -257,42 +258,39 @@ class Strategy:
         return self.replay_part.correction
 
     def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
-        groups = _groups(self.replay_part.replay(num_groups, ctx), self.name, "replay")
-        return [_stamp(g.with_source("replayed"), self.replay_part) for g in groups]
+        returned = self.replay_part.replay(num_groups, ctx)
+        return [_stamp(g.with_source("replayed"), self.replay_part) for g in _groups(returned, self.name, "replay")]
 
     def subset(self, group: PromptGroup, ctx: StepContext) -> PromptGroup:
         (kept,) = _groups([self.selector.subset(group, ctx)], self.name, "subset")
         return _stamp(kept, self.selector)
 
     def weigh(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
-        """The groups with their loss weights. Raises ValueError for another number of weights than groups."""
+        """The groups with their loss weights. Raises StrategyError for another number of weights than groups."""
         weights = self.selector.weigh(groups, ctx)
         if len(weights) != len(groups):
-            raise ValueError(f"strategy {self.name!r} gave {len(weights)} loss weights for {len(groups)} groups")
+            raise StrategyError(f"strategy {self.name!r} gave {len(weights)} loss weights for {len(groups)} groups")
         return [replace(g, loss_weight=float(w)) if w != 1 else g for g, w in zip(groups, weights, strict=True)]
 
     def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
         """The batch; groups that the replay part adds or changes take its advantage scope."""
         given = {_contents(g) for g in groups}
-        mixed = _groups(self.replay_part.mix(groups, ctx), self.name, "mix")
-        return [g if _contents(g) in given else _stamp(g, self.replay_part) for g in mixed]
+        returned = self.replay_part.mix(groups, ctx)
+        return [g if _contents(g) in given else _stamp(g, self.replay_part) for g in _groups(returned, self.name, "mix")]
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
-        """Raises ValueError for anything but a selection."""
         selection: Any = self.selector.select(num_groups, ctx)
         if not isinstance(selection, Selection):
-            raise ValueError(
-                f"strategy {self.name!r}: select() returned {_described(selection)} where a Selection is wanted: "
-                "return Selection(question_ids) with a flat integer array"
-            )
+            found, wanted = _described(selection), "return Selection(question_ids) with a flat integer array"
+            raise StrategyError(f"strategy {self.name!r}: select() returned {found} where a Selection is wanted: {wanted}")
         return selection
 
     def admit_round(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[bool]:
-        """Raises ValueError for another number of answers than groups."""
+        """Raises StrategyError for another number of answers than groups."""
         returned: Any = self.selector.admit_round(groups, ctx)
         answers = [] if returned is None else [bool(answer) for answer in returned]
         if len(answers) != len(groups):
-            raise ValueError(f"strategy {self.name!r} admitted or refused {len(answers)} of a round of {len(groups)} groups")
+            raise StrategyError(f"strategy {self.name!r} admitted or refused {len(answers)} of a round of {len(groups)} groups")
         return answers
 
     def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
@@ -311,11 +309,11 @@ class Strategy:
 
 
 def _groups(returned: Any, name: str, method: str) -> list[PromptGroup]:
-    """What a strategy returned, if it is prompt groups; ValueError that says what it is instead."""
+    """What a strategy returned, if it is prompt groups; StrategyError that says what it is instead."""
     if isinstance(returned, list | tuple) and all(isinstance(g, PromptGroup) for g in returned):
         return list(returned)
     found = next((g for g in returned if not isinstance(g, PromptGroup)), returned) if isinstance(returned, list | tuple) else returned
-    raise ValueError(f"strategy {name!r}: {method}() returned {_described(found)} where prompt groups are wanted")
+    raise StrategyError(f"strategy {name!r}: {method}() returned {_described(found)} where prompt groups are wanted")
 
 
 def _described(value: Any) -> str:

@@ -61,7 +61,7 @@ class StepDriver:
 
     groups_per_step: B, questions trained on per step. group_size: G, rollouts per question. max_refills: rounds of refill for
     refused groups where the strategy sets no bound of its own. predictor: folder of the trained predictor artifact, if the run has one.
-    Raises ValueError for a pool smaller than a batch, and where a strategy breaks the rules of :mod:`harness.step.batch_rules`.
+    Raises ValueError for a pool smaller than a batch, StrategyError where a strategy breaks :mod:`harness.step.batch_rules`.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class StepDriver:
         return Batch(self.step + 1, groups, selection, fresh)
 
     def finish_step(self, batch: Batch, report: UpdateReport) -> StepRecord:
-        """Close the books of a step after its update. Raises FloatingPointError for a loss that is not finite."""
+        """Account for a step after its update. Raises FloatingPointError for a loss that is not finite."""
         if not math.isfinite(report.loss):
             raise FloatingPointError(f"the loss is {report.loss} at step {batch.step}")
         costs = self.costs

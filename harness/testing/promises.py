@@ -1,4 +1,4 @@
-"""What a strategy promises about its batches, its knowledge, its books and its cost."""
+"""What a strategy promises about its batches, its knowledge, its accounting and its cost."""
 
 from __future__ import annotations
 
