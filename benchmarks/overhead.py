@@ -53,7 +53,7 @@ def bare_trainer(spec: RunSpec, prepared: Prepared, output: Path) -> Any:
     from backends.common.prompts import encode_prompts
     from backends.trl.config import grpo_config
     from backends.trl.dataset import run_order_dataset
-    from backends.trl.engine import stream_generator
+    from backends.trl.rollout_engine import stream_generator
 
     loaded = load_model(prepared.model)
     pool = prepared.task.split("train")
@@ -110,7 +110,7 @@ def train_halfway(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[tupl
     ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
     trainer = build_trainer(spec, prepared, folder / "checkpoints", ledger)
     trainer.session.evaluate = lambda _: None  # type: ignore[method-assign]
-    with trainer.session.scoring():
+    with trainer.session.engine.scoring():
         return _timed(trainer), trainer.model
 
 

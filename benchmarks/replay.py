@@ -49,14 +49,14 @@ def shares(steps: int, folder: Path) -> dict[str, float]:
     ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
     trainer = build_trainer(spec, prepare(spec, CACHE, lambda *_: None), folder / "checkpoints", ledger)
     spent: dict[str, list[float]] = {"draw": [], "store": [], "collate": [], "pad": []}
-    replay = trainer.session.driver.strategy.replay_part
+    replay = trainer.session.run.driver.strategy.replay_part
     replay.replay = timed(replay.replay, spent["draw"])
     replay.observe = timed(replay.observe, spent["store"])
     trainer.rollout_func = timed(trainer.rollout_func, spent["collate"])
     original = trl_module.pad
     trl_module.pad = timed(original, spent["pad"])
     try:
-        with trainer.session.scoring():
+        with trainer.session.engine.scoring():
             trainer.train()
     finally:
         trl_module.pad = original

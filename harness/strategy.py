@@ -161,7 +161,7 @@ class Selector(Part[ConfigT]):
 
     @property
     def max_refills(self) -> int | None:
-        """Rounds of refill for refused groups, at most; None for the run's ``max_refills``."""
+        """Rounds of refill for refused groups in a step, at most; None for the run's ``max_refills``. Asked before every refill."""
         return None
 
     @property

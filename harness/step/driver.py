@@ -186,10 +186,9 @@ class StepDriver:
         """(selection, fresh groups, groups to train on): refused groups are refilled, up to a bound."""
         selection, fresh, reused = self._first_round(wanted)
         admitted, refused = self._admit([*fresh, *reused])
-        own_bound = self.strategy.max_refills
-        for _ in range(self.max_refills if own_bound is None else own_bound):
-            if len(admitted) >= wanted:
-                break
+        refills = 0
+        while len(admitted) < wanted and refills < self._most_refills():
+            refills += 1
             refill = self._roll_out(self._select(wanted - len(admitted)))
             fresh += refill
             more, refused_again = self._admit(refill)
@@ -197,6 +196,11 @@ class StepDriver:
         # The bound is reached: train on refused groups rather than on a short batch, or on none for ever.
         fill = refused if self.strategy.fill_short_batches or not admitted else []
         return selection, fresh, [*admitted, *fill][:wanted]
+
+    def _most_refills(self) -> int:
+        """The strategy's own bound if it has one; asked again before every round, which it may depend on."""
+        own = self.strategy.max_refills
+        return self.max_refills if own is None else own
 
     def _first_round(self, wanted: int) -> tuple[Selection, list[PromptGroup], list[PromptGroup]]:
         selection = self._select(wanted)

@@ -60,6 +60,19 @@ def test_replayed_token_by_hand(center: Any, cap: float | None, advantage: float
     assert clipped(made, pi) == pytest.approx(expected, rel=1e-6)
 
 
+def test_replayed_rows_as_on_policy_keep_their_advantages() -> None:
+    """With ``ratio = "old"`` nothing of μ reaches the loss; the coefficient does, and the ledger gets the ratio all the same."""
+    made = batch(mu=-3 * LOG2, old=-2 * LOG2, advantage=2.0)
+    stats = RatioStatistics()
+    correct_replayed(made, torch.tensor([[-1.0]]), Correction(ratio="old", coefficient=0.25), stats)
+    assert made["advantages"].tolist() == [0.5]
+    assert made["old_per_token_logps"].tolist() == [[pytest.approx(-2 * LOG2)]]
+    assert stats.summary()["mean"] == pytest.approx(2)
+    for contradiction in ({"clip_center": "one"}, {"weight_cap": 2.0}):
+        with pytest.raises(ValueError, match="has no weight"):
+            Correction(ratio="old", **contradiction)
+
+
 def test_one_update_per_batch_uses_the_running_forward_pass_as_old_policy() -> None:
     """Without old log-probs π_old = π: the code variant is then ρ·A = (π/μ)·A, here 3·2."""
     made = batch(mu=-3 * LOG2, old=None, advantage=2.0)

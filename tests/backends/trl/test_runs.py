@@ -36,7 +36,7 @@ def test_grpo_is_bit_identical_to_a_bare_trainer(updates: int, tmp_path: Path, c
     spec = make_spec("grpo", algorithm={"updates_per_batch": updates}, evaluation={"every_steps": 100})
     prepared = prepare(spec, cache, lambda *_: None)
     ours = build_trainer(spec, prepared, tmp_path / "ours", start(spec, tmp_path / "run"))
-    with ours.session.scoring():
+    with ours.session.engine.scoring():
         ours.train()
     bare = bare_trainer(spec, prepared, tmp_path / "bare")
     bare.train()
