@@ -257,7 +257,7 @@ def test_what_cannot_be_run_ends_the_command(tmp_path: Path) -> None:
 )
 def test_suites_that_cannot_be_tuned(tmp_path: Path, old: str, new: str, words: str | None) -> None:
     """Each refusal is one sentence, before anything starts."""
-    suite = made_up_suite(tmp_path, edited(SUITE, {old: new}))
+    suite = made_up_suite(tmp_path, edited(SUITE, {old: new}, "every"))
     if words is None:
         assert len(tuner(suite, tmp_path).studies) == 3
         return
@@ -268,7 +268,7 @@ def test_suites_that_cannot_be_tuned(tmp_path: Path, old: str, new: str, words: 
 
 def test_a_baseline_that_learns_nothing_sets_no_target(tmp_path: Path) -> None:
     """There is then no time to target to minimise, and the command says so."""
-    suite = made_up_suite(tmp_path, edited(SUITE, {"learning_rate = 1e-3": "learning_rate = 1e-9"}))
+    suite = made_up_suite(tmp_path, edited(SUITE, {"learning_rate = 1e-3": "learning_rate = 1e-9"}, "every"))
     suite = replace(suite, target=suite.target.model_copy(update={"share_of_gain": None, "accuracy": 0.05}))
     with pytest.raises(UserError, match="first cannot be tuned: the target is not above the baseline's first evaluation"):
         run(suite, tmp_path)
