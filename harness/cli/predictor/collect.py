@@ -79,7 +79,7 @@ def collect(
             request = CollectionRequest(
                 spec=spec, model=name, split=split, questions=questions, rollouts=rollouts, portion=portion, out=str(target)
             )
-            _collect(request, target, _labelled(progress, label))
+            collect_model(request, target, _labelled(progress, label))
     _finish(target)
 
 
@@ -153,7 +153,7 @@ def _changed(spec: RunSpec, seed: int, chosen: dict[str, dict[str, Any]]) -> Run
         raise UserError(f"--{str(location[-1]).replace('_', '-')}: {words}") from None
 
 
-def _collect(request: CollectionRequest, out: Path, progress: Progress) -> None:
+def collect_model(request: CollectionRequest, out: Path, progress: Progress) -> None:
     """One model in a process of its own, so that its memory is free for the next, in the backend's interpreter."""
     from harness.predictor.collection import journal_folder
     from harness.records.tail import Follower
