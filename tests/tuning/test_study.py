@@ -123,6 +123,7 @@ class Crash(Exception):
     """Stands for kill -9."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chance", range(4))
 def test_a_crash_anywhere_leads_to_the_same_trials(whole: tuple[Suite, Path, State], tmp_path: Path, chance: int) -> None:
     """Killed at random records, between runs, with torn ledgers, with runs done in another order or lost: the same studies and lock."""
