@@ -136,7 +136,8 @@ def _main_cost(runs: Sequence[Run], comparable: bool) -> str:
 
 def _compare(arm: Arm, base: Arm, seconds: bool, prices: Sequence[TokenPrices]) -> None:
     for cost in (*COMPARED, *(p.ledger for p in prices)):
-        if (cost in (SECONDS, CPU_SECONDS) and not seconds) or cost not in arm.outcomes or cost not in base.outcomes:
+        known = all(len(a.outcomes.get(cost, ())) == len(a.runs) and cost in a.outcomes for a in (arm, base))
+        if not known or (cost in (SECONDS, CPU_SECONDS) and not seconds):
             continue
         arm.speed_ups[cost] = paired_speed_up(pairs_of(base, arm, cost))
         if arm.improvement is None:  # on the first, that is, the deciding ledger
