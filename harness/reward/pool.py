@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from harness.reward.spec import RewardError, RewardSpec
-from harness.reward.worker import OVERDUE, receive, send
+from harness.reward.scoring_process import OVERDUE, receive, send
 
 #: Longest time a worker may take to import what it needs.
 START_SECONDS = 120.0
@@ -24,8 +24,8 @@ START_SECONDS = 120.0
 PATIENCE = 10.0
 #: The worker sees the modules that this process sees, the user's own among them.
 _BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[4]); from harness.reward import worker; "
-    "worker.main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[4]); from harness.reward import scoring_process; "
+    "scoring_process.main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))"
 )
 
 Item = tuple[str, str, Mapping[str, Any]]

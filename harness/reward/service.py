@@ -11,13 +11,15 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import RunFailed
-from harness.reward.answers import MAX_ANSWER, math_answer, same_choice, tagged_answer
+from harness.reward.answers import MAX_ANSWER, math_answer, tagged_answer
+from harness.reward.grading.choices import same_choice
 from harness.reward.numbers import compare
 from harness.reward.pool import Item, Outcome, WorkerPool
 from harness.reward.spec import RewardSpec
@@ -37,7 +39,7 @@ class RewardService:
     """
 
     def __init__(self, spec: RewardSpec, workers: int | None = None, seconds: float | None = None) -> None:
-        self.spec = spec if seconds is None else RewardSpec(spec.name, seconds)
+        self.spec = spec if seconds is None else replace(spec, seconds=seconds)
         self.timeouts = self.crashes = 0
         self._pool = WorkerPool(self.spec, workers or max(1, min(4, os.cpu_count() or 1)))
         self._cache: dict[tuple[str, str, str], float] = {}
@@ -90,22 +92,22 @@ class RewardService:
         if self.spec.is_user_function:
             # Its value may depend on anything: no literal match, no cache, one call per completion.
             return None, (str(i), "", ""), (completion, gold, metadata)
-        if self.spec.name == "math-verify":
-            answer, was_boxed = math_answer(completion)
-            key = (answer, gold, "boxed" if was_boxed else "tail")
-            item: Item = (f"\\boxed{{{answer}}}" if was_boxed else answer, gold, {})
+        mathematics = self.spec.name == "math-verify"
+        if mathematics:
+            answer = math_answer(completion, self.spec.box_required) or ""
+            key, item = (answer, gold, ""), (answer, gold, {})
         else:
             answer = tagged_answer(completion)
             key, item = (answer, gold, _text(metadata)), (answer, gold, metadata)
-        if answer == gold.strip():
-            return 1.0, key, item
         if not answer or len(answer) > MAX_ANSWER:
             return 0.0, key, item
+        if answer == gold.strip():
+            return 1.0, key, item
         known = self._cache.get(key)
-        if known is None and self.spec.name == "math-verify":
+        if known is None and mathematics:
             known = compare(answer, gold)
-            if known is None and key[2] == "boxed":  # outside a box, a letter at the beginning is no choice yet
-                known = same_choice(answer, gold)
+            if known is None and (chosen := same_choice(answer, gold)) is not None:
+                known = float(chosen)
         return known, key, item
 
     def _ask(self, asked: Sequence[Item], call_size: int) -> list[Outcome]:
