@@ -56,4 +56,5 @@ def _parse(text: str) -> Any:
 
 def _without_bounds(text: str) -> str:
     """Without what stands below and above signs: ``k=1`` under a sum is no equation."""
+    text = re.sub(r"\\[,;:! ]", " ", text)
     return re.sub(r"[_^]\s*(?:\{[^{}]*\}|.)", "", text)

@@ -11,7 +11,7 @@ from harness.reward.grading.kinds import Answer, Clock, Congruence, Numeral, Rat
 from harness.reward.grading.tokens import Tokens, Unreadable, spelling, split
 
 _BASE_WORDS = dict(zip("two three four five six seven eight nine ten eleven twelve sixteen".split(), [*range(2, 13), 16], strict=True))
-_AFTERNOON = re.compile(r"(a|p) ?m", re.IGNORECASE)
+_AFTERNOON = re.compile(r"(a|p) *m", re.IGNORECASE)
 
 
 def colons(tokens: Tokens, read: Read) -> Answer | None:

@@ -70,6 +70,8 @@ def _bare(tokens: Tokens) -> Tokens:
             tokens = tokens[1:-1]
         while tokens and tokens[-1].text in (".", ",", ";", ":") and tokens[-1].kind == "op":
             tokens = tokens[:-1]
+        if tokens and tokens[0].text == r"\approx":
+            tokens = tokens[1:]
         cut = next((i for i, t in enumerate(tokens) if t.kind != "text" or t.text.lower() not in _FILLER), 0)
         if 0 < cut < len(tokens):
             tokens = tokens[cut:]

@@ -122,7 +122,9 @@ def _set(inside: Tokens, read: Read) -> Answer:
     if bar:
         return _builder(inside[:bar], read(inside[bar + 1 :]))
     found = read(inside)
-    return Listing(found.items) if isinstance(found, Listing) else Listing((found,))
+    # A set whose one element is a set is not that set.
+    several = isinstance(found, Listing) and not enclosed(inside) and found.items
+    return Listing(found.items) if isinstance(found, Listing) and several else Listing((found,))
 
 
 def _builder(left: Tokens, condition: Answer) -> Answer:

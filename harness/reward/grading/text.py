@@ -46,6 +46,8 @@ _COMMAND = re.compile(r"\\([A-Za-z]+)\s?")
 _SPACING = re.compile(r"\\[,;:> ]|~|\\hspace\s*\{[^{}]*\}|\\hskip\s*-?\d+\w*")
 _OLD_FONT = re.compile(r"\{\s*\\(?:rm|bf|it|sf|tt)\b([^{}]*)\}")
 _OVER = re.compile(r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}")
+_BRACED_SIGN = re.compile(r"(?<![A-Za-z^_}])\{([,:.;=+*/<>-])\}")
+_PRIMES = re.compile(r"\^\s*\{?\s*((?:'\s*)+)\}?")
 _STARS = re.compile(r"\s*(\*\*|__)(.+)\1\s*")
 
 
@@ -56,7 +58,8 @@ def normalise(text: str) -> str:
         text = stars[2]
     text = re.sub(r"\\(?:left|right)\s*\.", " ", text.replace("\\\\", "\1"))
     text = re.sub(r"\\(?=\s*$)", "", text.replace("\\!", "\0"))
-    text = re.sub(r",\0\s*", ",", text).replace("\0", "").replace("{,}", ",").replace("**", "^")
+    text = re.sub(r",\0\s*", ",", text).replace("\0", "").replace("**", "^")
+    text = _BRACED_SIGN.sub(r"\1", text)
     text = text.replace("\\$", "\\dollar ").replace("$", " ").replace("\\(", "(").replace("\\)", ")")
     text = re.sub(r"\\\[(.*)\\\]", r"\1", text)
     text = re.sub(r"(?<!\\)%", r"\\%", text)
@@ -65,6 +68,7 @@ def normalise(text: str) -> str:
     text = text.replace("\1", r" \newline ")
     for long, short in (("<=", r"\le "), (">=", r"\ge "), ("!=", r"\ne "), ("...", r"\ldots "), ("==", "=")):
         text = text.replace(long, short)
+    text = _PRIMES.sub(lambda m: m[1].replace(" ", ""), text)
     text = re.sub(r"(?<![A-Za-z\\])(sqrt|pi)(?![A-Za-z])", r"\\\1 ", text)
     text = re.sub(r"\\sqrt (?=[({\[])", r"\\sqrt", " ".join(text.split()))
     return text.rstrip(" .,;").strip()

@@ -11,14 +11,18 @@ from functools import lru_cache
 MAX_DEPTH = 40
 OPENING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil", r"\begin": r"\end"}
 CLOSING = frozenset(OPENING.values())
+#: Inside these a comma separates entries.
+_GROUPING, _GROUPED = frozenset({"(", "[", r"\{", r"\langle"}), frozenset({")", "]", r"\}", r"\rangle"})
 FUNCTIONS = frozenset(
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp gcd lcm max min sqrt det".split()
 )  # fmt: skip
 #: Runs of two or three letters that are words; longer ones always are, unless they are all capitals.
 _SHORT_WORDS = frozenset(
     "and or to is if no yes not odd all one two six ten DNE may jan feb mar apr jun jul aug sep oct nov dec mon tue wed thu fri sat sun "
-    "the an at for of in on by we get so its it are per mod even none cm mm km kg mg ml mL ft yd mi lb oz hr min sec mph red blue".split()
+    "the for of per mod red".split()
 )  # fmt: skip
+#: Abbreviations that are words after a number only: ``5cm``, but ``mi`` is a product.
+_SHORT_UNITS = frozenset("cm mm km kg mg ml mL ft yd mi lb oz hr min sec mph".split())
 _FONTS = r"text|textbf|textit|textrm|textsf|texttt|textnormal|mbox|hbox|emph|mathrm|mathbf|mathsf|mathit|mathtt|operatorname|boldsymbol|bm|rm|bf"
 _FONT = re.compile(rf"\\(?:{_FONTS})\*?\s*\{{")
 _NUMBER = re.compile(r"(?:\d+\.\d+|\.\d+|\d+\.(?=\\overline|\\dot)|\d+)(?:[eE][+-]?\d+(?![\d.]))?")
@@ -26,6 +30,7 @@ _GROUPS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)(?:\.\d+)?")
 _BLANK_GROUPS = re.compile(r"[1-9]\d{0,2}(?: \d{3})+(?![\d]| \d)(?:\.\d+)?")
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 _LETTERS = re.compile(r"[^\W\d_]+")
+_UNIT_FORMULA = re.compile(r"[A-Za-z]+(?:[/ *]+[A-Za-z]+|\^\{?-?\d\}?)*")
 _COMMAND = re.compile(r"\\(?:[A-Za-z]+|.)")
 #: Commands that TeX gives one digit where no brace follows.
 _ONE_DIGIT = frozenset({r"\frac", r"\binom"})
@@ -55,14 +60,16 @@ def tokenise(text: str, grouped: bool = True) -> Tokens:
 
 def _tokens(text: str, grouped: bool, in_text: bool) -> list[Token]:
     out: list[Token] = []
-    i, depth, gap = 0, 0, False
+    i, depth, brackets, gap = 0, 0, 0, False
     while i < len(text):
         if text[i] == " ":
             i, gap = i + 1, True
             continue
-        new, i = _next(text, i, out, grouped and depth == 0, in_text)
+        new, i = _next(text, i, out, grouped and brackets == 0, in_text)
         for k, token in enumerate(new):
             out.append(Token(token.kind, token.text, gap if k == 0 else token.gap))
+            brackets += token.text in _GROUPING
+            brackets -= token.text in _GROUPED
             depth += (token.text in OPENING) - (token.text in CLOSING)
         if depth > MAX_DEPTH:
             raise Unreadable
@@ -84,7 +91,8 @@ def _next(text: str, i: int, before: Sequence[Token], grouped: bool, in_text: bo
     if text[i].isdigit() or (text[i] == "." and text[i + 1 : i + 2].isdigit()):
         return _number(text, i, before, grouped)
     if match := (_WORD if in_text else _LETTERS).match(text, i):
-        return _word(match[0], in_text), match.end()
+        after_number = bool(before) and before[-1].kind == "num"
+        return _word(match[0], in_text or (after_number and match[0] in _SHORT_UNITS)), match.end()
     return [Token("op", text[i])], i + 1
 
 
@@ -124,6 +132,8 @@ def _font(command: str, inside: str, braced: str) -> list[Token]:
             return [Token("sym", rf"\hat{bare}")]
         if bare in ("e", "i", "d") or (len(bare) == 1 and "rm" not in command):
             return [Token("sym", bare)]
+    if _UNIT_FORMULA.fullmatch(bare):
+        return _tokens(bare, False, True)
     if "\\" in bare or "_" in bare or "^" in bare:
         return [Token("op", "{"), *_tokens(bare, False, True), Token("op", "}")]
     return _tokens(inside, True, True)
