@@ -11,7 +11,8 @@ import re
 _FONT = re.compile(r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mathsf|rm|bf|boldsymbol)\s*\{([^{}]*)\}")
 _BARE = re.compile(r"\(?([A-J])(?:\)?[.):]?\)?|\s*)")
 #: The letter and what follows: ``(B) 12``, ``B. helium``, ``B: helium``, ``B helium``.
-_LED = re.compile(r"(?:\(([A-J])\)|([A-J])[.):](?!\d)|([A-J])(?=\s))(.*)", re.DOTALL)
+_LED = re.compile(r"(?:\(([A-J])\)|([A-J])[.):](?!\d)|([B-J])(?=\s)|(A)(?=\s+[^\sa-z]))(.*)", re.DOTALL)
+_PREFIX = re.compile(r"(?:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?:?)\s+(?=\(?[A-J]\b)", re.IGNORECASE)
 _LETTER = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z'])")
 #: ``none of A, B, C`` and ``not B`` name other letters without choosing them.
 _DENIED = re.compile(r"\b(?:not|none of|neither|nor|unlike|instead of|rather than)\s+\(?[A-J]\)?(?:(?:\s*,\s*|\s+)(?:(?:and|or|nor)\s+)?\(?[A-J]\)?(?![a-z]))*")
@@ -26,14 +27,14 @@ def same_choice(answer: str, gold: str) -> bool | None:
     wanted = _BARE.fullmatch(_plain(gold))
     if wanted is None:
         return None
-    answer = _plain(answer)
+    answer = _PREFIX.sub("", _plain(answer))
     if alone := _BARE.fullmatch(answer):
         return alone[1] == wanted[1]
     led = _LED.fullmatch(answer)
     if led is None:
         return None
-    rest = _ARTICLE.sub("", _DENIED.sub("", led[4]))
-    return (led[1] or led[2] or led[3]) == wanted[1] and not _LETTER.search(rest)
+    rest = _ARTICLE.sub("", _DENIED.sub("", led[5]))
+    return (led[1] or led[2] or led[3] or led[4]) == wanted[1] and not _LETTER.search(rest)
 
 
 def _plain(text: str) -> str:

@@ -92,6 +92,8 @@ def _as_equation(answer: Named | Equation) -> Equation | None:
 
 
 def _same_listing(one: Listing, two: Answer) -> bool:
+    if len(one.items) == 1 and isinstance(two, Value):  # {5} for 5, as in "the set of solutions"
+        return same(one.items[0], two)
     if isinstance(two, Tuple):
         return _distinct_names(one.items) and _in_order([_unnamed(i) for i in one.items], two.items)
     if not isinstance(two, Listing) or len(one.items) != len(two.items):
@@ -100,6 +102,8 @@ def _same_listing(one: Listing, two: Answer) -> bool:
     if _ELLIPSIS in a or _ELLIPSIS in b:
         return _in_order(a, b)
     if _distinct_names(a) != _distinct_names(b):
+        if _indexed(a) or _indexed(b):
+            return _matched([_unnamed(i) for i in a], [_unnamed(i) for i in b])
         return _in_order([_unnamed(i) for i in a], [_unnamed(i) for i in b])
     return _matched(a, list(b))
 
@@ -116,6 +120,11 @@ def _matched(items: Sequence[Answer], others: list[Answer]) -> bool:
 
 def _in_order(items: Sequence[Answer], others: Sequence[Answer]) -> bool:
     return len(items) == len(others) and all(same(a, b) for a, b in zip(items, others, strict=True))
+
+
+def _indexed(items: Sequence[Answer]) -> bool:
+    """``x_1 = 5, x_2 = 7``: values of one letter, in no order."""
+    return len({i.name.partition("_")[0] for i in items if isinstance(i, Named)}) == 1
 
 
 def _distinct_names(items: Sequence[Answer]) -> bool:
@@ -178,5 +187,5 @@ def _same_ratio(one: Ratio, two: Answer) -> bool:
 
 
 def _sum_of_letters(e: Expr) -> bool:
-    """``a + b``, ``abc``: a formula of letters alone, whose value a question may ask for."""
-    return e.op in ("add", "mul", "neg", "sym") and all(_sum_of_letters(a) for a in e.args)
+    """``a + b``, ``abc``, ``\\sin A``: a formula of letters without numbers, whose value a question may ask for."""
+    return e.op not in ("num", "pow", "const", "fact") and all(_sum_of_letters(a) for a in e.args)

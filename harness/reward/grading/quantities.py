@@ -28,7 +28,10 @@ def quantity(tokens: Tokens, _read: Read | None = None) -> Value | None:
         return Value(parse(degrees), scale)
     start = next((i for i, t in enumerate(tokens) if t.kind == "text" and i > 0), None)
     if tokens[0].kind == "text" and len(tokens) > 1:
-        raise Unreadable
+        if tokens[0].text not in ("euro", "gbp"):
+            raise Unreadable
+        tokens = tokens[1:] + tokens[:1]
+        start = len(tokens) - 1
     if start is None or (len(tokens[start].text) == 1 and not _follows_number(tokens, start)):
         return Value(parse(tokens), digits=_digits(tokens))
     return _with_unit(tokens, start)

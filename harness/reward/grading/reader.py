@@ -9,7 +9,7 @@ from functools import lru_cache
 from harness.reward.grading import notations, relations, sets
 from harness.reward.grading.evaluate import Undefined
 from harness.reward.grading.expressions import parse
-from harness.reward.grading.kinds import Answer, Interval, Listing, Named, Opaque, Read, Value, Words
+from harness.reward.grading.kinds import Answer, Interval, Listing, Named, Opaque, Read, Tuple, Value, Words
 from harness.reward.grading.quantities import quantity, sum_of_quantities
 from harness.reward.grading.regions import Region
 from harness.reward.grading.text import normalise
@@ -23,20 +23,27 @@ _SAME_WORDS = {
     ("all", "real", "numbers"): r"\mathbb{R}", ("all", "reals"): r"\mathbb{R}", ("real", "numbers"): r"\mathbb{R}", ("empty", "set"): r"\emptyset",
     ("no", "solution"): r"\emptyset", ("no", "solutions"): r"\emptyset", ("no", "real", "solutions"): r"\emptyset", ("infinity",): r"\infty",
 }  # fmt: skip
+_LAYOUTS = frozenset({"aligned", "align", "align*", "gathered", "gather", "gather*", "split", "equation", "equation*"})
 _PARAMETER = re.compile(r"(?:for )?(?:any |all |some )?(?:integers? )?[kmnl]( \\in (?:\\mathbb Z|Z))?(?: integers?)?")
+_BASELESS_LOG = re.compile(r"\\log (?!_)")
 _SIGNED_E = re.compile(r"(?<![\d.])\d+[eE][+-]\d")
 
 
 @lru_cache(maxsize=20_000)
 def readings(text: str) -> tuple[Answer, ...]:
-    """What the text may say: one answer, or two where ``100,200`` may be a list, or ``2e-3`` a difference.
+    """What the text may say: one answer, or two where ``100,200`` may be a list, ``2e-3`` a difference, ``\\log`` of base e or ten.
 
     >>> len(readings(r"\\\\frac12")), len(readings("100,200"))
     (1, 2)
     """
     clean = normalise(text)
     found: list[Answer] = []
-    for version in [clean, re.sub(r"([eE])(?=[+-]\d)", r"\1 ", clean)] if _SIGNED_E.search(clean) else [clean]:
+    versions = [clean]
+    if _SIGNED_E.search(clean):
+        versions.append(re.sub(r"([eE])(?=[+-]\d)", r"\1 ", clean))
+    if _BASELESS_LOG.search(clean):
+        versions.append(_BASELESS_LOG.sub(r"\\log_{10} ", clean))
+    for version in versions:
         for grouped in (True, False):
             try:
                 answer = read(tokenise(version, grouped))
@@ -68,7 +75,11 @@ def _bare(tokens: Tokens) -> Tokens:
         before = tokens
         if enclosed(tokens) and tokens[0].text == "{":
             tokens = tokens[1:-1]
-        while tokens and tokens[-1].text in (".", ",", ";", ":") and tokens[-1].kind == "op":
+        if sets.environment(tokens) in _LAYOUTS if tokens else False:
+            tokens = _without_layout(tokens)
+        while tokens and tokens[0].text == r"\newline":
+            tokens = tokens[1:]
+        while tokens and (tokens[-1].text == r"\newline" or tokens[-1].text in (".", ",", ";", ":") and tokens[-1].kind == "op"):
             tokens = tokens[:-1]
         if tokens and tokens[0].text == r"\approx":
             tokens = tokens[1:]
@@ -79,6 +90,13 @@ def _bare(tokens: Tokens) -> Tokens:
                 tokens = tokens[1:]
         if tokens == before:
             return tokens
+
+
+def _without_layout(tokens: Tokens) -> Tokens:
+    """What stands in ``\\begin{aligned} … \\end{aligned}``, without its alignment marks."""
+    start = next(i for i, t in enumerate(tokens) if t.text == "}") + 1
+    end = max(i for i, t in enumerate(tokens) if t.text == r"\end")
+    return tuple(t for t in tokens[start:end] if t.text != "&")
 
 
 def _two_signs(tokens: Tokens, _read: Read) -> Answer | None:
@@ -137,8 +155,8 @@ def _flat(items: list[Answer]) -> list[Answer]:
     out: list[Answer] = []
     for item in items:
         out += item.items if isinstance(item, Listing) and not item.joiner else [item]
-    if isinstance(out[0], Named) and not any(isinstance(item, Named) for item in out[1:]) and isinstance(out[1], Value):
-        out = [Named(out[0].name, item) if not isinstance(item, Named) else item for item in out]
+    if isinstance(out[0], Named) and all(isinstance(item, Value | Tuple) for item in out[1:]):
+        out = [out[0], *(Named(out[0].name, item) for item in out[1:])]
     return out
 
 

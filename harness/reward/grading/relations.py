@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 from harness.reward.grading.evaluate import Number, Undefined, close, value
@@ -13,14 +14,23 @@ from harness.reward.grading.kinds import Answer, Equation, Inequality, Interval,
 from harness.reward.grading.regions import Region, ray
 from harness.reward.grading.sets import as_region
 from harness.reward.grading.tokens import Tokens, Unreadable, enclosed, spelling, split
+from harness.reward.grading.values import same_value
 
 _COMPARISONS = {"<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!="}
+#: ``f(x)``, ``P(A|B)``, ``AB``, ``[ABC]``, ``\\frac{dy}{dx}``, ``|AB|``: what is asked for, by a name of several signs.
+_LABEL = re.compile(
+    r"\\?[A-Za-z]+(?: _ (?:\{[^{}]*\}|\S))?(?: ')*(?: \^ \{ - 1 \})? \( [^()]* \)|(?:\| )?(?:[A-Z] ){1,3}[A-Z](?: \|)?|\[ [A-Z ]+\]"
+    r"|\\frac \{ d [a-z] \} \{ d [a-z] \}|\\(?:Pr|mathbb \{ [EP] \}) [(\[] [^()\[\]]* [)\]]|[EV] \[ [^\[\]]* \]|[A-Za-z]+ \( [^()]* \)"
+)
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
 
 
 def equation(tokens: Tokens, read: Read) -> Answer | None:
     """``name = answer``, a true statement about numbers (its right side), or an equation of two formulas."""
-    sides = [part for part, _ in split(tokens, lambda t: t.text == "=")]
+    exact = [part for part, _ in split(tokens, lambda t: t.text == r"\approx")]
+    if len(exact) == 2 and all(exact) and not _is_name(exact[0]):
+        return read(exact[0])
+    sides = [part for part, _ in split(tokens, lambda t: t.text in ("=", r"\approx"))]
     if len(sides) < 2:
         return None
     if not all(sides):
@@ -28,13 +38,24 @@ def equation(tokens: Tokens, read: Read) -> Answer | None:
     if _is_name(sides[0]):
         _check_chain(sides[1:])
         return Named(_name(sides[0]), read(sides[-1]))
-    formulas = [parse(side) for side in sides]
+    try:
+        formulas = [parse(side) for side in sides]
+    except Unreadable:
+        return _one_value([read(side) for side in sides])
     if not any(f.symbols() for f in formulas):
         _check_chain(sides)
         return Value(formulas[-1])
     if len(sides) > 2:
         raise Unreadable
     return Equation(*formulas)
+
+
+def _one_value(sides: list[Answer]) -> Answer:
+    """``\\frac12 = 50\\%``: quantities that are all the same are the last of them."""
+    quantities = [side for side in sides if isinstance(side, Value)]
+    if len(quantities) < len(sides) or not all(same_value(a, quantities[-1]) for a in quantities):
+        raise Unreadable
+    return quantities[-1]
 
 
 def inequality(tokens: Tokens, _read: Read) -> Answer | None:
@@ -103,11 +124,13 @@ def _is_name(tokens: Tokens) -> bool:
         return all(_is_name(part) for part, _ in split(tokens[1:-1], lambda t: t.text == ","))
     if any(t.text in (r"\angle", r"\triangle") for t in tokens):
         return not any(t.kind == "num" or t.text in "+-*/" for t in tokens)
+    texts = [t.text for t in tokens]
+    if _LABEL.fullmatch(" ".join(texts)):
+        return True
     try:
-        found = parse(tokens)
+        return parse(tokens).op == "sym"
     except Unreadable:
         return False
-    return found.op == "sym"
 
 
 def _name(tokens: Tokens) -> str:

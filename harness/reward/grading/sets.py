@@ -21,6 +21,9 @@ def as_region(answer: Answer) -> Region | None:
         if isinstance(answer, Tuple) and len(answer.items) == 2 and answer.opening in "([" and answer.closing in ")]":
             low, high = (value(i.expression) for i in answer.items if isinstance(i, Value) and not i.unit)
             return region([Span(low, answer.opening == "[", high, answer.closing == "]")])
+        if isinstance(answer, Listing) and answer.joiner != "and" and any(isinstance(i, Tuple | Interval) for i in answer.items):
+            parts = [as_region(i) for i in answer.items]
+            return None if None in parts else region([span for part in parts if part for span in part.spans])
         if isinstance(answer, Listing) and all(isinstance(i, Value) for i in answer.items):
             points = [value(i.expression) for i in answer.items if isinstance(i, Value)]
             return region([Span(p, True, p, True) for p in points])

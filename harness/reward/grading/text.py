@@ -13,7 +13,7 @@ _CHARACTERS = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "∕": "/", "⁄": "/",
     "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≡": r"\equiv ", "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∞": r"\infty ",
     "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∖": r"\setminus ", "∅": r"\emptyset ", "→": r"\to ", "∫": r"\int ", "∑": r"\sum ",
-    "°": r"^\circ ", "º": r"^\circ ", "′": "'", "’": "'", "‘": "'", "“": "", "”": "", "…": r"\ldots ", "⋯": r"\ldots ", "∠": r"\angle ",
+    "°": r"^\circ ", "º": r"^\circ ", "′": "'", "’": "'", "‘": "'", "“": "", "”": "", "£": r"\text{gbp}", "…": r"\ldots ", "⋯": r"\ldots ", "∠": r"\angle ",
     "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "⟨": r"\langle ", "⟩": r"\rangle ",
     "∣": "|", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∧": r" \text{and} ", "∨": r" \text{or} ", "€": r"\text{euro}",
     "π": r"\pi ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "Δ": r"\Delta ", "ε": r"\epsilon ", "θ": r"\theta ",
@@ -41,10 +41,14 @@ _DROPPED = frozenset(
     "displaystyle textstyle scriptstyle left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr limits nolimits "
     "boxed fbox mathstrut strut nonumber hfill noindent".split()
 )
-_SPACES = frozenset("quad qquad enspace enskip thinspace medspace thickspace space".split())
+_SPACES = frozenset("enspace enskip thinspace medspace thickspace space".split())
 _COMMAND = re.compile(r"\\([A-Za-z]+)\s?")
 _SPACING = re.compile(r"\\[,;:> ]|~|\\hspace\s*\{[^{}]*\}|\\hskip\s*-?\d+\w*")
 _OLD_FONT = re.compile(r"\{\s*\\(?:rm|bf|it|sf|tt)\b([^{}]*)\}")
+_WIDE = re.compile(r"\\q?quad(?![A-Za-z])(?!\s*\\(?:text|mathrm))")
+_ORDINAL = re.compile(r"(?<=\d)(?:\s*\^\s*\{?\s*\\(?:text|mathrm|textrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?|(?:st|nd|rd|th)(?![A-Za-z]))")
+_TIMES_X = re.compile(r"(?<=\d)\s*x\s*(?=10\s*\^)")
+_CHOOSE = re.compile(r"\{([^{}]*)\\choose(?![a-z])([^{}]*)\}")
 _OVER = re.compile(r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}")
 _BRACED_SIGN = re.compile(r"(?<![A-Za-z^_}])\{([,:.;=+*/<>-])\}")
 _PRIMES = re.compile(r"\^\s*\{?\s*((?:'\s*)+)\}?")
@@ -58,11 +62,13 @@ def normalise(text: str) -> str:
         text = stars[2]
     text = re.sub(r"\\(?:left|right)\s*\.", " ", text.replace("\\\\", "\1"))
     text = re.sub(r"\\(?=\s*$)", "", text.replace("\\!", "\0"))
+    text = text.replace('"', " ").replace("`", " ")
     text = re.sub(r",\0\s*", ",", text).replace("\0", "").replace("**", "^")
     text = _BRACED_SIGN.sub(r"\1", text)
     text = text.replace("\\$", "\\dollar ").replace("$", " ").replace("\\(", "(").replace("\\)", ")")
     text = re.sub(r"\\\[(.*)\\\]", r"\1", text)
     text = re.sub(r"(?<!\\)%", r"\\%", text)
+    text = _TIMES_X.sub("*", _ORDINAL.sub("", _CHOOSE.sub(r"\\binom{\1}{\2}", _WIDE.sub("\1", text.strip(" \1")))))
     text = _OVER.sub(r"\\frac{\1}{\2}", _OLD_FONT.sub(r"\\text{\1}", text))
     text = _SPACING.sub(" ", _COMMAND.sub(_command, text))
     text = text.replace("\1", r" \newline ")

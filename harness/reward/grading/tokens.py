@@ -130,13 +130,15 @@ def _font(command: str, inside: str, braced: str) -> list[Token]:
     if re.match(r"\\(mathrm|mathbf|mathit|mathsf|boldsymbol|bm|rm|bf|operatorname)", command):
         if re.match(r"\\(mathbf|boldsymbol|bm|bf)", command) and bare in ("i", "j", "k"):
             return [Token("sym", rf"\hat{bare}")]
+        if bare in FUNCTIONS:
+            return [Token("cmd", "\\" + bare)]
         if bare in ("e", "i", "d") or (len(bare) == 1 and "rm" not in command):
             return [Token("sym", bare)]
     if _UNIT_FORMULA.fullmatch(bare):
         return _tokens(bare, False, True)
-    if "\\" in bare or "_" in bare or "^" in bare:
+    if "_" in bare or "^" in bare:
         return [Token("op", "{"), *_tokens(bare, False, True), Token("op", "}")]
-    return _tokens(inside, True, True)
+    return [Token("cmd", "\\" + t.text, t.gap) if t.text in FUNCTIONS else t for t in _tokens(inside, True, True)]
 
 
 def _word(word: str, in_text: bool) -> list[Token]:

@@ -30,6 +30,7 @@ _define("time", "1/1000 ms millisecond;1 s sec second;60 min minute;3600 h hr ho
 _define("mass", "1/1000000 mg milligram;1/1000 g gram;1 kg kilogram;1000 t tonne;45359237/100000000 lb lbs pound;28349523125/1000000000000 oz ounce")
 _define("money", "1/100 cent penny pennies;1 dollar usd")
 _define("euro", "1 euro eur")
+_define("sterling", "1 gbp")
 _define("volume", "1/1000 ml milliliter millilitre;1 l liter litre")
 _define("angle", "1 degree deg")
 _define("current", "1 A amp ampere")
@@ -116,7 +117,7 @@ def parse_unit(tokens: Tokens) -> Unit | None:
         i += 1
         if token.text == "/" or token.text == "per":
             sign = -1
-        elif token.text == "*":
+        elif token.text in ("*", "."):
             continue
         elif token.text == "^" and last is not None:
             power, i = _power(tokens, i)
