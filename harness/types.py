@@ -240,7 +240,8 @@ class StepRecord:
     phases: seconds per phase of ``PHASES``; they sum to ``seconds``. question_ids and pass_rates are those of the
     fresh groups, in order. importance_ratio holds statistics of π_old/μ over replayed tokens and, as ``classes``, their
     counts between ``RATIO_EDGES``; ``fresh_log_ratio``
-    the largest |log π_old − log μ| over fresh tokens (a self-check; None where it was not measured).
+    the largest |log π_old − log μ| over fresh tokens (a self-check; None where it was not measured). reward_timeouts and
+    reward_crashes count answers that scored 0 because scoring them took too long or ended the scoring process, since the step before.
     """
 
     step: int
@@ -261,6 +262,8 @@ class StepRecord:
     fresh_log_ratio: float | None = None
     pool_size: int | None = None
     info: dict[str, float | str | bool] = field(default_factory=dict)
+    reward_timeouts: int = 0
+    reward_crashes: int = 0
 
 
 @dataclass(slots=True)

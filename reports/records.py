@@ -199,7 +199,7 @@ def condense(log: RunLog) -> Run:
         environment=dict(log.environment),
         machine=machine_of(log),
         attempts=len(log.attempts),
-        warnings=list(dict.fromkeys(log.warnings)),
+        warnings=[*dict.fromkeys(log.warnings), *_unscored(log.steps)],
         failure=str((log.failure or {}).get("message", "")) if state == "failed" else "",
         one_off=one_off,
         lost_seconds=log.lost_seconds,
@@ -298,6 +298,14 @@ def _columns(steps: list[StepRecord]) -> dict[str, Array]:
     names = (*STEP_COLUMNS, *(f"seconds_{p}" for p in PHASES))
     table = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
     return {name: np.ascontiguousarray(table[:, i]) for i, name in enumerate(names)}
+
+
+def _unscored(steps: list[StepRecord]) -> list[str]:
+    """A sentence on answers that scored 0 without having been judged; none if there were none."""
+    timeouts, crashes = sum(s.reward_timeouts for s in steps), sum(s.reward_crashes for s in steps)
+    if not timeouts + crashes:
+        return []
+    return [f"answers that scored 0 without being judged: {timeouts} took longer than the time limit, {crashes} ended the scoring process"]
 
 
 def _pass_rates(steps: list[StepRecord]) -> Array:

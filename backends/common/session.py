@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from backends.common.evaluator import Evaluator
 from harness import checkpoint
-from harness.driver import StepDriver
-from harness.types import QuestionPool
+from harness.driver import Batch, StepDriver, UpdateReport
+from harness.types import QuestionPool, StepRecord
 
 if TYPE_CHECKING:
     from backends.common.engine import ScoringEngine
@@ -51,6 +51,14 @@ def build_evaluator(spec: RunSpec, task: TaskData, tokenizer: Any, scorer: Rewar
         max_questions=evaluation.max_questions,
         seed=spec.seed,
     )
+
+
+def close_step(driver: StepDriver, batch: Batch, report: UpdateReport, scorer: RewardService | None) -> StepRecord:
+    """The record of a step, with the answers that could not be scored since the step before (evaluations included)."""
+    record = driver.finish_step(batch, report)
+    if scorer is not None:
+        record.reward_timeouts, record.reward_crashes = scorer.take_failures()
+    return record
 
 
 def diagnose(spec: RunSpec, driver: StepDriver, step: int) -> dict[str, Any]:

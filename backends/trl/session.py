@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from backends.common.rollout_files import keep_rollouts
-from backends.common.session import diagnose, resume_driver, save_driver
+from backends.common.session import close_step, diagnose, resume_driver, save_driver
 from backends.trl.engine import TrlEngine
 from backends.trl.loss import RatioStatistics
 from harness import checkpoint
@@ -109,7 +109,7 @@ class Session:
                 fresh_log_ratio=ratio.fresh,
             )
             try:
-                record = self.driver.finish_step(self._batch, report)
+                record = close_step(self.driver, self._batch, report, self.engine.scorer)
             except FloatingPointError as error:
                 raise _diverged(error) from error
             with self.clock.off():

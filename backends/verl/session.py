@@ -15,7 +15,7 @@ from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
 
 from backends.common.rollout_files import keep_rollouts
-from backends.common.session import diagnose, resume_driver, save_driver
+from backends.common.session import close_step, diagnose, resume_driver, save_driver
 from backends.verl.columns import put_column, replay_columns, reward_column, rows_of
 from backends.verl.engine import TRAIN, VerlEngine
 from backends.verl.ratios import ratio_summary
@@ -240,7 +240,7 @@ class Session:
             importance_ratio=self._ratios,
             fresh_log_ratio=self._fresh_deviation,
         )
-        record = self.driver.finish_step(self._batch, report)
+        record = close_step(self.driver, self._batch, report, self.engine.scorer)
         with self.clock.off():
             self.ledger.write("step", record)
             if self.spec.execution.keep_rollouts:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
-from harness.reward.spec import RewardError, RewardSpec
 from harness.reward.scoring_process import OVERDUE, receive, send
+from harness.reward.spec import RewardError, RewardSpec
 
 #: Longest time a worker may take to import what it needs.
 START_SECONDS = 120.0
@@ -33,9 +33,9 @@ Item = tuple[str, str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How scoring one answer ended; ``score`` counts for ``scored`` only, ``message`` tells what was raised."""
+    """How scoring one answer ended; ``score`` counts for ``scored`` only, ``message`` is what was raised or, if ``refused``, returned."""
 
-    kind: Literal["scored", "raised", "timeout", "crashed"]
+    kind: Literal["scored", "raised", "refused", "timeout", "crashed"]
     score: float = 0.0
     message: str = ""
 
@@ -94,7 +94,10 @@ class _Worker:
             return Outcome("timeout" if self.process.wait() == -OVERDUE else "crashed")
         if "score" in reply:
             return Outcome("scored", float(reply["score"]))
-        return Outcome("raised", message=reply["raised"]) if "raised" in reply else Outcome("timeout")
+        for kind in ("raised", "refused"):
+            if kind in reply:
+                return Outcome(kind, message=reply[kind])
+        return Outcome("timeout")
 
     def kill(self) -> None:
         self.process.kill()

@@ -11,6 +11,10 @@ from harness.reward.spec import REASONING_GYM, RewardError
 Scorer = Callable[[str, str, Mapping[str, Any]], float]
 
 
+class RefusedScore(Exception):
+    """A user's function returned something that is no score; the message shows it."""
+
+
 def build_scorer(name: str) -> Scorer:
     """The scorer behind a reward name; RewardError in one sentence if it cannot be had."""
     if name == "math-verify":
@@ -74,9 +78,18 @@ def _reasoning_gym(family: str) -> Scorer:
 def _user(function: Callable[..., Any]) -> Scorer:
     def score(completion: str, gold: str, metadata: Mapping[str, Any]) -> float:
         value = function(completion, gold, dict(metadata))
-        number = float(value)
-        if number != number or number in (float("inf"), float("-inf")):
-            raise ValueError(f"returned {number}, which is not a finite number")
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise RefusedScore(_short(value)) from None
+        if not 0.0 <= number <= 1.0:  # nan is not either
+            raise RefusedScore(_short(value))
         return number
 
     return score
+
+
+def _short(value: Any) -> str:
+    """A returned value as it is shown in a message."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:59]}…"

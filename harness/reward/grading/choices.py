@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 
 _FONT = re.compile(r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mathsf|rm|bf|boldsymbol)\s*\{([^{}]*)\}")
+_LONGEST_GOLD = 60
 _BARE = re.compile(r"\(?([A-J])(?:\)?[.):]?\)?|\s*)")
 #: The letter and what follows: ``(B) 12``, ``B. helium``, ``B: helium``, ``B helium``.
 _LED = re.compile(r"(?:\(([A-J])\)|([A-J])[.):](?!\d)|([B-J])(?=\s)|(A)(?=\s+[^\sa-z]))(.*)", re.DOTALL)
 _PREFIX = re.compile(r"(?:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?:?)\s+(?=\(?[A-J]\b)", re.IGNORECASE)
 _LETTER = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z'])")
 #: ``none of A, B, C`` and ``not B`` name other letters without choosing them.
-_DENIED = re.compile(r"\b(?:not|none of|neither|nor|unlike|instead of|rather than)\s+\(?[A-J]\)?(?:(?:\s*,\s*|\s+)(?:(?:and|or|nor)\s+)?\(?[A-J]\)?(?![a-z]))*")
+_DENIED = re.compile(
+    r"\b(?:not|none of|neither|nor|unlike|instead of|rather than)\s+\(?[A-J]\)?"
+    r"(?:(?:\s*,\s*|\s+)(?:(?:and|or|nor)\s+)?\(?[A-J]\)?(?![a-z]))*"
+)
 _ARTICLE = re.compile(r"(?<![A-Za-z])A(?=\s+[a-z])(?!\s+(?:and|or|is|are|but)\b)")
 
 
@@ -24,7 +28,7 @@ def same_choice(answer: str, gold: str) -> bool | None:
 
     An answer that names a second letter chooses nothing.
     """
-    wanted = _BARE.fullmatch(_plain(gold))
+    wanted = _BARE.fullmatch(_plain(gold)) if len(gold) <= _LONGEST_GOLD else None
     if wanted is None:
         return None
     answer = _PREFIX.sub("", _plain(answer))

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from harness.reward.grading import values
 from harness.reward.grading.evaluate import close, ratio
-from harness.reward.grading.expressions import Expr
+from harness.reward.grading.expressions import Expr, number
 from harness.reward.grading.kinds import (
     Answer,
     Clock,
@@ -22,7 +22,6 @@ from harness.reward.grading.kinds import (
     Tuple,
     Value,
 )
-from harness.reward.grading.expressions import number
 from harness.reward.grading.reader import readings
 from harness.reward.grading.sets import as_region
 
@@ -181,9 +180,7 @@ def _same_ratio(one: Ratio, two: Answer) -> bool:
     if not all(isinstance(p, Value) and p.unit is None for p in (*one.parts, *two.parts)):
         return _in_order(one.parts, two.parts)
     a, b = ([p.expression for p in r.parts if isinstance(p, Value)] for r in (one, two))
-    return all(
-        values.same_value(Value(Expr("mul", (a[0], b[k]))), Value(Expr("mul", (a[k], b[0])))) for k in range(1, len(a))
-    )
+    return all(values.same_value(Value(Expr("mul", (a[0], b[k]))), Value(Expr("mul", (a[k], b[0])))) for k in range(1, len(a)))
 
 
 def _sum_of_letters(e: Expr) -> bool:

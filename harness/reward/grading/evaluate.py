@@ -7,8 +7,8 @@ is relative, so that 10⁻¹² is not 2·10⁻¹² and 2022!+1 is not 2022!.
 
 from __future__ import annotations
 
-import hashlib
 import math
+import random
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
@@ -24,10 +24,11 @@ MAX_BITS = 200_000
 MAX_SIZE = 10**9
 #: Relative difference below which two numbers of 60 digits are the same.
 TOLERANCE = mpmath.mpf(10) ** -40
-_POINTS = 9
+_INTEGERS = 8
+_POINTS = _INTEGERS + 6
 _MP = mpmath.MPContext()
 _MP.dps = 60
-_INFINITY = _MP.mpf("inf")
+INFINITY = _MP.mpf("inf")
 
 Number = Any  # Fraction, or mpmath's mpf or mpc
 
@@ -72,9 +73,9 @@ def ratio(left: Expr, right: Expr) -> Number | None:
         try:
             a, b = value(left, point, real), value(right, point, real)
             if infinite(a) or infinite(b):
-                if names or a != b:
-                    raise Undefined
-                return Fraction(1)
+                if not names:
+                    return Fraction(1) if a == b else None
+                continue
         except Undefined:
             continue
         if close(a, b):
@@ -131,12 +132,11 @@ def less(a: Number, b: Number) -> bool:
 @lru_cache(maxsize=2_000)
 def _coordinate(name: str, k: int) -> Fraction:
     """A number for a letter, the same every time: integers first, then positive and negative fractions."""
-    digest = hashlib.blake2b(f"{name}/{k}".encode(), digest_size=4).digest()
-    size = int.from_bytes(digest, "big")
-    if k < 3:
-        return Fraction(2 + size % 11)
-    fraction = Fraction(1 + size % 96, 97) + size // 96 % 3
-    return fraction if k < 6 else -fraction
+    rng = random.Random(name)  # seeded with a text: the same on every machine, and independent for different letters
+    if k < _INTEGERS:
+        return Fraction(rng.sample(range(1, 15), _INTEGERS)[k])
+    fraction = Fraction(random.Random(f"{name}/{k}").randint(1, 290), 97)
+    return fraction if k % 2 else -fraction
 
 
 def _float(a: Number) -> Any:
@@ -151,7 +151,7 @@ def _evaluate(e: Expr, point: Mapping[str, Fraction], real: bool) -> Number:
             raise Undefined
         return point[str(e.value)]
     if e.op == "const":
-        return {"pi": _MP.pi, "e": _MP.e, "oo": _INFINITY}[str(e.value)] * 1 if e.value != "i" else _MP.mpc(0, 1)
+        return {"pi": _MP.pi, "e": _MP.e, "oo": INFINITY}[str(e.value)] * 1 if e.value != "i" else _MP.mpc(0, 1)
     args = [_evaluate(a, point, real) for a in e.args]
     if e.op == "add":
         total = args[0]
@@ -215,7 +215,7 @@ def _root(a: Number, index: Number, real: bool) -> Number:
     if not isinstance(index, Fraction) or index.denominator != 1 or not 1 <= index <= 1_000:
         return _power(a, _divide(Fraction(1), index), real)
     n = index.numerator
-    negative = (isinstance(a, Fraction) or isinstance(a, _MP.mpf)) and a < 0
+    negative = isinstance(a, Fraction | _MP.mpf) and a < 0
     if negative and n % 2:
         return -_root(-a, index, real)
     if negative and real:
@@ -272,9 +272,8 @@ def _combinatorial(args: list[Number]) -> Number:
 
 
 def _elementary(name: str, a: Number, real: bool) -> Number:
-    if infinite(a) or abs(a) > MAX_SIZE:
-        if name not in ("ln", "log"):
-            raise Undefined
+    if (infinite(a) or abs(a) > MAX_SIZE) and name not in ("ln", "log"):
+        raise Undefined
     if name in ("ln", "log"):
         if a == 0 or (real and (not isinstance(a, _MP.mpf) or a < 0)):
             raise Undefined

@@ -7,23 +7,14 @@ TeX as people write answers: ``\\sqrt(5)`` has the bracket as its argument, and 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from harness.reward.grading.tokens import CLOSING, FUNCTIONS, MAX_DEPTH, Token, Tokens, Unreadable
+from harness.reward.grading.decimals import decimal
+from harness.reward.grading.tokens import CLOSING, MAX_DEPTH, Token, Tokens, Unreadable
+from harness.reward.grading.vocabulary import FUNCTIONS, GREEK, MARKS
 
-#: Decimal exponents beyond this are not written out.
-MAX_EXPONENT = 10_000
 _FUNCTION_COMMANDS = frozenset("\\" + name for name in FUNCTIONS) - {r"\sqrt", r"\det"}
-_GREEK = frozenset(
-    "\\" + name
-    for name in (
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega "
-        "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega hbar aleph nabla partial"
-    ).split()
-)
-_MARKS = frozenset({r"\vec", r"\hat", r"\overline", r"\tilde", r"\overrightarrow", r"\mathbb", r"\mathcal", r"\mathfrak", r"\underline", r"\dot"})
 _SHAPES = frozenset({r"\angle", r"\triangle"})
 _APPLIED = frozenset("fghPFG")
 _ENDS = frozenset({")", "]", "}", ",", "=", "<", ">", "|", ";", ":", *CLOSING, r"\pmod", r"\le", r"\ge", r"\ne", r"\%"})
@@ -31,7 +22,10 @@ _ENDS = frozenset({")", "]", "}", ",", "=", "<", ">", "|", ";", ":", *CLOSING, r
 
 @dataclass(frozen=True, slots=True)
 class Expr:
-    """A node: ``num`` and ``sym`` with a value, ``const`` (pi, e, i, oo), or an operation (add, mul, div, pow, neg, fact, or a function's name)."""
+    """A node of a formula.
+
+    ``num``, ``sym`` and ``const`` (pi, e, i, oo) have a value; an operation (add, mul, pow, a function's name, …) has arguments.
+    """
 
     op: str
     args: tuple[Expr, ...] = ()
@@ -60,15 +54,6 @@ def parse(tokens: Tokens) -> Expr:
     if parser.i < len(tokens):
         raise Unreadable
     return found
-
-
-def decimal(text: str) -> Fraction:
-    """The exact value of a numeral such as ``12``, ``.5`` or ``1.5e-3``."""
-    mantissa, _, exponent = text.lower().partition("e")
-    power = int(exponent[:8] or 0)
-    if abs(power) > MAX_EXPONENT:
-        raise Unreadable
-    return Fraction(mantissa.rstrip(".") if mantissa[0] != "." else "0" + mantissa) * Fraction(10) ** power
 
 
 class _Parser:
@@ -169,10 +154,7 @@ class _Parser:
                 base = Expr("fact", (base,))
             elif self.peek() == "^":
                 self.take()
-                if self.degree():
-                    base = Expr("deg", (base,))
-                else:
-                    base = Expr("pow", (base, self.exponent()))
+                base = Expr("deg", (base,)) if self.degree() else Expr("pow", (base, self.exponent()))
             else:
                 return base
 
@@ -306,10 +288,10 @@ class _Parser:
         if name in (r"\lfloor", r"\lceil"):
             found = self.sum()
             self.take({r"\lfloor": r"\rfloor", r"\lceil": r"\rceil"}[name])
-            return Expr(name[2:] if name == r"\lceil" else "floor", (found,)) if name == r"\lfloor" else Expr("ceil", (found,))
-        if name in _GREEK:
+            return Expr(name[2:], (found,))
+        if name in GREEK:
             return self.letter(name)
-        if name in _MARKS:
+        if name in MARKS:
             inside = "".join(t.text for t in self.braced())
             return Expr("sym", value=f"{name}{inside.lstrip(chr(92))}{self.subscript()}")
         if name in _SHAPES:
@@ -337,10 +319,7 @@ class _Parser:
         inverse = power is not None and power == Expr("neg", (number(1),)) and name in ("sin", "cos", "tan")
         name = "arc" + name if inverse else name
         args = self.bracketed() if self.peek() in ("(", "{", "[") else (self.loose_argument(),)
-        if name == "log" and base is not None:
-            found = Expr("div", (Expr("ln", args), Expr("ln", (base,))))
-        else:
-            found = Expr(name, args)
+        found = Expr(name, args) if base is None or name != "log" else Expr("div", (Expr("ln", args), Expr("ln", (base,))))
         return found if power is None or inverse else Expr("pow", (found, power))
 
     def bracketed(self) -> tuple[Expr, ...]:
@@ -361,13 +340,3 @@ class _Parser:
         while self.starts_factor() and self.peek() not in _FUNCTION_COMMANDS and self.peek() not in ("(", "["):
             found = self.juxtaposed(found)
         return found
-
-
-def written_digits(text: str) -> int:
-    """Significant digits of a decimal as it is written; 0 for what is no decimal.
-
-    >>> written_digits("0.00120"), written_digits("12")
-    (3, 0)
-    """
-    match = re.fullmatch(r"(\d*)\.(\d+)(?:e[+-]?\d+)?", text.lower())
-    return len((match[1] + match[2]).lstrip("0")) if match else 0

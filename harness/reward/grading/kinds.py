@@ -128,8 +128,6 @@ class Matrix:
     rows: tuple[tuple[Answer, ...], ...]
 
 
-Answer = (
-    Value | Words | Opaque | Listing | Tuple | Interval | Named | Equation | Inequality | Ratio | Clock | Numeral | Congruence | Matrix
-)
+Answer = Value | Words | Opaque | Listing | Tuple | Interval | Named | Equation | Inequality | Ratio | Clock | Numeral | Congruence | Matrix
 #: What readers of one kind use for the parts of an answer.
 Read = Callable[[Tokens], Answer]

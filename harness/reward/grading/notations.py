@@ -9,8 +9,8 @@ from harness.reward.grading.evaluate import Undefined, value
 from harness.reward.grading.expressions import parse
 from harness.reward.grading.kinds import Answer, Clock, Congruence, Numeral, Ratio, Read, Value
 from harness.reward.grading.tokens import Tokens, Unreadable, spelling, split
+from harness.reward.grading.vocabulary import BASE_WORDS
 
-_BASE_WORDS = dict(zip("two three four five six seven eight nine ten eleven twelve sixteen".split(), [*range(2, 13), 16], strict=True))
 _AFTERNOON = re.compile(r"(a|p) *m", re.IGNORECASE)
 
 
@@ -46,7 +46,7 @@ def numeral(tokens: Tokens, _read: Read) -> Answer | None:
         return None
     digits = "".join(t.text for t in tokens[: places[0]] if t.text not in "(){}").upper()
     base_text = "".join(t.text for t in tokens[places[0] + 1 :] if t.text not in "(){}").lower()
-    base = _BASE_WORDS.get(base_text) or (int(base_text) if re.fullmatch(r"[1-9]\d?", base_text) else 0)
+    base = BASE_WORDS.get(base_text) or (int(base_text) if re.fullmatch(r"[1-9]\d?", base_text) else 0)
     if not re.fullmatch(r"\d[\dA-Z]*", digits) or not 2 <= base <= 36:
         return None
     if base == 10:

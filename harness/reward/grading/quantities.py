@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from harness.reward.grading.expressions import Expr, number, parse, written_digits
+from harness.reward.grading.decimals import written_digits
+from harness.reward.grading.expressions import Expr, number, parse
 from harness.reward.grading.kinds import Answer, Read, Value
 from harness.reward.grading.tokens import Tokens, Unreadable
 from harness.reward.grading.units import DEGREE, DOLLAR, MULTIPLIERS, Unit, known, parse_unit
 
 
 def quantity(tokens: Tokens, _read: Read | None = None) -> Value | None:
-    """``5``, ``5 \\text{ cm}^2``, ``\\$5.50``, ``7.41\\%``, ``45^\\circ``, ``2 hours 30 minutes``, ``3 million dollars``. Raises Unreadable."""
+    """``5``, ``5 \\text{ cm}^2``, ``\\$5.50``, ``7.41\\%``, ``45^\\circ``, ``2 hours 30 minutes``. Raises Unreadable."""
     money = [i for i, t in enumerate(tokens) if t.text == r"\dollar"]
     if money:
         if len(money) > 1 or money[0] not in (0, 1, len(tokens) - 1):

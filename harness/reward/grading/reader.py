@@ -14,15 +14,9 @@ from harness.reward.grading.quantities import quantity, sum_of_quantities
 from harness.reward.grading.regions import Region
 from harness.reward.grading.text import normalise
 from harness.reward.grading.tokens import Token, Tokens, Unreadable, balanced, enclosed, spelling, split, tokenise
+from harness.reward.grading.vocabulary import FILLER, NUMBER_WORDS, SAME_WORDS
 
-#: Words before an answer that say no more than that it is one.
-_FILLER = frozenset("the answer is final result solution therefore thus hence so we get equals equal to value of it are".split())
 _ARTICLES = frozenset({"a", "an", "the"})
-_NUMBER_WORDS = dict(zip("zero one two three four five six seven eight nine ten eleven twelve".split(), range(13), strict=True))
-_SAME_WORDS = {
-    ("all", "real", "numbers"): r"\mathbb{R}", ("all", "reals"): r"\mathbb{R}", ("real", "numbers"): r"\mathbb{R}", ("empty", "set"): r"\emptyset",
-    ("no", "solution"): r"\emptyset", ("no", "solutions"): r"\emptyset", ("no", "real", "solutions"): r"\emptyset", ("infinity",): r"\infty",
-}  # fmt: skip
 _LAYOUTS = frozenset({"aligned", "align", "align*", "gathered", "gather", "gather*", "split", "equation", "equation*"})
 _PARAMETER = re.compile(r"(?:for )?(?:any |all |some )?(?:integers? )?[kmnl]( \\in (?:\\mathbb Z|Z))?(?: integers?)?")
 _BASELESS_LOG = re.compile(r"\\log (?!_)")
@@ -79,11 +73,11 @@ def _bare(tokens: Tokens) -> Tokens:
             tokens = _without_layout(tokens)
         while tokens and tokens[0].text == r"\newline":
             tokens = tokens[1:]
-        while tokens and (tokens[-1].text == r"\newline" or tokens[-1].text in (".", ",", ";", ":") and tokens[-1].kind == "op"):
+        while tokens and (tokens[-1].text == r"\newline" or (tokens[-1].text in (".", ",", ";", ":") and tokens[-1].kind == "op")):
             tokens = tokens[:-1]
         if tokens and tokens[0].text == r"\approx":
             tokens = tokens[1:]
-        cut = next((i for i, t in enumerate(tokens) if t.kind != "text" or t.text.lower() not in _FILLER), 0)
+        cut = next((i for i, t in enumerate(tokens) if t.kind != "text" or t.text.lower() not in FILLER), 0)
         if 0 < cut < len(tokens):
             tokens = tokens[cut:]
             if tokens[0].text == ":":
@@ -179,10 +173,10 @@ def _words(tokens: Tokens, _read: Read) -> Answer | None:
     words = tuple(t.text.lower() for t in tokens if t.text not in {*"{}.,!\"'()"} or t.kind == "num")
     if len(words) > 1:
         words = tuple(w for w in words if w not in _ARTICLES)
-    if words in _SAME_WORDS:
-        return read(tokenise(_SAME_WORDS[words]))
-    if len(words) == 1 and words[0] in _NUMBER_WORDS:
-        return read((Token("num", str(_NUMBER_WORDS[words[0]])),))
+    if words in SAME_WORDS:
+        return read(tokenise(SAME_WORDS[words]))
+    if len(words) == 1 and words[0] in NUMBER_WORDS:
+        return read((Token("num", str(NUMBER_WORDS[words[0]])),))
     if all(t.kind in ("text", "num") or t.text in {*"{}.,!\"'()-"} for t in tokens):
         return Words(words)
     return None

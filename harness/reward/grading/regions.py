@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harness.reward.grading.evaluate import close, infinite, less
+from harness.reward.grading.evaluate import INFINITY, close, infinite, less
 
 #: An end of an interval: a fraction, a number of 60 digits, or ±∞.
 End = Any
@@ -43,8 +43,8 @@ class Region:
         """Numbers in this one only."""
         rest = self
         for span in other.spans:
-            left = Span(-_infinity(), False, span.low, not span.closed_low)
-            right = Span(span.high, not span.closed_high, _infinity(), False)
+            left = Span(-INFINITY, False, span.low, not span.closed_low)
+            right = Span(span.high, not span.closed_high, INFINITY, False)
             rest = rest.intersection(region([left, right]))
         return rest
 
@@ -70,7 +70,7 @@ def region(spans: list[Span]) -> Region:
 
 def reals() -> Region:
     """ℝ."""
-    return Region((Span(-_infinity(), False, _infinity(), False),))
+    return Region((Span(-INFINITY, False, INFINITY, False),))
 
 
 def ray(operator: str, end: End) -> Region:
@@ -79,7 +79,7 @@ def ray(operator: str, end: End) -> Region:
     if operator == "!=":
         return reals().without(region([Span(end, True, end, True)]))
     low = operator.startswith(">")
-    return region([Span(end, closed, _infinity(), False) if low else Span(-_infinity(), False, end, closed)])
+    return region([Span(end, closed, INFINITY, False) if low else Span(-INFINITY, False, end, closed)])
 
 
 class _Low:
@@ -110,9 +110,3 @@ def _meet(a: Span, b: Span) -> Span:
     else:
         high, closed_high = (a.high, a.closed_high) if less(a.high, b.high) else (b.high, b.closed_high)
     return Span(low, closed_low, high, closed_high)
-
-
-def _infinity() -> End:
-    from harness.reward.grading.evaluate import _INFINITY
-
-    return _INFINITY

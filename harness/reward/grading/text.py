@@ -9,39 +9,14 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_CHARACTERS = {
-    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "∕": "/", "⁄": "/",
-    "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≡": r"\equiv ", "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∞": r"\infty ",
-    "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∖": r"\setminus ", "∅": r"\emptyset ", "→": r"\to ", "∫": r"\int ", "∑": r"\sum ",
-    "°": r"^\circ ", "º": r"^\circ ", "′": "'", "’": "'", "‘": "'", "“": "", "”": "", "£": r"\text{gbp}", "…": r"\ldots ", "⋯": r"\ldots ", "∠": r"\angle ",
-    "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "⟨": r"\langle ", "⟩": r"\rangle ",
-    "∣": "|", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∧": r" \text{and} ", "∨": r" \text{or} ", "€": r"\text{euro}",
-    "π": r"\pi ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "Δ": r"\Delta ", "ε": r"\epsilon ", "θ": r"\theta ",
-    "λ": r"\lambda ", "μ": r"\mu ", "µ": r"\mu ", "ρ": r"\rho ", "σ": r"\sigma ", "τ": r"\tau ", "φ": r"\phi ", "ϕ": r"\phi ", "ω": r"\omega ",
-    "Ω": r"\Omega ", "：": ":", "，": ",", "；": ";", "。": ".", "、": ",", "％": r"\%",
-}  # fmt: skip
-_TRANSLATION = str.maketrans(_CHARACTERS)
+from harness.reward.grading.vocabulary import CHARACTERS, DROPPED, PLAIN, SYNONYMS
+
+_TRANSLATION = str.maketrans(CHARACTERS)
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ", "0123456789+-()ni", strict=True))
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎ₙₖ", "0123456789+-()nk", strict=True))
 _RUN = re.compile(f"[{''.join(map(re.escape, _RAISED))}]+|[{''.join(_LOWERED)}]+")
 _ROOT = re.compile(r"([√∛])\s*(\d+(?:\.\d+)?|[A-Za-z]|(?=[({\\]))")
-_SYNONYMS = {
-    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "leq": "le", "leqslant": "le", "leqq": "le",
-    "geq": "ge", "geqslant": "ge", "geqq": "ge", "neq": "ne", "lbrace": "{", "rbrace": "}", "varnothing": "emptyset", "rightarrow": "to",
-    "longrightarrow": "to", "Rightarrow": "to", "implies": "to", "dots": "ldots", "cdots": "ldots", "dotsc": "ldots", "dotsb": "ldots",
-    "bar": "overline", "varepsilon": "epsilon", "varphi": "phi", "backslash": "setminus", "smallsetminus": "setminus", "infinity": "infty",
-    "bigcup": "cup", "bigcap": "cap", "mod": "pmod", "mathbin": "", "widehat": "hat", "measuredangle": "angle", "lg": "log_{10}",
-}  # fmt: skip
-_PLAIN = {
-    "cdot": "*", "times": "*", "ast": "*", "div": "/", "lt": "<", "gt": ">", "colon": ":", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|",
-    "land": r"\text{ and }", "wedge": r"\text{ and }", "lor": r"\text{ or }", "vee": r"\text{ or }", "lbrack": "[", "rbrack": "]", "degree": r"^\circ ",
-    "prime": "'", "lparen": "(", "rparen": ")", "textdollar": r"\$", "textpercent": r"\%", "percent": r"\%", "imath": "i", "jmath": "j", "ell": "l",
-}  # fmt: skip
-_DROPPED = frozenset(
-    "displaystyle textstyle scriptstyle left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr limits nolimits "
-    "boxed fbox mathstrut strut nonumber hfill noindent".split()
-)
-_SPACES = frozenset("enspace enskip thinspace medspace thickspace space".split())
+_SPACES = frozenset({"enspace", "enskip", "thinspace", "medspace", "thickspace", "space"})
 _COMMAND = re.compile(r"\\([A-Za-z]+)\s?")
 _SPACING = re.compile(r"\\[,;:> ]|~|\\hspace\s*\{[^{}]*\}|\\hskip\s*-?\d+\w*")
 _OLD_FONT = re.compile(r"\{\s*\\(?:rm|bf|it|sf|tt)\b([^{}]*)\}")
@@ -115,8 +90,8 @@ def _command(match: re.Match[str]) -> str:
     name = match[1]
     if name in _SPACES:
         return " "
-    if name in _DROPPED:
+    if name in DROPPED:
         return ""
-    if name in _PLAIN:
-        return _PLAIN[name]
-    return f"\\{_SYNONYMS.get(name, name)} " if name not in ("text", "mathrm") else match[0]
+    if name in PLAIN:
+        return PLAIN[name]
+    return f"\\{SYNONYMS.get(name, name)} " if name not in ("text", "mathrm") else match[0]

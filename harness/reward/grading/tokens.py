@@ -7,23 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from harness.reward.grading.vocabulary import CAPITAL_WORDS, FUNCTIONS, SHORT_UNITS, SHORT_WORDS
+
 #: Nesting deeper than this is no answer.
 MAX_DEPTH = 40
-OPENING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", r"\langle": r"\rangle", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil", r"\begin": r"\end"}
-CLOSING = frozenset(OPENING.values())
+OPENING = frozenset({"(", "[", "{", r"\{", r"\langle", r"\lfloor", r"\lceil", r"\begin"})
+CLOSING = frozenset({")", "]", "}", r"\}", r"\rangle", r"\rfloor", r"\rceil", r"\end"})
 #: Inside these a comma separates entries.
 _GROUPING, _GROUPED = frozenset({"(", "[", r"\{", r"\langle"}), frozenset({")", "]", r"\}", r"\rangle"})
-FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp gcd lcm max min sqrt det".split()
-)  # fmt: skip
-#: Runs of two or three letters that are words; longer ones always are, unless they are all capitals.
-_SHORT_WORDS = frozenset(
-    "and or to is if no yes not odd all one two six ten DNE may jan feb mar apr jun jul aug sep oct nov dec mon tue wed thu fri sat sun "
-    "the for of per mod red".split()
-)  # fmt: skip
-#: Abbreviations that are words after a number only: ``5cm``, but ``mi`` is a product.
-_SHORT_UNITS = frozenset("cm mm km kg mg ml mL ft yd mi lb oz hr min sec mph".split())
-_FONTS = r"text|textbf|textit|textrm|textsf|texttt|textnormal|mbox|hbox|emph|mathrm|mathbf|mathsf|mathit|mathtt|operatorname|boldsymbol|bm|rm|bf"
+_FONTS = "text(?:bf|it|rm|sf|tt|normal)?|[mh]box|emph|math(?:rm|bf|sf|it|tt)|operatorname|boldsymbol|bm|rm|bf"
 _FONT = re.compile(rf"\\(?:{_FONTS})\*?\s*\{{")
 _NUMBER = re.compile(r"(?:\d+\.\d+|\.\d+|\d+\.(?=\\overline|\\dot)|\d+)(?:[eE][+-]?\d+(?![\d.]))?")
 _GROUPS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)(?:\.\d+)?")
@@ -80,19 +72,17 @@ def _tokens(text: str, grouped: bool, in_text: bool) -> list[Token]:
 def _next(text: str, i: int, before: Sequence[Token], grouped: bool, in_text: bool) -> tuple[list[Token], int]:
     if match := _FONT.match(text, i):
         end = _closing_brace(text, match.end())
-        return _font(match[0], text[match.end() : end], text[match.end() - 1 : end + 1]), end + 1
+        return _font(match[0], text[match.end() : end]), end + 1
     if text[i] == "\\":
         match = _COMMAND.match(text, i)
         if match is None:
             raise Unreadable
-        if match[0] == r"\left" or match[0] == r"\right":
-            return [], match.end()
         return [Token("op" if match[0] in (r"\{", r"\}") else "cmd", match[0])], match.end()
     if text[i].isdigit() or (text[i] == "." and text[i + 1 : i + 2].isdigit()):
         return _number(text, i, before, grouped)
     if match := (_WORD if in_text else _LETTERS).match(text, i):
         after_number = bool(before) and before[-1].kind == "num"
-        return _word(match[0], in_text or (after_number and match[0] in _SHORT_UNITS)), match.end()
+        return _word(match[0], in_text or (after_number and match[0] in SHORT_UNITS)), match.end()
     return [Token("op", text[i])], i + 1
 
 
@@ -124,7 +114,7 @@ def _wants_one_digit(before: Sequence[Token]) -> bool:
     return False
 
 
-def _font(command: str, inside: str, braced: str) -> list[Token]:
+def _font(command: str, inside: str) -> list[Token]:
     """``\\\\text{…}`` as words and numbers; a single letter in mathematical type as itself, bold i, j and k as unit vectors."""
     bare = inside.strip(" ")
     if re.match(r"\\(mathrm|mathbf|mathit|mathsf|boldsymbol|bm|rm|bf|operatorname)", command):
@@ -146,9 +136,10 @@ def _word(word: str, in_text: bool) -> list[Token]:
         return [Token("text", word)]
     if word in FUNCTIONS:
         return [Token("cmd", "\\" + word)]
-    if (len(word) > 3 and not word.isupper()) or word in _SHORT_WORDS or (len(word) > 1 and word.lower() in _SHORT_WORDS and word.istitle()):
-        return [Token("text", word)]
-    if word in ("NONE", "TRUE", "FALSE", "YES", "EVEN", "NO", "ODD", "DNE"):
+    written = (
+        (len(word) > 3 and not word.isupper()) or word in SHORT_WORDS or (word.istitle() and word.lower() in SHORT_WORDS and len(word) > 1)
+    )
+    if written or word in CAPITAL_WORDS:
         return [Token("text", word)]
     return [Token("sym", letter) for letter in word]
 

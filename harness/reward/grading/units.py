@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from harness.reward.grading.tokens import Tokens
+from harness.reward.grading.vocabulary import CLAIMS
 
 _NAMES: dict[str, tuple[str, str, str]] = {}  # any spelling → (symbol, dimension, scale)
 
@@ -23,11 +24,13 @@ def _define(dimension: str, table: str) -> None:
 
 _define(
     "length",
-    "1/1000 mm millimeter millimetre;1/100 cm centimeter centimetre;1/10 dm decimeter decimetre;1 m meter metre;1000 km kilometer kilometre;"
-    "254/10000 in inch inches;3048/10000 ft foot feet;9144/10000 yd yard;1609344/1000 mi mile;1/1000000000 nm nanometer",
+    "1/1000 mm millimeter millimetre;1/100 cm centimeter centimetre;1/10 dm decimeter decimetre;1 m meter metre;1000 km kilometer kilometre"
+    ";254/10000 in inch inches;3048/10000 ft foot feet;9144/10000 yd yard;1609344/1000 mi mile;1/1000000000 nm nanometer",
 )
 _define("time", "1/1000 ms millisecond;1 s sec second;60 min minute;3600 h hr hour;86400 day d;604800 week;31536000 yr year;2628000 month")
-_define("mass", "1/1000000 mg milligram;1/1000 g gram;1 kg kilogram;1000 t tonne;45359237/100000000 lb lbs pound;28349523125/1000000000000 oz ounce")
+_define(
+    "mass", "1/1000000 mg milligram;1/1000 g gram;1 kg kilogram;1000 t tonne;45359237/100000000 lb lbs pound;45359237/1600000000 oz ounce"
+)
 _define("money", "1/100 cent penny pennies;1 dollar usd")
 _define("euro", "1 euro eur")
 _define("sterling", "1 gbp")
@@ -46,12 +49,6 @@ _define("amount", "1 mol mole")
 _COMPOUND = {"mph": (("mi", 1), ("h", -1)), "kph": (("km", 1), ("h", -1)), "kmh": (("km", 1), ("h", -1))}
 #: Words that are a number: ``3 million``.
 MULTIPLIERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-#: Words that say something about the number instead of naming what is counted.
-_CLAIMS = frozenset(
-    "or and if not no more less than least most fewer greater larger smaller at to is are be except for when where each only about approximately "
-    "roughly nearly almost over under between from even odd maybe possibly unless but with without either neither nor all any every none "
-    "exactly true false undefined".split()
-)  # fmt: skip
 _SQUARE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _RAISED = {"squared": 2, "cubed": 3}
 #: At most so many words name a unit.
@@ -128,7 +125,7 @@ def parse_unit(tokens: Tokens) -> Unit | None:
             found, last = found.times(last.to_the(_RAISED[token.text] - 1)), None
         elif token.kind == "text" and token.text in _SQUARE:
             prefix = _SQUARE[token.text]
-        elif (token.kind == "text" or (token.kind == "sym" and words)) and token.text.lower() not in _CLAIMS:
+        elif (token.kind == "text" or (token.kind == "sym" and words)) and token.text.lower() not in CLAIMS:
             last = named_unit(token.text).to_the(sign * prefix)
             found, prefix, words = found.times(last), 1, words + 1
             last = named_unit(token.text).to_the(sign)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from harness.reward.grading.evaluate import Undefined, close, ratio, same_expression, value
+from harness.reward.grading.evaluate import Number, Undefined, close, ratio, same_expression, value
 from harness.reward.grading.expressions import Expr, number
 from harness.reward.grading.kinds import Value
 from harness.reward.grading.units import DEGREE, Unit
@@ -78,7 +78,8 @@ def _same_family(one: Expr, two: Expr) -> bool:
     return close(steps + 1_000, Fraction(nearest + 1_000))
 
 
-def _start_and_period(e: Expr):  # type: ignore[no-untyped-def]
+def _start_and_period(e: Expr) -> tuple[Number, Number] | None:
+    """Start and period of a family that one integer letter runs through; only of angles, where π or degrees stand in it."""
     letters = e.symbols()
     if len(letters) != 1 or not letters <= _PARAMETERS or not (e.has("const", "pi") or e.has("deg")):
         return None
