@@ -103,6 +103,19 @@ def test_what_is_planted_is_found(suite: str, data: Write) -> None:
     ]
 
 
+def test_wrong_answers_that_score_are_found(suite: str, data: Write) -> None:
+    """A gold that 0.0 answers is a problem; one that another question's gold answers is worth a look."""
+    golds = [r"\frac{1}{2}", "0.5", "7-7", "10^{-12}"]
+    write_all(data, math500=[{"problem": f"Question {i}?", "answer": gold} for i, gold in enumerate(golds)])
+    code, found = validate(suite)
+    assert code == 1
+    (task,) = found["tasks"]
+    assert [remark["words"] for remark in task["problems"]] == ["math500: 1 of 4 questions give 0.0 a full score: is their gold answer zero?"]
+    assert task["problems"][0]["examples"] == ["Question 2? [gold: 7-7]"]
+    equal = "math500: 1 of 4 questions accept the gold answer of another question, written differently: equal, or accepted by mistake"
+    assert [(remark["words"], remark["examples"]) for remark in task["notes"]] == [(equal, [r"Question 0? [gold: \frac{1}{2}]"])]
+
+
 def test_data_and_predictors_that_are_not_there(suite: str, data: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is a problem in one sentence; the other combinations are checked all the same."""
     monkeypatch.chdir(tmp_path)
