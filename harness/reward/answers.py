@@ -25,7 +25,8 @@ _THOUGHT = "</think>"
 
 def boxed(text: str) -> str | None:
     """The content of the last ``\\boxed{…}``; None if there is none, if it is not closed, or if it is too long."""
-    text = _SPACED.sub(r"\\\1{", text)
+    if "boxed " in text or "fbox " in text:
+        text = _SPACED.sub(r"\\\1{", text)
     start = max(text.rfind(box) + len(box) if box in text else -1 for box in _BOXES)
     if start < 0:
         return None

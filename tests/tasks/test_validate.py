@@ -110,7 +110,9 @@ def test_wrong_answers_that_score_are_found(suite: str, data: Write) -> None:
     code, found = validate(suite)
     assert code == 1
     (task,) = found["tasks"]
-    assert [remark["words"] for remark in task["problems"]] == ["math500: 1 of 4 questions give 0.0 a full score: is their gold answer zero?"]
+    assert [remark["words"] for remark in task["problems"]] == [
+        "math500: 1 of 4 questions give 0.0 a full score: is their gold answer zero?"
+    ]
     assert task["problems"][0]["examples"] == ["Question 2? [gold: 7-7]"]
     equal = "math500: 1 of 4 questions accept the gold answer of another question, written differently: equal, or accepted by mistake"
     assert [(remark["words"], remark["examples"]) for remark in task["notes"]] == [(equal, [r"Question 0? [gold: \frac{1}{2}]"])]
