@@ -1,8 +1,7 @@
 """What can be known about a suite before anything is trained: are its questions there, gradable, and apart from each other?
 
-Every gold answer goes through the reward as a completion of the form that the prompt asks for and must score 1.0. A second form of the
-same answer shows which golds the parser cannot read, so that a right answer counts letter by letter only. Wrong answers must score 0:
-nonsense, and in mathematics an empty box, ``0.0``, and the gold answer of another question.
+Every gold answer goes through the reward as a completion of the form that the prompt asks for and must score 1.0. In mathematics, golds
+that no rule reads are named: a right answer counts there only as it is spelled. Wrong answers must score 0: nonsense, and in mathematics an empty box, ``0.0``, and the gold answer of another question.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from harness.errors import UserError
 from harness.overlap import normalised, repeats, shared
 from harness.provenance import built_task
 from harness.registry import load_task
+from harness.reward.grading.compare import readable
 from harness.reward.numbers import exact_value
 from harness.reward.service import RewardService
 from harness.spec import RunSpec
@@ -49,9 +49,11 @@ class Finding:
     examples: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, questions: Sequence[Question]) -> Finding:
-        """The finding about these questions."""
-        return cls(len(questions), [f"{_short(q.prompt, 90)} [gold: {_short(q.answer, 40)}]" for q in questions[:EXAMPLES]])
+    def of(cls, questions: Sequence[Question], accepted: Mapping[int, str] | None = None) -> Finding:
+        """The finding about these questions; ``accepted``: by question id, the other answer that scored."""
+        beside = {id_: f", accepts: {_short(answer, 40)}" for id_, answer in (accepted or {}).items()}
+        examples = [f"{_short(q.prompt, 90)} [gold: {_short(q.answer, 40)}{beside.get(q.id, '')}]" for q in questions[:EXAMPLES]]
+        return cls(len(questions), examples)
 
 
 @dataclass(slots=True)
@@ -107,7 +109,7 @@ _PROBLEMS = {
     "without_answer": "gold answers are empty",
 }
 _NOTES = {
-    "letter_by_letter": "gold answers score 1.0 only letter by letter: the parser cannot read them",
+    "letter_by_letter": "gold answers are read by no rule: a right answer scores 1.0 only as they are spelled",
     "other_gold_scores": "questions accept the gold answer of another question, written differently: equal, or accepted by mistake",
     "repeated": "questions are there more than once",
     "maybe_too_long": "prompts may be longer than max_prompt_tokens",
@@ -187,11 +189,11 @@ def _check_set(task: TaskData, name: str, training: Sequence[str], max_tokens: i
 
 
 def _score(task: TaskData, name: str, service: RewardService, progress: Progress) -> dict[str, Finding]:
-    """What the reward says of every gold answer, of the same in another form, and of wrong answers."""
+    """What the reward says of every gold answer, and of wrong answers."""
     questions = task.split(name)
     mathematics = task.reward.name == "math-verify"
     others = _other_golds(questions) if mathematics else {}
-    total = len(questions) * (1 + 3 * mathematics) + len(questions[:NONSENSE]) + len(others)
+    total = len(questions) * (1 + 2 * mathematics) + len(questions[:NONSENSE]) + len(others)
     done = 0
 
     def with_full_score(asked: Sequence[Question], completion: Callable[[Question], str]) -> list[Question]:
@@ -209,12 +211,11 @@ def _score(task: TaskData, name: str, service: RewardService, progress: Progress
     nonsense = with_full_score(questions[:NONSENSE], lambda _: "\\boxed{\\text{no idea}}" if mathematics else "no idea")
     found = {"not_full_score": _without(questions, right), "nonsense_scores": nonsense}
     if mathematics:
-        readable = with_full_score(right, lambda q: f"The answer is \\boxed{{\\displaystyle {q.answer}}}.")
-        found["letter_by_letter"] = _without(right, readable)
+        found["letter_by_letter"] = [q for q in right if not readable(q.answer)]
         found["empty_scores"] = with_full_score(questions, lambda _: "\\boxed{}")
         found["zero_scores"] = with_full_score([q for q in questions if _NOT_ZERO.search(q.answer)], lambda _: "\\boxed{0.0}")
         found["other_gold_scores"] = with_full_score([q for q in questions if q.id in others], lambda q: f"\\boxed{{{others[q.id]}}}")
-    return {key: Finding.of(some) for key, some in found.items()}
+    return {key: Finding.of(some, others if key == "other_gold_scores" else None) for key, some in found.items()}
 
 
 def _other_golds(questions: Sequence[Question]) -> dict[int, str]:

@@ -41,7 +41,7 @@ SAME = [
     # relations
     ("2<x<5", "(2,5)"), ("]1,2[", "(1,2)"), (r"x\ne 1", r"\mathbb{R}\setminus\{1\}"), ("2x-y+5=0", "y=2x+5"), ("a+b=7", "7"),
     ("2x>6", "x>3"),
-    (r"\frac{\pi}{4}+n\pi", r"\frac{5\pi}{4}+k\pi"),
+    (r"\frac{\pi}{4}+n\pi", r"\frac{5\pi}{4}+k\pi"), (r"\cos n\pi", "(-1)^n"),
     # characters and words
     ("2√3", r"2\sqrt{3}"), ("½", "0.5"), ("x²", "x^2"), ("−5", "-5"), ("٥", "5"), (r"\text{the answer is } 7", "7"),
     (r"\text{Yes.}", "yes"),
@@ -49,12 +49,14 @@ SAME = [
 DIFFERENT = [
     ("0.0", r"6.67\times 10^{-11}"), (r"\frac{1}{2^{70}}", r"\frac{1}{2^{71}}"), ("2022!+1", "2022!"), ("3.14", r"\pi"), ("1.0000001", "1"),
     ("0.333333", r"\frac13"), ("10,000", "10"), (r"1\frac12", r"\frac12"), ("1.08", "1.5e-3"),
-    ("|x|", "x"), ("(-1)^n", "1"), (r"\sqrt{x^2}", "x"), ("2n+1", "2m+1"), (r"\log 9", "2"),
+    ("|x|", "x"), ("|x-10|<2", "x>8"), (r"5 \text{ tenths}", "5"), (r"x \text{ squared}", "x"),
+    (r"10 \text{ minus } 3", "10"), ("(-1)^n", "1"), (r"\sqrt{x^2}", "x"), ("2n+1", "2m+1"), (r"\log 9", "2"),
     (r"12\text{ cm}", r"12\text{ m}"), ("30", r"6\text{ hours } 30\text{ minutes}"), (r"0.5\%", r"50\%"), (r"56\text{ cents}", r"\$56"),
     (r"5 \text{ (or 6)}", "5"), (r"\text{more than } 5", "5"), (r"2 \text{ apples and } 3 \text{ pears}", "2"),
     ("1:00", "12:00"), ("528", "52_8"), ("3", r"x \equiv 3 \pmod 7"), (r"3 \pmod 8", r"3 \pmod 7"), ("2:3:4", "2:3:5"),
     ("2, 3", "2"), (r"\{1,2,3,\ldots\}", r"\{1,2,3\}"), ("a=2, b=1", "a=1, b=2"), ("(1,2)", "(2,1)"), (r"\begin{pmatrix}1&2\end{pmatrix}",
-    r"\begin{pmatrix}1\\2\end{pmatrix}"), ("12,345", "(12,345)"), (r"\{\emptyset\}", r"\emptyset"), ("0", r"\emptyset"),
+    r"\begin{pmatrix}1\\2\end{pmatrix}"), ("12,345", "(12,345)"), ("10,00", "10,000"), ("I(0)q", "I(0)t"), ("5:0", "5:00"),
+    ("6:3", "6:03"), ("a=2, r=3", "a=2, a=3"), (r"\{\emptyset\}", r"\emptyset"), ("0", r"\emptyset"),
     ("1", "x^2+y^2=1"), ("0", "3x+4y-7=0"), ("x>3", "3"), ("(2,5)", r"2\le x<5"), (r"x<1 \text{ and } x>3", r"x<1 \text{ or } x>3"),
     ("3", "n=3k"),
     (r"x=1 \quad y=2", "2"), (r"7 \quad 8", "7"), (r"5\\6", "56"), ("x²", "x2"), (r"\text{no}", r"\text{yes}"), ("ab", "AB"), ("", ""),
@@ -81,7 +83,8 @@ def test_not_the_same(answer: str, gold: str) -> None:
         ("B. It is not C", "B", True), ("D. none of A, B, C", "D", True), ("A. a dog", "A", True), ("B. 12, C. 13", "B", False),
         ("B or C", "B", False), ("A.B", "A", False), ("2B", "B", None), ("12", "B", None), ("A dog", "A", None),
         ("B. helium", "B. helium", None),
-        ("option (C)", "C", True),
+        ("option (C)", "C", True), ("B + 2", "B", None), ("B = 2", "B", None),
+        ("(C)", r"\text{(C)}", True), ("BC", "B", None), ("B", "3", None), ("K", "K", None),
     ],
 )  # fmt: skip
 def test_choices(answer: str, gold: str, verdict: bool | None) -> None:
@@ -140,7 +143,8 @@ def test_sameness_is_symmetric(pair: dict[str, str], other: str) -> None:
 _PIECES = st.sampled_from(
     [*"0123456789xyabei+-*/^_=<>()[]{}|,;:.!'%$& ", r"\frac", r"\sqrt", r"\pi", r"\text{", r"\{", r"\}", r"\pm", r"\cup",
      r"\in", r"\infty", r"\\",
-     r"\begin{pmatrix}", r"\end{pmatrix}", r"\circ", r"\overline", r"\ldots", r"\pmod", r"\log", r"\binom", " or ", "√",
+     r"\begin{pmatrix}", r"\end{pmatrix}", r"\circ", r"\overline", r"\ldots", r"\pmod", r"\log", r"\binom", " or ", r"\$",
+     r"\%", r"\text{cm}", "√",
      "½", "²", "\x00", "\ud800"]
 )  # fmt: skip
 

@@ -11,7 +11,6 @@ from harness.reward.spec import RewardSpec
 from harness.task import TaskData
 from suites.tasks.spell_backward import SpellBackward
 
-
 #: Environment variable with the file that ``dies_once`` leaves.
 DIED = "HALFWAY_TEST_REWARD_DIED"
 

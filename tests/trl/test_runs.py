@@ -240,7 +240,7 @@ def test_an_answer_that_ends_its_scoring_process_is_counted(tmp_path: Path, cach
 
 @pytest.mark.parametrize(("task", "function", "kind", "words"), BROKEN_REWARDS)
 def test_a_broken_reward_ends_the_run_in_words(task: str, function: str, kind: str, words: str, tmp_path: Path, cache: Path) -> None:
-    """A user's reward that raises, hangs or returns no score stops its run with the function's name, quickly, and leaves no worker behind."""
+    """A user's reward that raises, hangs or returns no score stops its run with the function's name and leaves no worker behind."""
     spec = with_task(make_spec(reward_seconds=0.2), task)
     with pytest.raises(RunFailed, match=words) as caught:
         train(spec, tmp_path, cache)

@@ -12,7 +12,7 @@ _FONT = re.compile(r"\\(?:text|textbf|textrm|textit|mathrm|mathbf|mathsf|rm|bf|b
 _LONGEST_GOLD = 60
 _BARE = re.compile(r"\(?([A-J])(?:\)?[.):]?\)?|\s*)")
 #: The letter and what follows: ``(B) 12``, ``B. helium``, ``B: helium``, ``B helium``.
-_LED = re.compile(r"(?:\(([A-J])\)|([A-J])[.):](?!\d)|([B-J])(?=\s)|(A)(?=\s+[^\sa-z]))(.*)", re.DOTALL)
+_LED = re.compile(r"(?:\(([A-J])\)|([A-J])[.):](?!\d)|([B-J])(?=\s+[\w(])|(A)(?=\s+[A-Z0-9(]))(.*)", re.DOTALL)
 _PREFIX = re.compile(r"(?:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?:?)\s+(?=\(?[A-J]\b)", re.IGNORECASE)
 _LETTER = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z'])")
 #: ``none of A, B, C`` and ``not B`` name other letters without choosing them.

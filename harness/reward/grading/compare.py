@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from harness.reward.grading import values
+from harness.reward.grading.calculus import needs_calculus
 from harness.reward.grading.evaluate import close, ratio
 from harness.reward.grading.expressions import Expr, number
 from harness.reward.grading.kinds import (
@@ -35,6 +36,11 @@ def same_answer(answer: str, gold: str) -> bool:
     (True, False)
     """
     return any(same(a, g) for g in readings(gold) for a in readings(answer))
+
+
+def readable(text: str) -> bool:
+    """Whether a rule reads the text; otherwise only its own spelling equals it."""
+    return needs_calculus(text, "") or any(not isinstance(found, Opaque) for found in readings(text))
 
 
 def same(answer: Answer, gold: Answer) -> bool:
@@ -100,7 +106,7 @@ def _same_listing(one: Listing, two: Answer) -> bool:
     a, b = one.items, two.items
     if _ELLIPSIS in a or _ELLIPSIS in b:
         return _in_order(a, b)
-    if _distinct_names(a) != _distinct_names(b):
+    if _distinct_names(a) != _distinct_names(b) and not (_named(a) and _named(b)):
         if _indexed(a) or _indexed(b):
             return _matched([_unnamed(i) for i in a], [_unnamed(i) for i in b])
         return _in_order([_unnamed(i) for i in a], [_unnamed(i) for i in b])
@@ -130,6 +136,10 @@ def _distinct_names(items: Sequence[Answer]) -> bool:
     """``x = 5, y = 7``: each entry is named, and no two alike."""
     names = [i.name for i in items if isinstance(i, Named)]
     return len(items) > 1 and len(set(names)) == len(items)
+
+
+def _named(items: Sequence[Answer]) -> bool:
+    return any(isinstance(i, Named) for i in items)
 
 
 def _unnamed(item: Answer) -> Answer:
@@ -171,16 +181,21 @@ def _difference(relation: Equation | Inequality) -> Expr:
 
 def _same_ratio(one: Ratio, two: Answer) -> bool:
     """``2 : 3`` is ``4 : 6`` and ``2/3``; one with an ellipsis equals its own entries only."""
-    if isinstance(two, Clock):
+    if isinstance(two, Clock) and two.minutes >= 10:  # nobody writes the ratio 6:3 as 6:03
         two = Ratio((Value(number(two.hours)), Value(number(two.minutes))))
     if isinstance(two, Value):
         two = Ratio((two, Value(number(1))))
     if not isinstance(two, Ratio) or len(one.parts) != len(two.parts):
         return False
-    if not all(isinstance(p, Value) and p.unit is None for p in (*one.parts, *two.parts)):
+    plain = all(isinstance(p, Value) and p.unit is None and not _is_zero(p) for p in (*one.parts, *two.parts))
+    if not plain:
         return _in_order(one.parts, two.parts)
     a, b = ([p.expression for p in r.parts if isinstance(p, Value)] for r in (one, two))
     return all(values.same_value(Value(Expr("mul", (a[0], b[k]))), Value(Expr("mul", (a[k], b[0])))) for k in range(1, len(a)))
+
+
+def _is_zero(v: Value) -> bool:
+    return values.same_value(v, Value(number(0)))
 
 
 def _sum_of_letters(e: Expr) -> bool:

@@ -135,7 +135,8 @@ def _coordinate(name: str, k: int) -> Fraction:
     rng = random.Random(name)  # seeded with a text: the same on every machine, and independent for different letters
     if k < _INTEGERS:
         return Fraction(rng.sample(range(1, 15), _INTEGERS)[k])
-    fraction = Fraction(random.Random(f"{name}/{k}").randint(1, 290), 97)
+    # An even denominator, so that (-1)^n is defined for integers only.
+    fraction = Fraction(2 * random.Random(f"{name}/{k}").randint(0, 95) + 1, 64)
     return fraction if k % 2 else -fraction
 
 

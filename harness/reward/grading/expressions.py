@@ -243,11 +243,16 @@ class _Parser:
         name += self.subscript()
         while self.peek() == "'":
             name += self.take().text
-        if name[0] in _APPLIED and self.peek() == "(":
+        if self.peek() == "(" and (name[0] in _APPLIED or self.at_number()):
             start = self.i
             self.skip_brackets()
             name += "".join(t.text for t in self.tokens[start : self.i])
         return Expr("sym", value=name)
+
+    def at_number(self) -> bool:
+        """Whether ``(0)`` follows: the value of a function there, not a product with nought."""
+        inside = self.tokens[self.i + 1 : self.i + 3]
+        return len(inside) == 2 and inside[0].kind == "num" and inside[1].text == ")"
 
     def subscript(self) -> str:
         if self.peek() != "_":

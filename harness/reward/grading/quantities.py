@@ -14,6 +14,8 @@ from harness.reward.grading.units import DEGREE, DOLLAR, MULTIPLIERS, Unit, know
 
 def quantity(tokens: Tokens, _read: Read | None = None) -> Value | None:
     """``5``, ``5 \\text{ cm}^2``, ``\\$5.50``, ``7.41\\%``, ``45^\\circ``, ``2 hours 30 minutes``. Raises Unreadable."""
+    if not tokens:
+        raise Unreadable
     money = [i for i, t in enumerate(tokens) if t.text == r"\dollar"]
     if money:
         if len(money) > 1 or money[0] not in (0, 1, len(tokens) - 1):

@@ -19,8 +19,9 @@ from harness.reward.grading.vocabulary import FILLER, NUMBER_WORDS, SAME_WORDS
 _ARTICLES = frozenset({"a", "an", "the"})
 _LAYOUTS = frozenset({"aligned", "align", "align*", "gathered", "gather", "gather*", "split", "equation", "equation*"})
 _PARAMETER = re.compile(r"(?:for )?(?:any |all |some )?(?:integers? )?[kmnl]( \\in (?:\\mathbb Z|Z))?(?: integers?)?")
+_PADDED = re.compile(r"(?<=\d),0\d")
 _BASELESS_LOG = re.compile(r"\\log (?!_)")
-_SIGNED_E = re.compile(r"(?<![\d.])\d+[eE][+-]\d")
+_SIGNED_E = re.compile(r"(?<![\d.])(?!1[eE])\d+[eE][+-]\d")
 
 
 @lru_cache(maxsize=20_000)
@@ -38,7 +39,8 @@ def readings(text: str) -> tuple[Answer, ...]:
     if _BASELESS_LOG.search(clean):
         versions.append(_BASELESS_LOG.sub(r"\\log_{10} ", clean))
     for version in versions:
-        for grouped in (True, False):
+        # In ``1,000`` and ``10,00`` the comma separates no entries: no entry of a list is written 000.
+        for grouped in (True,) if _PADDED.search(version) else (True, False):
             try:
                 answer = read(tokenise(version, grouped))
             except (Unreadable, RecursionError):

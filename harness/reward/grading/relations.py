@@ -22,6 +22,8 @@ _LABEL = re.compile(
     r"\\?[A-Za-z]+(?: _ (?:\{[^{}]*\}|\S))?(?: ')*(?: \^ \{ - 1 \})? \( [^()]* \)|(?:\| )?(?:[A-Z] ){1,3}[A-Z](?: \|)?|\[ [A-Z ]+\]"
     r"|\\frac \{ d [a-z] \} \{ d [a-z] \}|\\(?:Pr|mathbb \{ [EP] \}) [(\[] [^()\[\]]* [)\]]|[EV] \[ [^\[\]]* \]|[A-Za-z]+ \( [^()]* \)"
 )
+#: A formula that is straight from minus this to this is taken to be straight.
+_FAR = Fraction(10**9 + 1, 3)
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
 
 
@@ -106,11 +108,11 @@ def _solved(left: Expr, operator: str, right: Expr, letter: str) -> Region | Non
             return ray(comparison, value(other))
     try:
         at: list[Number] = [value(difference, {letter: Fraction(k)}, real=True) for k in range(4)]
-        beyond = value(difference, {letter: Fraction(-7, 3)}, real=True)
+        far = {x: value(difference, {letter: x}, real=True) for x in (Fraction(-7, 3), -_FAR, _FAR)}
     except Undefined:
         return None
     slope = at[1] - at[0]
-    straight = all(close(at[k + 1] - at[k], slope) for k in range(3)) and close(beyond, at[0] - slope * Fraction(7, 3))
+    straight = all(close(at[k + 1] - at[k], slope) for k in range(3)) and all(close(y, at[0] + slope * x) for x, y in far.items())
     if not straight or not isinstance(slope, Fraction) or slope == 0:
         return None
     return ray(operator if slope > 0 else _FLIPPED[operator], -at[0] / slope)

@@ -121,7 +121,9 @@ def parse_unit(tokens: Tokens) -> Unit | None:
             if power is None:
                 return None
             found, last = found.times(last.to_the(power - 1)), None
-        elif token.kind == "text" and token.text in _RAISED and last is not None:
+        elif token.kind == "text" and token.text in _RAISED:
+            if last is None:
+                return None
             found, last = found.times(last.to_the(_RAISED[token.text] - 1)), None
         elif token.kind == "text" and token.text in _SQUARE:
             prefix = _SQUARE[token.text]

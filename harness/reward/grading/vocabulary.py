@@ -83,10 +83,13 @@ SHORT_UNITS = frozenset(
 #: Words that say something about the number instead of naming what is counted.
 CLAIMS = frozenset(
     {
-        "about", "all", "almost", "and", "any", "approximately", "are", "at", "be", "between", "but", "each", "either", "even", "every",
-        "exactly", "except", "false", "fewer", "for", "from", "greater", "if", "is", "larger", "least", "less", "maybe", "more", "most",
-        "nearly", "neither", "no", "none", "nor", "not", "odd", "only", "or", "over", "possibly", "roughly", "smaller", "than", "to",
-        "true", "undefined", "under", "unless", "when", "where", "with", "without",
+        "about", "all", "almost", "and", "any", "approximately", "are", "at", "base", "be", "between", "but", "by", "choose", "divided",
+        "double", "each", "either", "even", "every", "exactly", "except", "factorial", "false", "fewer", "fifth", "fifths", "for",
+        "fourth", "fourths", "from", "greater", "half", "halves", "hundredth", "hundredths", "if", "infinity", "is", "larger", "least",
+        "less", "maybe", "millionths", "minus", "mod", "modulo", "more", "most", "multiplied", "nearly", "negative", "neither", "no",
+        "none", "nor", "not", "odd", "only", "or", "over", "plus", "positive", "possibly", "power", "remainder", "root", "roughly",
+        "smaller", "tenth", "tenths", "than", "third", "thirds", "thousandth", "thousandths", "times", "to", "true", "twice", "undefined",
+        "under", "unless", "when", "where", "with", "without",
     }
 )  # fmt: skip
 #: Words before an answer that say no more than that it is one.
