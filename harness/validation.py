@@ -1,7 +1,8 @@
 """What can be known about a suite before anything is trained: are its questions there, gradable, and apart from each other?
 
 Every gold answer goes through the reward as a completion of the form that the prompt asks for and must score 1.0. In mathematics, golds
-that no rule reads are named: a right answer counts there only as it is spelled. Wrong answers must score 0: nonsense, and in mathematics an empty box, ``0.0``, and the gold answer of another question.
+that no rule reads are named: a right answer counts there only as it is spelled. Wrong answers must score 0: nonsense, and in mathematics
+an empty box, ``0.0``, and the gold answer of another question.
 """
 
 from __future__ import annotations
