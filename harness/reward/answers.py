@@ -1,7 +1,8 @@
 """From a completion to the answer in it: cheap, bounded, in this process; no parsing.
 
 The answer is what the last ``\\boxed{}`` holds. Where the prompt does not ask for a box, an answer may also be announced:
-``#### 42``, ``the answer is $\\frac12$``, or a formula in dollars that ends the completion. A completion that was cut off has none of them.
+``#### 42``, ``the answer is $\\frac12$``, ``Therefore, x = 5.`` or a formula in dollars that ends the completion. A completion that was cut
+off has none of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _MARKED = re.compile(r"####\s*([^\n]+)")
 _ANNOUNCED = re.compile(r"(?:answer|solution|result)\s*(?:is|are|equals|=|:)\s*(?:\*\*)?:?\s*([^\n]+)", re.IGNORECASE)
 _FORMULA = re.compile(r"\$\$?([^$]+)\$\$?\s*[.!]?\s*")
 _FIRST_FORMULA = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]")
+#: A last sentence that is complete: ``Therefore, x = 5.``
+_CONCLUDED = re.compile(r"(?:^|[.!?]\s+|\n)(?:therefore|thus|hence|so),?\s+([^\n]{1,200}?)[.!]\s*$", re.IGNORECASE)
 _THOUGHT = "</think>"
 
 
@@ -76,6 +79,8 @@ def _announced(tail: str) -> str | None:
     formula = _FORMULA.fullmatch(last)
     if formula:
         return formula[1].strip()
+    if concluded := _CONCLUDED.search(tail):
+        return concluded[1].strip()
     text = tail.strip()
     return text if "\n" not in text and not re.search(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}", text) and text else None
 

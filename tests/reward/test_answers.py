@@ -48,6 +48,8 @@ def test_the_last_box_counts(text: str, answer: str | None) -> None:
         ("Final answer: **19**", "19"),
         (r"Hence the result is \(x+1\).", "x+1"),
         ("and so we find $x = 5$.", "x = 5"),
+        ("We add. Therefore, x = 5.", "x = 5"),
+        ("We add. So x = 5 and", None),
         ("42", "42"),
         ("so x = 5 and then", None),
         ("so $x = 5$ and then", None),
