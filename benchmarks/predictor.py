@@ -30,9 +30,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
+from harness.numerics.functions import logit, sigmoid
 from harness.predictor import AttentionPredictor, sample_near_target
-from harness.predictor.attention import LAYERS, adapt, platt_coefficients
-from harness.predictor.numerics import logit, sigmoid
+from harness.predictor.network import LAYERS, adapt, platt_coefficients
 
 WIDTH, UNITS, REFERENCES, SELECTED = 1536, 896, 256, 512
 SIZES = (10_000, 100_000, 1_000_000)
@@ -49,21 +49,21 @@ def random_predictor(rng: np.random.Generator) -> tuple[AttentionPredictor, dict
             fan_in = UNITS if layer else WIDTH
             arrays[f"{prefix}.layers.{layer}.weight"] = rng.standard_normal((UNITS, fan_in)) / math.sqrt(fan_in)
             arrays[f"{prefix}.layers.{layer}.bias"] = np.zeros(UNITS)
-    for layer, (rows, columns) in enumerate(((32, 2), (2, 32))):
+    for layer, (rows, columns) in enumerate(((10, 2), (2, 10))):
         arrays[f"calibration.{layer}.weight"] = rng.standard_normal((rows, columns))
         arrays[f"calibration.{layer}.bias"] = np.zeros(rows)
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
-    return AttentionPredictor(arrays, {"width": WIDTH, "units": UNITS, "shared": False, "embedder": "random"}), arrays
+    return AttentionPredictor(arrays, {"width": WIDTH, "units": UNITS, "shared": False, "head": "paper", "embedder": "random"}), arrays
 
 
-def per_query(arrays: dict[str, Any], query: Any, references: Any, difficulties: Any) -> float:
-    """Difficulty of one question, references projected again."""
+def per_query(arrays: dict[str, Any], query: Any, references: Any, pass_rates: Any) -> float:
+    """Pass rate of one question, references projected again."""
     z_query = adapt(arrays, "query", query[None])[0]
     z_references = adapt(arrays, "reference", references)
     scores = z_references @ z_query / math.sqrt(UNITS)
     attention = np.exp(scores - scores.max())
-    slope, shift = platt_coefficients(arrays, difficulties)
-    return float(sigmoid(slope * logit(attention @ difficulties / attention.sum()) + shift))
+    slope, shift = platt_coefficients(arrays, "paper", pass_rates)
+    return float(sigmoid(slope * logit(attention @ pass_rates / attention.sum()) + shift))
 
 
 def compare(queries_timed: int) -> None:
@@ -87,11 +87,11 @@ def compare(queries_timed: int) -> None:
     literal, spent = [], []
     for query in others:
         start = time.perf_counter()
-        literal.append(per_query(arrays, pool[query], pool[ids], 1 - rates))
+        literal.append(per_query(arrays, pool[query], pool[ids], rates))
         spent.append(time.perf_counter() - start)
     each = statistics.median(spent)
     whole = each * len(pool)
-    difference = float(np.abs(1 - np.array(literal) - predicted[others]).max())
+    difference = float(np.abs(np.array(literal) - predicted[others]).max())
     print(f"10,240 questions x 256 references, width {WIDTH} -> {UNITS}, {os.environ['OMP_NUM_THREADS']} thread(s)")
     print(f"  per query, references projected again   {whole:9.1f} s   (scaled from {queries_timed} queries, median {1000 * each:.1f} ms)")
     print(f"  one selection, projections cached       {cached:9.3f} s   {whole / cached:.0f}×   (the paper: {PAPER_SECONDS} s on GPUs)")

@@ -1,9 +1,9 @@
-"""What rollout replay costs beside training: store, draw, pad and collate, as a share of a step.
+"""Measure the bookkeeping of rollout replay (store, draw, pad, collate) as a share of a step.
 
     python benchmarks/replay.py [--quick]
 
-Real RR runs through the real trainer. Store and draw are timed in the strategy; handing the batch to TRL (collate) and TRL's
-padding of it work on all rows alike, of which the replayed rows' share is counted.
+RR runs through the real trainer. Storing and drawing are timed in the strategy. Passing the batch to TRL (collate) and TRL's padding
+treat all rows alike; of these, the share of the replayed rows is counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from backends.common.prepare import prepare
 from benchmarks.overhead import CACHE, spec_of
-from harness.ledger import LedgerWriter, read_ledger
+from harness.records.ledger import LedgerWriter, read_ledger
 
 
 def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
@@ -41,7 +41,7 @@ def shares(steps: int, folder: Path) -> dict[str, float]:
     """Share of the training clock per piece of bookkeeping, in one run."""
     import trl.trainer.grpo_trainer as trl_module
 
-    from backends.trl.backend import build_trainer
+    from backends.trl.run import build_trainer
 
     spec = spec_of("rr", steps, {"capacity": 256})
     folder.mkdir(parents=True)
@@ -49,14 +49,14 @@ def shares(steps: int, folder: Path) -> dict[str, float]:
     ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
     trainer = build_trainer(spec, prepare(spec, CACHE, lambda *_: None), folder / "checkpoints", ledger)
     spent: dict[str, list[float]] = {"draw": [], "store": [], "collate": [], "pad": []}
-    replay = trainer.session.driver.strategy.replay_part
+    replay = trainer.session.run.driver.strategy.replay_part
     replay.replay = timed(replay.replay, spent["draw"])
     replay.observe = timed(replay.observe, spent["store"])
     trainer.rollout_func = timed(trainer.rollout_func, spent["collate"])
     original = trl_module.pad
     trl_module.pad = timed(original, spent["pad"])
     try:
-        with trainer.session.scoring():
+        with trainer.session.engine.scoring():
             trainer.train()
     finally:
         trl_module.pad = original

@@ -1,7 +1,7 @@
-"""How long a report takes and how much memory it needs: 10, 100 and 1,000 runs of 100 evaluations and 500 steps.
+"""Measure time and memory of a report of 10, 100 and 1,000 runs with 100 evaluations and 500 steps each.
 
-Writes ledgers with the project's own writer into a temporary folder (not timed), then, in a fresh process per size, reads
-them and builds the whole page. Promise: 1,000 runs in at most 15 seconds and 1.5 GiB.
+Writes ledgers with the project's own writer into a temporary folder (not timed), then reads them and builds the whole page, in a
+fresh process per size. Promise: 1,000 runs in at most 15 seconds and 1.5 GiB.
 
     python -m benchmarks.report            # 10, 100, 1,000 runs
     python -m benchmarks.report --runs 50
@@ -26,10 +26,10 @@ LIMIT_SECONDS, LIMIT_GIB = 15.0, 1.5
 
 def write_ledgers(folder: Path, runs: int) -> None:
     """``runs`` ledgers: combinations × ten strategies × ten seeds."""
-    import harness.ledger
+    import harness.records.ledger
     from tests.reports.ledgers import write_run
 
-    harness.ledger.os.fsync = lambda _: None  # type: ignore[attr-defined]  # only here: the disk is not what is measured
+    harness.records.ledger.os.fsync = lambda _: None  # type: ignore[attr-defined]  # only here: the disk is not what is measured
     for index in range(runs):
         strategy = STRATEGIES[index // SEEDS % len(STRATEGIES)]
         write_run(
@@ -48,14 +48,16 @@ def write_ledgers(folder: Path, runs: int) -> None:
 
 def measure(folder: Path) -> dict[str, float]:
     """Read every ledger below ``folder`` and build the page; seconds and peak memory of this process and its workers."""
-    from reports.build import build_report
-    from reports.records import condense_ledgers
+    from reports.analysis import analyse
+    from reports.condensed import condense_ledgers
+    from reports.page.build import write_report
 
     start = time.perf_counter()
     paths = sorted(folder.glob("*/ledger.jsonl"))
     size = sum(p.stat().st_size for p in paths)
     runs = condense_ledgers(paths)
-    build_report(runs, folder / "report", title="Benchmark", baseline="grpo", target={"share_of_gain": 0.9})
+    analysis = analyse(runs, baseline="grpo", target={"share_of_gain": 0.9})
+    write_report(analysis, folder / "report", title="Benchmark")
     done = time.perf_counter()
     cpu = sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
     own, workers = (resource.getrusage(w).ru_maxrss / 2**20 for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

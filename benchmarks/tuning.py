@@ -1,11 +1,11 @@
-"""What tuning is worth: a strategy with the suite's own settings against the same strategy as ``halfway tune`` left it.
+"""Measure what tuning is worth: a strategy with the suite's own settings against the same strategy with those of ``halfway tune``.
 
     halfway tune SUITE --only combination=NAME --only strategy=grpo --trials 10
     python benchmarks/tuning.py SUITE --combination NAME [--strategy grpo] [--runs-dir runs] [--csv FILE]
 
-Both run on the suite's reporting seeds and test questions, which tuning never saw, in pairs. The target comes from the untuned runs by the
-suite's rule, so that it is the one a report without tuning would use. Tokens and steps first: seconds depend on the machine.
-Starting it again goes on where it was; stopped early, it compares the pairs that are finished.
+Both run in pairs on the reporting seeds and test questions, which tuning never used. The target is computed from the untuned runs by
+the suite's rule, as in a report without tuning. Tokens and steps come first, because seconds depend on the machine. Run it again to
+continue; if it is stopped early, it compares the finished pairs.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.ledger import RunLog, read_ledger
-from harness.progress import make_display
-from harness.runner import run_suite
-from harness.runs import run_paths, run_status
+from harness.display.choose import make_display
+from harness.records.curves import curve_of
+from harness.records.ledger import RunLog, read_ledger
+from harness.records.run_folder import run_paths, run_status
+from harness.runner.suite_runner import run_suite
 from harness.spec import RunSpec
-from harness.stats import curve_of, paired_speed_up, parse_target, reach, resolve_target
-from harness.suite import Suite, find_suite, load_suite, plan
-from harness.tuning.lock import Lock, find_lock, tuned
+from harness.stats import paired_speed_up, parse_target, reach, resolve_target
+from harness.suite.reader import load_suite
+from harness.suite.suite import Suite, find_suite, plan
+from harness.tuning.apply import tuned
+from harness.tuning.lock_file import Lock, find_lock
 
 LEDGERS = ("generated_tokens", "token_cost", "training_steps", "optimizer_steps", "cpu_seconds", "training_seconds")
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from harness.ledger import LedgerWriter
+from harness.records.ledger import LedgerWriter
 from harness.strategy import Requirement
+from harness.types import FloatArray, IntArray, PromptGroup
 
 if TYPE_CHECKING:
+    from harness.predictor.collection import CollectionRequest
     from harness.spec import RunSpec
 
 #: What every backend has given strategies from the start; ``Backend.capabilities`` may be more or less.
 WHOLE_GROUPS: frozenset[Requirement] = frozenset({"probe", "embed", "predictor", "oracle", "behaviour_log_probs"})
 #: Everything a strategy can require.
-EVERYTHING: frozenset[Requirement] = WHOLE_GROUPS | {"group_sizes", "partial_groups", "mixed_groups"}
+EVERYTHING: frozenset[Requirement] = WHOLE_GROUPS | {"group_sizes", "partial_groups", "mixed_groups", "loss_weights"}
 
 #: ``progress(what, done, total)``; a backend calls it during ``prepare`` so that a person sees that something moves.
 Progress = Callable[[str, int, int], None]
@@ -68,4 +70,35 @@ class Backend(Protocol):
         ``attempt``, ``one_off``, ``failure`` and ``complete`` records. Raises UserError for what a person can mend and
         RunFailed (an error that must not be retried) for a run that cannot go on, such as a NaN loss.
         """
+        ...
+
+
+@runtime_checkable
+class CollectsPassRates(Protocol):
+    """A backend that can also roll out models outside of a run, for ``halfway predictor collect``."""
+
+    def collect_pass_rates(self, request: CollectionRequest, cache: Path, progress: Progress) -> None:
+        """Bring a model's column into the table ``request.out``; goes on where an earlier attempt was cut off. Raises UserError."""
+        ...
+
+
+RolloutPhase = Literal["rollout", "probe"]
+
+
+class RolloutEngine(Protocol):
+    """What a backend does for the driver."""
+
+    def rollout(
+        self, question_ids: IntArray, rollouts_per_question: int | IntArray, phase: RolloutPhase, stream: Sequence[int]
+    ) -> list[PromptGroup]:
+        """Sample and score whole groups with the current policy, in the order of ``question_ids``.
+
+        ``rollouts_per_question`` is one number, or one per question where a strategy requires ``group_sizes``. ``stream`` seeds
+        the sampling; it is different for every call of a run. Times itself on the run's clock, as ``phase`` and (scoring of
+        fresh rollouts) ``reward``.
+        """
+        ...
+
+    def embed(self, question_ids: IntArray) -> FloatArray:
+        """Frozen embeddings, shape (n, width)."""
         ...

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
+from harness.backend import WHOLE_GROUPS
 from harness.errors import UserError, did_you_mean
-from harness.strategy import NoReplay, Part, Replay, Requirement, Selector, Strategy
+from harness.strategies.uniform import Uniform
+from harness.strategy import Composition, NoReplay, Part, Replay, Requirement, Selector, Strategy
 
 if TYPE_CHECKING:
     from harness.spec import StrategySpec
@@ -52,35 +54,32 @@ BUILTIN_STRATEGIES: dict[str, str] = {
     "rlep": "harness.strategies.successes:RLEP",
     "arpo": "harness.strategies.successes:ARPO",
     "fewer-fresh": "harness.strategies.fifo:FEWER_FRESH",
+    "fair-replay": "harness.strategies.fair_replay:FAIR_REPLAY",
+    "no-positive-resampling": "harness.strategies.no_positive_resampling:NO_POSITIVE_RESAMPLING",
+    "reinforce-ada": "harness.strategies.reinforce_ada:REINFORCE_ADA",
+    "pilot-commit": "harness.strategies.pilot_commit:PILOT_COMMIT",
+    "vip": "harness.strategies.vip:VIP",
+    "snr-filter": "harness.strategies.snr_filter:SNR_FILTER",
+    "lze": "harness.strategies.lze:LZE",
+    "cures": "harness.strategies.cures:CURES",
+    "dppo": "harness.strategies.dppo:DPPO",
 }
-BACKENDS: dict[str, str] = {"trl": "backends.trl.backend:TrlBackend", "verl": "backends.verl.backend:VerlBackend"}
+BACKENDS: dict[str, str] = {
+    "trl": "backends.trl.backend:TrlBackend",
+    "verl": "backends.verl.backend:VerlBackend",
+    "simulator": "backends.simulator.backend:SimulatorBackend",
+}
 TASKS: dict[str, str] = {
     "spell-backward": "suites.tasks.spell_backward:SpellBackward",
     "reasoning-gym": "suites.tasks.reasoning_gym:ReasoningGym",
     "maths": "suites.tasks.maths:Maths",
     "science": "suites.tasks.science:Science",
+    "latent-skills": "suites.tasks.latent_skills:LatentSkills",
 }
 
 
 class RegistryError(UserError):
     """A name that nothing, or more than one thing, answers to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Composition:
-    """A named pair of selector and replay classes; the value behind a strategy name.
-
-    What ``halfway strategies`` shows, in words: ``summary`` (one line), ``source`` (the paper), what it ``observes``, where it
-    ``acts`` in a step, and what that ``costs`` beyond training on the batch.
-    """
-
-    selector: type[Selector[Any]]
-    replay: type[Replay[Any]] = NoReplay
-    summary: str = ""
-    source: str = ""
-    observes: str = ""
-    acts: str = ""
-    costs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +93,12 @@ class StrategyEntry:
 
     @property
     def version(self) -> str:
-        parts = (self.composition.selector, self.composition.replay)
-        return "+".join(f"{p.__module__}.{p.__qualname__}:{p.version}" for p in parts)
+        """``NAME:SELECTOR+REPLAY``: the registered name and the versions that its two parts declare.
+
+        Part of a run's identity. It names no module, so moving a strategy to another file leaves its finished runs valid; whoever
+        changes what a strategy does raises the ``version`` of the part concerned.
+        """
+        return f"{self.name}:{self.composition.selector.version}+{self.composition.replay.version}"
 
     @property
     def requires(self) -> frozenset[Requirement]:
@@ -105,33 +108,30 @@ class StrategyEntry:
     def uncharged_oracle(self) -> bool:
         return self.composition.selector.uncharged_oracle
 
-    def resolve_config(self, config: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    def resolve_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """All settings with their defaults filled in. Raises RegistryError for unknown keys and bad values."""
-        selector, replay = self._configs(config, where)
+        selector, replay = self._configs(config)
         return {**replay.model_dump(mode="json"), **selector.model_dump(mode="json")}
 
     def build(self, config: Mapping[str, Any]) -> Strategy:
         """A fresh strategy object; ``config`` may be partial."""
-        selector, replay = self._configs(config, "")
+        selector, replay = self._configs(config)
         return Strategy(self.name, self.composition.selector(selector), self.composition.replay(replay))
 
-    def _configs(self, config: Mapping[str, Any], where: str) -> tuple[BaseModel, BaseModel]:
-        prefix = f"{where}: " if where else ""
+    def _configs(self, config: Mapping[str, Any]) -> tuple[BaseModel, BaseModel]:
         for key in config:
             if key not in self.fields:
                 known = ", ".join(sorted(self.fields)) or "none"
-                raise RegistryError(
-                    f"{prefix}strategy {self.name!r} has no setting {key!r}{did_you_mean(key, self.fields)} (settings: {known})"
-                )
+                raise RegistryError(f"strategy {self.name!r} has no setting {key!r}{did_you_mean(key, self.fields)} (settings: {known})")
         made = []
         for part in (self.composition.selector, self.composition.replay):
-            own = {k: v for k, v in config.items() if self.fields[k][0] is part}
+            own = {k: v for k, v in config.items() if k in part.Config.model_fields}
             try:
                 made.append(part.Config(**own))
             except ValidationError as error:
                 first = error.errors()[0]
                 at = ".".join(str(x) for x in first["loc"]) or part.__name__
-                raise RegistryError(f"{prefix}strategy {self.name!r}, setting {at!r}: {first['msg']}") from error
+                raise RegistryError(f"strategy {self.name!r}, setting {at!r}: {first['msg']}") from error
         return made[0], made[1]
 
 
@@ -161,8 +161,6 @@ def strategy_entry(name: str, plugins: Iterable[str] = ()) -> StrategyEntry:
 
 def _combined(name: str, plugins: Iterable[str]) -> StrategyEntry:
     """``selector+replay``: the selector of the strategy before the plus, the replay of the one after it."""
-    from harness.strategies.uniform import Uniform
-
     first, _, second = name.partition("+")
     if not first or not second or "+" in second:
         raise RegistryError(f"strategy {name!r} is not of the form selector+replay (for example mopps+rr)")
@@ -196,14 +194,13 @@ _LACKING: dict[Requirement, str] = {
     "group_sizes": "groups of different sizes",
     "partial_groups": "training on part of a group",
     "mixed_groups": "stored rollouts inside a fresh group",
+    "loss_weights": "weights on the loss of a group",
 }
 
 
-def refusal(entry: StrategyEntry, backend: str) -> str:
-    """Why a backend cannot run a strategy, in words; empty if it can."""
-    from harness.backend import WHOLE_GROUPS
-
-    lacking = sorted(entry.requires - getattr(load_backend(backend), "capabilities", WHOLE_GROUPS))
+def refusal(entry: StrategyEntry, backend: str, config: Mapping[str, Any] | None = None) -> str:
+    """Why a backend cannot run a strategy with these settings (None: the defaults); empty if it can."""
+    lacking = sorted(entry.build(config or {}).requires - getattr(load_backend(backend), "capabilities", WHOLE_GROUPS))
     if not lacking:
         return ""
     return f"strategy {entry.name!r} cannot run on backend {backend!r}, which does not support {', '.join(_LACKING[r] for r in lacking)}"
@@ -238,15 +235,18 @@ def _entry(name: str, origin: str, target: Any) -> StrategyEntry:
     fields: dict[str, tuple[type[Part[Any]], str]] = {}
     for part in (composition.selector, composition.replay):
         for key, info in part.Config.model_fields.items():
-            if key in fields:
+            if key in fields and _declared_by(part, key) is not _declared_by(fields[key][0], key):
                 raise RegistryError(f"strategy {name!r}: both its selector and its replay have a setting {key!r}; rename one")
             fields[key] = (part, info.description or "")
     return StrategyEntry(name, origin, composition, fields)
 
 
-def _as_composition(name: str, origin: str, target: Any) -> Composition:
-    from harness.strategies.uniform import Uniform
+def _declared_by(part: type[Part[Any]], key: str) -> type:
+    """The config class that first declares a setting; two parts share the settings of a base class that both their configs have."""
+    return [base for base in part.Config.__mro__ if issubclass(base, BaseModel) and key in base.model_fields][-1]
 
+
+def _as_composition(name: str, origin: str, target: Any) -> Composition:
     if isinstance(target, Composition):
         return target
     summary = (getattr(target, "__doc__", None) or "").strip().partition("\n")[0]

@@ -19,8 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from harness.errors import UserError, did_you_mean
 
-IDENTITY_VERSION = 1
-"""Part of the hash. Raising it makes every run a new run: say so in the changelog."""
+IDENTITY_VERSION = 2
+"""Part of the hash. Raising it makes every run a new run: say so in the changelog.
+
+1: a strategy's version named the modules of its classes. 2: it is the registered name and the declared versions.
+"""
 
 SLUG = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
 
@@ -64,7 +67,7 @@ class StrategySpec(Settings):
 
     label: str = Field(pattern=SLUG, description="name of the arm in tables")
     name: str = Field(min_length=1, description="registered strategy name")
-    version: str = Field(description="code version of selector and replay")
+    version: str = Field(description="registered name and declared versions of selector and replay")
     config: dict[str, JsonValue] = Field(default_factory=dict, description="resolved settings")
     uncharged_oracle: bool = Field(default=False, description="an upper bound whose labels cost nothing")
     plugin: str | None = Field(default=None, description="module:attr the strategy was loaded from")
@@ -229,9 +232,6 @@ class RunSpec(Settings):
         """The identity fields by dotted path."""
         data = self.model_dump(mode="json")
         chosen: dict[str, Any] = {path: _at(data, path) for path in sorted(IDENTITY)}
-        for path, default in ADDED.items():
-            if chosen[path] == default:
-                del chosen[path]
         if self.algorithm.lr_schedule != "constant":
             # A schedule that ends at max_steps trains differently for another max_steps: it is then no mere budget.
             chosen["algorithm.max_steps"] = self.algorithm.max_steps
@@ -269,7 +269,7 @@ def _paths(section: str, *names: str) -> frozenset[str]:
 
 IDENTITY: frozenset[str] = (
     _paths("combination", "backend", "model.name", "model.revision", "task.name", "task.config", "task.version")
-    | _paths("strategy", "name", "version", "config", "uncharged_oracle", "plugin", "predictor_digest")
+    | _paths("strategy", "name", "version", "config", "uncharged_oracle", "predictor_digest")
     | _paths("algorithm", "groups_per_step", "group_size", "updates_per_batch", "learning_rate", "lr_schedule", "warmup_steps")
     | _paths("algorithm", "adam_beta1", "adam_beta2", "weight_decay", "max_grad_norm", "clip_epsilon", "clip_epsilon_high")
     | _paths("algorithm", "kl_coefficient", "advantage_normalization", "loss_aggregation", "drop_degenerate", "max_refills")
@@ -281,17 +281,13 @@ IDENTITY: frozenset[str] = (
 )
 """Dotted paths that say which run it is."""
 
-ADDED: dict[str, Any] = {"algorithm.behaviour_log_probs": "engine", "strategy.predictor_digest": "", "evaluation.also": []}
-"""Identity fields newer than :data:`IDENTITY_VERSION`, with the value that means "as before": left out of the hash at that value, so
-that a new setting does not make every finished run another run."""
-
 EXECUTION: frozenset[str] = (
     _paths("execution", "threads", "checkpoint_every_steps", "micro_batch_rollouts", "generation", "device", "processes")
     | _paths("execution", "nodes", "engine")
     | _paths("execution", "attempts", "reward_seconds", "silence_seconds", "keep_rollouts", "trackers", "python")
     | _paths("target", "share_of_gain", "accuracy", "final", "crossing")
     | _paths("budget", "training_seconds", "generated_tokens")
-    | {"suite", "combination.name", "strategy.label", "algorithm.max_steps"}
+    | {"suite", "combination.name", "strategy.label", "strategy.plugin", "algorithm.max_steps"}
 )
 """Dotted paths that may change without making it another run."""
 

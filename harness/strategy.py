@@ -4,10 +4,12 @@ The two compose: GRPO = uniform + none, DOTS = dots + none, RR = uniform + fifo,
 holds one :class:`Strategy` per run and calls it at the seams every GRPO trainer has, in this order each step::
 
     replayed = strategy.replay(B, ctx)               # groups stored in earlier steps, at most B
-    selection = strategy.select(B - len(replayed), ctx)
+    wanted = strategy.num_fresh(B, replayed, ctx)    # B - len(replayed) unless the replay says otherwise
+    selection = strategy.select(wanted, ctx)
     fresh = ...                                      # rolled out and scored by the engine
-    admitted = [g for g in fresh if strategy.admit(g, ctx)]   # what is refused is refilled, up to a bound
-    batch = strategy.mix([strategy.subset(g, ctx) for g in admitted] + replayed, ctx)
+    admitted = strategy.admit_round(fresh, ctx)      # what is refused is refilled, up to a bound
+    kept = strategy.weigh([strategy.subset(g, ctx) for g in admitted], ctx)
+    batch = strategy.mix(kept + replayed, ctx)
     strategy.observe(fresh, ctx)                     # every fresh and probe group, once, in order
 
 A new strategy is one file: subclass :class:`Selector` (or :class:`Replay`), write ``select`` (or ``replay``), register
@@ -16,22 +18,25 @@ it (see :mod:`harness.registry`). Every other method has a default that does not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from harness.types import AdvantageScope, Costs, FloatArray, IntArray, PromptGroup, QuestionPool, Selection
 
-#: What a strategy may ask of a backend. A backend that cannot give it refuses the run in words (``Backend.capabilities``).
+#: What a strategy may ask of a backend. A backend that cannot give it (``Backend.capabilities``) refuses the run before it starts.
 #: group_sizes: groups of other sizes than G, or batches of another number of rollouts. partial_groups: training on part of a
 #: group, its baseline over the rollouts that ``advantage_scope`` names. mixed_groups: stored rollouts inside a fresh group.
-Requirement = Literal["probe", "embed", "predictor", "oracle", "behaviour_log_probs", "group_sizes", "partial_groups", "mixed_groups"]
+#: loss_weights: groups whose ``loss_weight`` is not 1. behaviour_log_probs follows from overriding ``Replay.replay``.
+Requirement = Literal[
+    "probe", "embed", "predictor", "oracle", "behaviour_log_probs", "group_sizes", "partial_groups", "mixed_groups", "loss_weights"
+]
 
 State = dict[str, Any]
-"""Nested dicts and lists of JSON scalars and numpy arrays; what :mod:`harness.checkpoint` can save without pickle."""
+"""Nested dicts and lists of JSON scalars and numpy arrays; what :mod:`harness.records.checkpoint` can save without pickle."""
 
 
 class StrategyConfig(BaseModel):
@@ -43,21 +48,23 @@ class StrategyConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Services(Protocol):
-    """What the backend does for a strategy; every call is metered by the ledger."""
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the engine does for a strategy: three functions, every call metered by the ledger. See :class:`StepContext`."""
 
-    def probe(self, question_ids: IntArray, rollouts_per_question: int) -> list[PromptGroup]: ...
-    def embed(self, question_ids: IntArray) -> FloatArray: ...
-    def oracle_pass_rates(self, question_ids: IntArray, rollouts_per_question: int) -> FloatArray: ...
+    probe: Callable[[IntArray, int], list[PromptGroup]]
+    embed: Callable[[IntArray], FloatArray]
+    oracle_pass_rates: Callable[[IntArray, int], FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
     """Everything a strategy may know at one step.
 
-    step: 1 for the first training step. policy_version: training steps completed (``step - 1``). rng: derived from
-    (run seed, strategy, step), so a resumed run draws the same numbers. costs: what has been spent so far.
-    predictor: path of the trained predictor artifact, if the run has one.
+    step: 1 for the first training step. policy_version: training steps completed (``step - 1``). rng: derived from the run's
+    seed, the step, the method being called and the number of engine calls in the step. A resumed run therefore draws the same
+    numbers, and so does every other strategy: strategies are compared with common random numbers. group_size: G, rollouts per
+    question. costs: what has been spent so far (a copy). predictor: path of the trained predictor artifact, if the run has one.
     """
 
     step: int
@@ -71,7 +78,10 @@ class StepContext:
     predictor: str | None = None
 
     def probe(self, question_ids: IntArray, rollouts_per_question: int | None = None) -> list[PromptGroup]:
-        """Roll out questions with the current policy now; real rollouts, on the clock and in the ledger."""
+        """Roll out questions with the current policy now; real rollouts, on the clock and in the ledger.
+
+        Raises PermissionError unless the strategy requires ``probe``; likewise ``embed`` and ``oracle_pass_rates``.
+        """
         return self.services.probe(np.asarray(question_ids), rollouts_per_question or self.group_size)
 
     def embed(self, question_ids: IntArray) -> FloatArray:
@@ -85,16 +95,27 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """How replayed rollouts enter the loss (method.md, RR).
+    """How replayed rollouts enter the loss.
 
-    clip_center: ``old`` clips π/π_old around 1 and multiplies by the detached weight ρ = π_old/μ (the authors'
-    code); ``one`` clips π/μ around 1 (the paper). weight_cap: upper bound on ρ, None for none. coefficient: factor on the
-    loss of replayed rollouts.
+    ratio: ``behaviour`` corrects for the policy μ that sampled them; ``old`` trains on them as if the old policy had sampled
+    them, so that only their advantages count (RLEP, ARPO).
+    clip_center: ``old`` clips π/π_old around 1 and multiplies by the detached weight ρ = π_old/μ (the code of the DOTS + RR
+    authors); ``one`` clips π/μ around 1 (their paper).
+    weight_cap: upper bound on ρ, None for none. coefficient: factor on the loss of replayed rollouts.
+    order: ``shuffled`` spreads a batch's rollouts over its updates at random, as both trainers do; ``fresh-first`` keeps the
+    order of the batch, so that replayed groups come last and reach the later updates.
+    Raises ValueError for a ratio to the old policy that is also to be clipped around π/μ = 1 or capped: there is no ρ then.
     """
 
     clip_center: Literal["old", "one"] = "old"
     weight_cap: float | None = None
     coefficient: float = 1.0
+    ratio: Literal["behaviour", "old"] = "behaviour"
+    order: Literal["shuffled", "fresh-first"] = "shuffled"
+
+    def __post_init__(self) -> None:
+        if self.ratio == "old" and (self.clip_center != "old" or self.weight_cap is not None):
+            raise ValueError("a correction with ratio = 'old' has no weight: use clip_center = 'old' and no weight_cap")
 
 
 ConfigT = TypeVar("ConfigT", bound=StrategyConfig, covariant=True)
@@ -110,6 +131,11 @@ class Part(Generic[ConfigT]):
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
+
+    @property
+    def needs(self) -> frozenset[Requirement]:
+        """What it requires with its settings: ``requires``, unless a setting asks for more."""
+        return self.requires
 
     @property
     def advantage_scope(self) -> AdvantageScope:
@@ -135,8 +161,16 @@ class Selector(Part[ConfigT]):
 
     @property
     def max_refills(self) -> int | None:
-        """Rounds of refill for refused groups, at most; None for the run's ``max_refills``."""
+        """Rounds of refill for refused groups in a step, at most; None for the run's ``max_refills``. Asked before every refill."""
         return None
+
+    @property
+    def fill_short_batches(self) -> bool:
+        """Whether refused groups fill a batch that the refills left short. If not, the batch stays short (``group_sizes``).
+
+        Where every group was refused, the refused ones are trained on in either case: a step always ends.
+        """
+        return True
 
     def round_size(self, missing: int, ctx: StepContext) -> int:
         """How many questions to roll out in a round that misses so many groups; what is admitted beyond them is not trained on."""
@@ -147,12 +181,20 @@ class Selector(Part[ConfigT]):
         raise NotImplementedError(f"{type(self).__name__} must define select()")
 
     def admit(self, group: PromptGroup, ctx: StepContext) -> bool:
-        """Whether to train on this fresh group; the backend refills what is refused, up to a bound."""
+        """Whether to train on this fresh group; what is refused is refilled, up to a bound."""
         return True
+
+    def admit_round(self, groups: Sequence[PromptGroup], ctx: StepContext) -> Sequence[bool]:
+        """Whether to train on each group of one round of roll-outs, in order; by default each is judged by ``admit`` alone."""
+        return [self.admit(group, ctx) for group in groups]
 
     def subset(self, group: PromptGroup, ctx: StepContext) -> PromptGroup:
         """The admitted group, or ``group.train_on(...)`` to train on some of its rollouts only."""
         return group
+
+    def weigh(self, groups: Sequence[PromptGroup], ctx: StepContext) -> Sequence[float]:
+        """A factor on the loss of each fresh group of the batch, finite and ≥ 0; other factors than 1 require ``loss_weights``."""
+        return [1.0] * len(groups)
 
     def reuse(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
         """Probe groups of this step that may stand in for selected questions (fewer fresh rollouts)."""
@@ -164,7 +206,16 @@ class Selector(Part[ConfigT]):
 
 
 class Replay(Part[ConfigT]):
-    """Chooses stored groups to train on beside the fresh ones; the base class replays nothing."""
+    """Chooses stored groups to train on beside the fresh ones; the base class replays nothing.
+
+    A subclass that overrides ``replay`` requires ``behaviour_log_probs``, whether it says so or not: stored rollouts without
+    them would be trained on as if the current policy had sampled them.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.replay is not Replay.replay:
+            cls.requires = cls.requires | {"behaviour_log_probs"}
 
     @property
     def correction(self) -> Correction:
@@ -174,6 +225,13 @@ class Replay(Part[ConfigT]):
     def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
         """Groups of earlier steps, with at most ``num_groups``·G trained rollouts; the rest of the batch is rolled out fresh."""
         return []
+
+    def num_fresh(self, num_groups: int, replayed: Sequence[PromptGroup], ctx: StepContext) -> int:
+        """How many questions to roll out for a batch of ``num_groups``, given what ``replay`` returned.
+
+        By default as many as fill the batch; fewer make a smaller batch, which requires ``group_sizes``.
+        """
+        return num_groups - -(-sum(len(g.trained_rollouts) for g in replayed) // ctx.group_size)
 
     def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
         """The batch to train on, given its fresh and replayed groups: stored rollouts may be added to groups or as groups."""
@@ -191,7 +249,7 @@ class Strategy:
 
     @property
     def requires(self) -> frozenset[Requirement]:
-        return self.selector.requires | self.replay_part.requires
+        return self.selector.needs | self.replay_part.needs
 
     @property
     def correction(self) -> Correction:
@@ -209,19 +267,37 @@ class Strategy:
     def round_size(self, missing: int, ctx: StepContext) -> int:
         return self.selector.round_size(missing, ctx)
 
+    @property
+    def fill_short_batches(self) -> bool:
+        return self.selector.fill_short_batches
+
+    def num_fresh(self, num_groups: int, replayed: Sequence[PromptGroup], ctx: StepContext) -> int:
+        return self.replay_part.num_fresh(num_groups, replayed, ctx)
+
     def subset(self, group: PromptGroup, ctx: StepContext) -> PromptGroup:
         return _stamp(self.selector.subset(group, ctx), self.selector)
 
+    def weigh(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
+        """The groups with their loss weights. Raises ValueError for another number of weights than groups."""
+        weights = self.selector.weigh(groups, ctx)
+        if len(weights) != len(groups):
+            raise ValueError(f"strategy {self.name!r} gave {len(weights)} loss weights for {len(groups)} groups")
+        return [replace(g, loss_weight=float(w)) if w != 1 else g for g, w in zip(groups, weights, strict=True)]
+
     def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
         """The batch; groups that the replay part adds or changes take its advantage scope."""
-        given = {id(g) for g in groups}
-        return [g if id(g) in given else _stamp(g, self.replay_part) for g in self.replay_part.mix(groups, ctx)]
+        given = {_contents(g) for g in groups}
+        return [g if _contents(g) in given else _stamp(g, self.replay_part) for g in self.replay_part.mix(groups, ctx)]
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         return self.selector.select(num_groups, ctx)
 
-    def admit(self, group: PromptGroup, ctx: StepContext) -> bool:
-        return self.selector.admit(group, ctx)
+    def admit_round(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[bool]:
+        """Raises ValueError for another number of answers than groups."""
+        answers = [bool(answer) for answer in self.selector.admit_round(groups, ctx)]
+        if len(answers) != len(groups):
+            raise ValueError(f"strategy {self.name!r} admitted or refused {len(answers)} of a round of {len(groups)} groups")
+        return answers
 
     def reuse(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
         return self.selector.reuse(num_groups, ctx)
@@ -241,7 +317,29 @@ class Strategy:
         self.replay_part.load_state_dict(state["replay"])
 
 
+def _contents(group: PromptGroup) -> tuple[Any, ...]:
+    """What two groups of one batch have in common if and only if they train on the same rollouts in the same way."""
+    return group.source, group.trained, *(r.uid for r in group.rollouts)
+
+
 def _stamp(group: PromptGroup, part: Part[Any]) -> PromptGroup:
     """The group with the advantage scope that a part declares."""
     scope = part.advantage_scope
     return group if group.advantage_scope == scope else replace(group, advantage_scope=scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A named pair of selector and replay classes; the value behind a strategy name.
+
+    What ``halfway strategies`` shows: ``summary`` (one line), ``source`` (the paper), what it ``observes``, where it
+    ``acts`` in a step, and what that ``costs`` beyond training on the batch.
+    """
+
+    selector: type[Selector[Any]]
+    replay: type[Replay[Any]] = NoReplay
+    summary: str = ""
+    source: str = ""
+    observes: str = ""
+    acts: str = ""
+    costs: str = ""

@@ -11,6 +11,8 @@ Arrays are numpy; no tensor of a backend crosses this interface.
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import itemgetter
@@ -28,6 +30,9 @@ GroupSource = Literal["fresh", "probe", "replayed"]
 #: those of the rollouts trained on (``kept``), of every rollout of the group (``all``), or of its fresh ones (``fresh``).
 AdvantageScope = Literal["kept", "all", "fresh"]
 
+#: Rewards that differ by no more than this are equal: a group of such rewards is degenerate.
+REWARD_TOLERANCE = 1e-6
+
 #: Classes of the importance ratio π_old/μ in a step record: below the first edge, between two, from the last on.
 RATIO_EDGES = (0.5, 0.8, 0.95, 1.05, 1.25, 2.0)
 
@@ -40,7 +45,7 @@ class Question:
     """One task of the pool or of an evaluation set.
 
     ``prompt`` is the text given to the model (a chat template is applied by the backend when ``messages``
-    is set in the task); ``answer`` is the gold answer and never reaches a strategy.
+    is set in the task); ``answer`` is the gold answer and never reaches a strategy (see :class:`PoolQuestion`).
     """
 
     id: int
@@ -56,17 +61,27 @@ class Question:
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-class QuestionPool(Sequence[Question]):
-    """The training pool as a strategy may see it: prompts and metadata, never gold answers.
+@dataclass(frozen=True, slots=True)
+class PoolQuestion:
+    """A training question as a strategy sees it: a :class:`Question` without its gold answer."""
 
-    Question ids are positions, ``0 … len(pool) - 1``.
+    id: int
+    prompt: str
+    task: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class QuestionPool(Sequence[PoolQuestion]):
+    """The training pool as a strategy sees it: prompts and metadata, never gold answers.
+
+    Question ids are positions, ``0 … len(pool) - 1``. Raises ValueError for questions whose ids are not.
     """
 
     def __init__(self, questions: Sequence[Question]) -> None:
         wrong = next((i for i, q in enumerate(questions) if q.id != i), None)
         if wrong is not None:
             raise ValueError(f"question ids must be positions in the pool, but question {wrong} has id {questions[wrong].id}")
-        self._questions = tuple(replace(q, answer="") for q in questions)
+        self._questions = tuple(PoolQuestion(q.id, q.prompt, q.task, q.metadata) for q in questions)
 
     def __len__(self) -> int:
         return len(self._questions)
@@ -74,7 +89,7 @@ class QuestionPool(Sequence[Question]):
     def __getitem__(self, index: Any) -> Any:
         return self._questions[index]
 
-    def __iter__(self) -> Iterator[Question]:
+    def __iter__(self) -> Iterator[PoolQuestion]:
         return iter(self._questions)
 
 
@@ -104,7 +119,8 @@ class Rollout:
     prompt_token_ids, completion_token_ids: shapes (P,), (T,), without padding; the end token, if sampled, is
     part of the completion. behaviour_log_probs: shape (T,), log μ of each sampled token at the sampling
     temperature over the whole vocabulary, or None where the engine does not give them and nobody needs them.
-    policy_version: training steps completed when it was sampled. reward: scalar, NaN until scored.
+    policy_version: training steps completed when it was sampled. reward: in [0, 1], NaN until scored. uid: its identity within a
+    run, given by the driver (:func:`with_uids`) and kept when it is stored, saved and loaded.
     """
 
     question_id: int
@@ -115,6 +131,7 @@ class Rollout:
     completion: str
     reward: float = float("nan")
     truncated: bool = False
+    uid: str = ""
 
     @property
     def num_tokens(self) -> int:
@@ -126,7 +143,9 @@ class PromptGroup:
     """All rollouts of one question: the unit of selection, replay and advantage; whole, also where only part is trained on.
 
     trained: positions of the rollouts trained on, or None for all of them. advantage_scope: see :data:`AdvantageScope`.
-    Rollouts older than the newest one were stored and put into the group (:meth:`with_stored`).
+    loss_weight: factor on the group's loss, finite and not negative; the clipped loss is linear in a positive factor on the
+    advantages, so that is where it is applied. Rollouts older than the newest one were stored and put into the group
+    (:meth:`with_stored`).
     """
 
     question_id: int
@@ -134,12 +153,15 @@ class PromptGroup:
     source: GroupSource = "fresh"
     trained: tuple[int, ...] | None = None
     advantage_scope: AdvantageScope = "kept"
+    loss_weight: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.rollouts:
             raise ValueError(f"prompt group of question {self.question_id} has no rollouts")
         if any(r.question_id != self.question_id for r in self.rollouts):
             raise ValueError(f"prompt group of question {self.question_id} holds a rollout of another question")
+        if not (math.isfinite(self.loss_weight) and self.loss_weight >= 0):
+            raise ValueError(f"loss weight {self.loss_weight} of question {self.question_id} must be finite and not negative")
 
     @property
     def size(self) -> int:
@@ -155,10 +177,21 @@ class PromptGroup:
         return float(self.rewards.mean())
 
     @property
-    def is_degenerate(self) -> bool:
-        """True when all rewards are equal: every advantage is then zero."""
+    def baseline_rewards(self) -> FloatArray:
+        """Rewards of the rollouts that ``advantage_scope`` names, shape (n,)."""
         rewards = self.rewards
-        return bool((rewards == rewards[0]).all())
+        if self.advantage_scope == "kept":
+            return rewards if self.trained is None else rewards[list(self.trained)]
+        if self.advantage_scope == "all":
+            return rewards
+        newest = self.policy_version
+        return rewards[[r.policy_version == newest for r in self.rollouts]]
+
+    @property
+    def is_degenerate(self) -> bool:
+        """Whether no trained rollout's reward differs from those of its baseline: every advantage is then zero."""
+        rewards = np.array([*(r.reward for r in self.trained_rollouts), *self.baseline_rewards])
+        return bool(np.ptp(rewards) <= REWARD_TOLERANCE)
 
     @property
     def policy_version(self) -> int:
@@ -194,6 +227,16 @@ class PromptGroup:
         """The same group with stored rollouts of its question after the fresh ones; they are trained on too."""
         trained = self.trained and (*self.trained, *range(self.size, self.size + len(rollouts)))
         return replace(self, rollouts=(*self.rollouts, *rollouts), trained=trained)
+
+
+def with_uids(groups: Sequence[PromptGroup], stream: Sequence[int]) -> list[PromptGroup]:
+    """The groups that one engine call returned, each rollout with the uid that the call's ``stream`` and its position give.
+
+    No two calls of a run have the same stream, so that no two rollouts have the same uid, and a resumed run gives the same ones.
+    """
+    prefix = ".".join(str(number) for number in stream)
+    position = itertools.count()
+    return [replace(g, rollouts=tuple(replace(r, uid=f"{prefix}.{next(position)}") for r in g.rollouts)) for g in groups]
 
 
 @dataclass(slots=True)
@@ -241,7 +284,7 @@ class StepRecord:
     fresh groups, in order. importance_ratio holds statistics of π_old/μ over replayed tokens and, as ``classes``, their
     counts between ``RATIO_EDGES``; ``fresh_log_ratio``
     the largest |log π_old − log μ| over fresh tokens (a self-check; None where it was not measured). reward_timeouts and
-    reward_crashes count answers that scored 0 because scoring them took too long or ended the scoring process, since the step before.
+    reward_crashes count answers that scored 0 because scoring them took too long or ended the scoring process.
     """
 
     step: int
@@ -274,7 +317,7 @@ class EvalPoint:
     strategy's predictor on
     questions rolled out off the clock and never shown to it (``pearson``, ``spearman``, ``mae``, ``n``, and
     ``reliability``: rows of n, mean predicted and mean observed pass rate per tenth of the prediction); empty where the
-    strategy predicts nothing.
+    strategy predicts nothing. reward_timeouts and reward_crashes count answers that were not judged, as in a step record.
     """
 
     step: int
@@ -283,3 +326,5 @@ class EvalPoint:
     num_questions: int
     costs: Costs
     predictor: dict[str, Any] = field(default_factory=dict)
+    reward_timeouts: int = 0
+    reward_crashes: int = 0

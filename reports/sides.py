@@ -18,11 +18,9 @@ import numpy as np
 
 from harness.errors import UserError, did_you_mean
 from harness.stats import Band, paired_difference, parse_target, resolve_target
-from reports import words
-from reports.analysis import Analysis, Combination, analyse
-from reports.data_used import facts_of
-from reports.parts import Cell, Table
-from reports.records import Run
+from reports.analysis import analyse
+from reports.arms import Analysis, Combination
+from reports.condensed import Run, facts_of
 
 #: Between combination and strategy in the name of an arm.
 JOINT = " · "
@@ -36,7 +34,7 @@ class Sides:
     """The comparison of two sides.
 
     names: of the first and the second. analysis: one "combination" per arm, whose strategies are the sides. differences: per arm,
-    final accuracy of the second minus the first with its interval. alone: what only one side has, in words. differs: (setting,
+    final accuracy of the second minus the first with its interval. alone: what only one side has, one sentence each. differs: (setting,
     value on the first side, value on the second). mixed: seconds of different machines are compared, because that was asked for.
     """
 
@@ -166,48 +164,6 @@ def _flat(prefix: str, value: Mapping[str, Any]) -> list[tuple[str, str]]:
         elif item is not None:
             found.append((f"{prefix}{key}", item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)))
     return found
-
-
-# -- tables --------------------------------------------------------------------------------------------------------------
-
-
-def sides_table(sides: Sides) -> Table:
-    """Final accuracy and speed of every arm on both sides."""
-    a, b = sides.names
-    rows = []
-    for combination in sides.analysis.combinations:
-        one, two = combination.arms
-        n, difference = sides.differences[combination.name]
-        seconds = [arm.step_mean("seconds") for arm in (one, two)]
-        tokens = [arm.step_mean("mean_completion_tokens") for arm in (one, two)]
-        rows.append([
-            Cell(combination.name, combination.name),
-            Cell(str(n), float(n)),
-            *(Cell(words.percent(arm.final_accuracy), arm.final_accuracy) for arm in (one, two)),
-            Cell(points(difference), difference.value if n else None),
-            *(Cell(words.number(value, 3), value) for value in seconds),
-            *(Cell(words.number(value, 1), value) for value in tokens),
-        ])  # fmt: skip
-    heads = [("arm", False), ("complete pairs", True), (f"final accuracy, {a}", True), (f"final accuracy, {b}", True),
-             ("difference in points [95 %]", True), (f"seconds per step, {a}", True), (f"seconds per step, {b}", True),
-             (f"tokens per rollout, {a}", True), (f"tokens per rollout, {b}", True)]  # fmt: skip
-    return Table(f"{b} beside {a}: final accuracy (second minus first, same seeds) and speed", heads, rows)
-
-
-def points(difference: Band) -> str:
-    """``+0.4 [-0.2, 1.1]`` in points of accuracy."""
-    if np.isnan(difference.value):
-        return words.NO_VALUE
-    low, high = difference.low, difference.high
-    told = "no interval" if low is None or high is None else f"[{100 * low:.1f}, {100 * high:.1f}]"
-    return f"{100 * difference.value:+.1f} {told}"
-
-
-def differs_table(sides: Sides) -> Table:
-    """Every setting and version that is not the same on both sides."""
-    heads = [("setting", False), (sides.names[0], False), (sides.names[1], False)]
-    rows = [[Cell(name, name, "code"), Cell(one, one, "code"), Cell(two, two, "code")] for name, one, two in sides.differs]
-    return Table(f"What differs between {sides.names[0]} and {sides.names[1]}", heads, rows)
 
 
 # -- backends within one report ----------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
-"""Numbers and verdicts in words that a person can quote."""
+"""Numbers and verdicts as sentences that a person can quote."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
-from harness.stats import CostModel, SpeedUp
-from reports.analysis import SECONDS, TOKENS, Analysis, Arm, Combination, Overall
+from harness.stats import LEAST_PAIRS, CostModel, SpeedUp, TokenPrices
+from harness.stats.speedup import LEVEL
+from reports.arms import SECONDS, TOKENS, Analysis, Arm, Combination, Overall
 
 NO_VALUE = "–"
 
@@ -75,15 +77,17 @@ def factor(value: float) -> str:
 
 
 def speed_up(found: SpeedUp) -> str:
-    """``1.31×``, ``at least 2.4×`` (the baseline missed), ``at most 0.5×``, or ``open`` (both missed)."""
+    """``1.31×``, ``at least 2.4×`` (the baseline missed), ``at most 0.5×`` (the strategy missed), or that misses hide it."""
     if found.exact:
         return factor(found.at_least)
     if found.at_least > 0 and math.isinf(found.at_most):
         return f"at least {factor(found.at_least)}"
     if found.at_least == 0 and math.isfinite(found.at_most):
         return f"at most {factor(found.at_most)}"
-    if found.n == 0 or (found.at_least == 0 and math.isinf(found.at_most)):
-        return "open"
+    if found.n == 0:
+        return "no pair"
+    if found.at_least == 0 and math.isinf(found.at_most):
+        return "unknown (misses on both sides)"
     return f"{factor(found.at_least)} to {factor(found.at_most)}"
 
 
@@ -95,9 +99,18 @@ def interval(found: SpeedUp) -> str:
 
 
 def interval_words(found: SpeedUp) -> str:
-    """``95 % interval [1.12, 1.50]`` or ``no interval``."""
-    told = interval(found)
-    return f"95 % interval {told}" if told.startswith("[") else told
+    """``95 % interval [1.12, 1.50]``, ``range of the pairs [1.02, 1.60]`` where they are too few for one, or ``no interval``."""
+    if found.coverage is None:
+        return interval(found)
+    return f"{'95 % interval' if found.coverage >= LEVEL else 'range of the pairs'} {interval(found)}"
+
+
+def estimate(arms: Sequence[Arm], found: SpeedUp) -> str:
+    """The speed-up as a headline; ``missed 3 of 3`` where no run reached the target, for a bound is no estimate."""
+    runs = sum(a.n for a in arms)
+    if runs and not any(a.reached for a in arms):
+        return f"missed {runs} of {runs}"
+    return speed_up(found)
 
 
 def saved(found: SpeedUp) -> float | None:
@@ -144,13 +157,50 @@ def verdict_sentence(combination: Combination, arm: Arm, baseline: str) -> str:
         need = f"{saved_words(found, ledger)} than {baseline} {goal}"
         text = f"{arm.strategy} needed {need} on {combination.name}: {tail}."
     else:
-        name = COST_NAMES[ledger]
-        text = f"{arm.strategy} against {baseline} on {combination.name}: no difference shown in {name} {goal}; {tail}."
+        text = f"{arm.strategy} against {baseline} on {combination.name}: {undecided(found)} in {COST_NAMES[ledger]} {goal}; {tail}."
     if arm.reached < arm.n:
         text += f" It reached the target in {arm.reached} of {arm.n} runs."
     if combination.plateau is not None and combination.plateau.flagged:
         text += " Plateau warning: the baseline is nearly flat at this target."
     return text + (" Upper bound, labels not charged." if arm.oracle else "")
+
+
+def undecided(found: SpeedUp) -> str:
+    """``no difference shown``, or ``undecided`` where there are too few pairs for any verdict."""
+    return "no difference shown" if found.n >= LEAST_PAIRS else "undecided"
+
+
+def price(value: float) -> str:
+    """A price with two figures, ``0.62``, ``1.4``, ``12``, ``∞``."""
+    return "∞" if math.isinf(value) else f"{float(f'{value:.2g}'):g}"
+
+
+def break_even(arm: Arm) -> str:
+    """``0.6 [0.2, 1.2], cheaper above``, or at which prices the strategy is cheaper where there is no single such price."""
+    curve = arm.price_curve
+    if curve is None or not curve.n:
+        return NO_VALUE
+    even, between = curve.break_even, curve.undecided
+    brackets = "" if between is None else f" [{price(between[0])}, {price(between[1])}]"
+    if even is not None:
+        return f"{price(even)}{brackets}, cheaper {curve.cheaper}"
+    reading = {"everywhere": "cheaper at every price", "nowhere": "dearer at every price"}.get(curve.cheaper, "unknown")
+    return f"{reading}{f', undecided in{brackets}' if brackets and reading != 'unknown' else ''}"
+
+
+def price_sentence(speed_ups: Mapping[str, SpeedUp], prices: Sequence[TokenPrices], arm: Arm | None = None) -> str:
+    """``At μ = ⅓ 0.9× [0.8, 1.1], at μ = 1 1.2× … (faster); break-even μ 0.6 [0.2, 1.2], cheaper above.``; empty without tokens."""
+    found = [(p, speed_ups[p.ledger]) for p in prices if p.ledger in speed_ups and speed_ups[p.ledger].n]
+    if not found:
+        return ""
+    parts = [
+        f"at {p.label} {speed_up(s)} {interval(s)}" + (f" ({s.verdict})" if s.verdict in ("faster", "slower") else "") for p, s in found
+    ]
+    even = ""
+    if arm is not None and arm.price_curve is not None:
+        known = arm.price_curve.break_even is not None
+        even = f"; break-even μ {break_even(arm)}" if known else f"; {break_even(arm)}" if arm.price_curve.cheaper != "unknown" else ""
+    return f"Priced by tokens, {', '.join(parts)}{even}."
 
 
 def where_of(item: Overall, analysis: Analysis) -> str:
@@ -171,7 +221,7 @@ def overall_sentence(item: Overall, analysis: Analysis) -> str:
     if found.verdict in ("faster", "slower"):
         text = f"{item.strategy} needed {saved_words(found, ledger)} than {analysis.baseline} {where}: {tail}."
     else:
-        text = f"{item.strategy} against {analysis.baseline} {where}: no difference shown in {COST_NAMES[ledger]}; {tail}."
+        text = f"{item.strategy} against {analysis.baseline} {where}: {undecided(found)} in {COST_NAMES[ledger]}; {tail}."
     flat = sum(c.plateau is not None and c.plateau.flagged for c in analysis.combinations)
     if flat:
         text += f" Plateau warning on {flat} of them."
@@ -179,15 +229,15 @@ def overall_sentence(item: Overall, analysis: Analysis) -> str:
 
 
 def small_sample_note(n: int) -> str:
-    """What an interval of few pairs is worth, said beside it; empty for n above 5."""
+    """What the brackets of few pairs are worth; empty where they are a 95 % interval."""
     if n < 3:
         return f"n = {n} gives no interval, so nothing can be claimed."
-    if n > 5:
+    if n >= LEAST_PAIRS:
         return ""
     coverage = 1 - 2 * 0.5**n
     return (
-        f"With n = {n} the bootstrap interval runs from the smallest to the largest pair; such an interval holds the "
-        f"true median in {100 * coverage:.0f} % of cases, not 95 %."
+        f"With n = {n} the brackets hold the range of the pairs, which contains the true median in {100 * coverage:.0f} % of cases, "
+        f"not 95 %. “Faster” and “slower” need {LEAST_PAIRS} pairs."
     )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.ledger import RunLog, read_ledger
-from harness.plugin_template import write_package
+from harness.cli.strategy_template import write_package
+from harness.records.ledger import RunLog, read_ledger
 
 NAME = "near-half"
 

@@ -5,7 +5,6 @@ One-off costs are recorded when an artifact is built and reported as they were p
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -17,18 +16,19 @@ import numpy as np
 import torch
 
 from backends.common.cached_folder import cached_folder
+from backends.common.collection import mean_rewards
 from backends.common.completion import decode_text
 from backends.common.decoder import Decoder
 from backends.common.devices import choose_device
 from backends.common.embeddings import embed_prompts
 from backends.common.model_loading import load_model
 from backends.common.prompts import encode_prompts
-from backends.common.tiny_models import METADATA, build_siblings, build_tiny_model, is_embedded, model_metadata
+from backends.common.tiny_models import build_siblings, build_tiny_model, is_embedded, model_identity, model_metadata
 from harness.backend import OneOff, Progress
+from harness.data.provenance import built_task
 from harness.errors import UserError
 from harness.predictor.artifact import load_artifact
-from harness.predictor.embedders import embed_cached, embedder_of
-from harness.provenance import built_task
+from harness.predictor.lab.embedders import embed_cached, embedder_of
 from harness.registry import entry_of
 from harness.reward.service import RewardService
 from harness.spec import RunSpec
@@ -43,6 +43,8 @@ ADAPTER_ROLLOUTS = 8
 EMBEDDED_LAYER = 0
 #: Reference questions per training batch of the predictor; the runs roll out far fewer than the paper's 256.
 TRAINING_REFERENCES = 64
+#: Optimizer steps at least: a table of a few hundred questions makes too few in the paper's 20 epochs.
+LEAST_STEPS = 400
 _FACTS = "halfway.one-off.json"
 
 
@@ -130,17 +132,20 @@ def _add_predictor(prepared: Prepared, spec: RunSpec, cache: Path, progress: Pro
         )
     algorithm, task = spec.algorithm, prepared.task
     questions = task.split("adapter")
+    variant = str(spec.strategy.config.get("variant", "paper"))
     embedder = f"policy:{model_identity(prepared.model, None)}:layer{_layer(spec)}"
     identity = {
         "embedder": embedder,
         "questions": task.split_hash("adapter"),
         "rollouts": ADAPTER_ROLLOUTS,
         "sampling": [algorithm.temperature, algorithm.top_p, algorithm.max_completion_tokens],
-        "version": 1,
+        "variant": variant,
+        "version": 2,
     }
 
     def build(folder: Path) -> None:
-        from harness.predictor.training import TrainingSettings, train_predictor
+        from harness.predictor.lab.attention_training import train_predictor
+        from harness.predictor.lab.training_settings import TrainingSettings
 
         started = time.perf_counter()
         siblings = build_siblings(name, task, 0, cache / "models", progress, _device(spec))
@@ -156,7 +161,7 @@ def _add_predictor(prepared: Prepared, spec: RunSpec, cache: Path, progress: Pro
             embedder=embedder,
             out=folder / "predictor",
             seed=0,
-            settings=TrainingSettings(references=min(TRAINING_REFERENCES, len(questions) // 2)),
+            settings=TrainingSettings.of(variant, references=min(TRAINING_REFERENCES, len(questions) // 2), least_steps=LEAST_STEPS),
             progress=lambda done, total: progress("training the predictor", done, total),
         )
         detail = {"sibling_models": len(siblings), "rollouts": len(siblings) * len(questions) * ADAPTER_ROLLOUTS}
@@ -165,14 +170,6 @@ def _add_predictor(prepared: Prepared, spec: RunSpec, cache: Path, progress: Pro
     folder = cached_folder(cache / "predictors", "attention", identity, build)
     prepared.predictor = str(folder / "predictor")
     prepared.one_off.append(_load_facts(folder))
-
-
-def model_identity(model: str, revision: str | None) -> str:
-    """What determines a model's weights: the recipe's hash for one built here, name and revision for one loaded."""
-    if not (Path(model) / METADATA).exists():
-        return f"{model}@{revision or 'main'}"
-    recipe = json.dumps(model_metadata(Path(model))["identity"], sort_keys=True)
-    return f"{Path(model).name}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
 
 
 def _device(spec: RunSpec) -> str:
@@ -200,14 +197,8 @@ def _pass_rates(model_path: str, spec: RunSpec, task: TaskData, questions: Seque
         top_p=algorithm.top_p,
         generator=torch.Generator().manual_seed(0),
     )
-    answers = [
-        (decode_text(loaded.tokenizer, completion.token_ids), question.answer, task.scoring_metadata(question))
-        for question, group in zip(questions, groups, strict=True)
-        for completion in group
-    ]
-    rewards: FloatArray = np.asarray(scorer.score(answers), dtype=np.float64)
-    rates: FloatArray = rewards.reshape(len(questions), -1).mean(axis=1)
-    return rates
+    texts = [[decode_text(loaded.tokenizer, completion.token_ids) for completion in group] for group in groups]
+    return mean_rewards(scorer, task, questions, texts)
 
 
 def _save_facts(folder: Path, name: str, started: float, detail: dict[str, Any]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from harness.files import replacing
 from harness.types import PromptGroup
 
 
@@ -29,9 +29,7 @@ def keep_rollouts(folder: Path, step: int, groups: Sequence[PromptGroup]) -> Pat
         for group in groups
         for rollout in group.rollouts
     ]
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:06d}.parquet"
-    partial = path.with_suffix(".partial")
-    pd.DataFrame(rows).to_parquet(partial, index=False)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        pd.DataFrame(rows).to_parquet(partial, index=False)
     return path

@@ -7,6 +7,7 @@ only 0 and 1; see :class:`harness.task.WarmUp` for the noise.) The warm-up quest
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import random
@@ -176,6 +177,14 @@ def model_metadata(folder: Path) -> dict[str, Any]:
     """What ``halfway.model.json`` says: seconds, parameters, steps, final loss, identity."""
     loaded: dict[str, Any] = json.loads((folder / METADATA).read_text(encoding="utf-8"))
     return loaded
+
+
+def model_identity(model: str, revision: str | None) -> str:
+    """What determines a model's weights: the recipe's hash for one built here, name and revision for one loaded."""
+    if not (Path(model) / METADATA).exists():
+        return f"{model}@{revision or 'main'}"
+    recipe = json.dumps(model_metadata(Path(model))["identity"], sort_keys=True)
+    return f"{Path(model).name}-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -5,19 +5,17 @@ TRL's loss is not rewritten. Both changes are made on the tensors it reads, and 
 * a degenerate group has zero advantage, so without KL its rows add nothing to loss or gradient; dropping them and
   rescaling the advantages by what each ``loss_type`` divides by leaves loss and gradient as they were;
 * ``min(r̃A, clip(r̃, ρ(1−ε), ρ(1+ε))A)`` with r̃ = π/μ and ρ = π_old/μ equals ``ρ·min((π/π_old)A, clip(π/π_old, 1±ε)A)``
-  (method.md, RR): TRL's clipped loss with advantages of shape (B, T) multiplied by the detached weight ρ.
+  (rollout replay, arXiv 2506.05316): TRL's clipped loss with advantages of shape (B, T) multiplied by the detached weight ρ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from backends.common.ratios import RatioStatistics, capped
 from harness.strategy import Correction
-from harness.types import RATIO_EDGES
 
 Tensors = dict[str, Any]
 
@@ -81,71 +79,13 @@ def correct_replayed(batch: Tensors, log_probs: torch.Tensor, correction: Correc
     stats.add(log_ratio, replayed, ~batch["replayed"][:, None] & mask)
     if not bool(batch["replayed"].any()):
         return
-    log_weight = log_ratio.masked_fill(~replayed, 0.0)
-    if correction.weight_cap is not None:
-        log_weight = log_weight.clamp(max=float(torch.log(torch.tensor(correction.weight_cap))))
     if correction.coefficient != 1.0:
         batch["advantages"] = torch.where(batch["replayed"], batch["advantages"] * correction.coefficient, batch["advantages"])
+    if correction.ratio == "old":
+        return
+    log_weight = capped(log_ratio.masked_fill(~replayed, 0.0), correction)
     if correction.clip_center == "old":
         batch["advantages"] = batch["advantages"][:, None] * log_weight.exp()
     else:
         # π/μ = (π/π_old)·ρ: reading "old" as log π_old − log ρ centres TRL's clip on 1 for π/μ (with ρ capped, if asked).
         batch["old_per_token_logps"] = old - log_weight
-
-
-@dataclass(slots=True)
-class RatioStatistics:
-    """Sums over one training step of ρ = π_old/μ on replayed tokens, and the fresh tokens' largest |log ρ|."""
-
-    count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-    largest: float = 0.0
-    smallest: float = field(default=float("inf"))
-    fresh: float | None = None
-    classes: list[int] = field(default_factory=lambda: [0] * (len(RATIO_EDGES) + 1))
-
-    def add(self, log_ratio: torch.Tensor, replayed: torch.Tensor, fresh: torch.Tensor) -> None:
-        if bool(fresh.any()):
-            deviation = float(log_ratio[fresh].abs().max())
-            self.fresh = deviation if self.fresh is None else max(self.fresh, deviation)
-        if bool(replayed.any()):
-            ratio = log_ratio[replayed].double().exp()
-            self.count += ratio.numel()
-            self.total += float(ratio.sum())
-            self.squares += float(ratio.square().sum())
-            self.largest = max(self.largest, float(ratio.max()))
-            self.smallest = min(self.smallest, float(ratio.min()))
-            edges = torch.tensor(RATIO_EDGES, dtype=ratio.dtype, device=ratio.device)
-            found = torch.bucketize(ratio, edges, right=True).bincount(minlength=len(self.classes))
-            self.classes = [a + b for a, b in zip(self.classes, found.tolist(), strict=True)]
-
-    @classmethod
-    def merge(cls, parts: Sequence[RatioStatistics]) -> RatioStatistics:
-        """Statistics of several ranks as one."""
-        fresh = [p.fresh for p in parts if p.fresh is not None]
-        return cls(
-            sum(p.count for p in parts),
-            sum(p.total for p in parts),
-            sum(p.squares for p in parts),
-            max(p.largest for p in parts),
-            min(p.smallest for p in parts),
-            max(fresh) if fresh else None,
-            [sum(counts) for counts in zip(*(p.classes for p in parts), strict=True)],
-        )
-
-    def summary(self) -> dict[str, Any]:
-        """mean, min, max and effective sample share (Σρ)²/(n Σρ²) of the uncapped ratio, and counts between ``RATIO_EDGES``.
-
-        Empty if nothing was replayed.
-        """
-        if not self.count:
-            return {}
-        return {
-            "mean": self.total / self.count,
-            "min": self.smallest,
-            "max": self.largest,
-            "effective_share": self.total**2 / (self.count * self.squares) if self.squares else 0.0,
-            "tokens": float(self.count),
-            "classes": self.classes,
-        }

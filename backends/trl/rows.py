@@ -1,4 +1,4 @@
-"""Prompt groups as the rows of TRL's batch, also where groups differ in size, are trained on in part or hold stored rollouts.
+"""Prompt groups as the rows of TRL's batch, also where groups differ in size or weight, are trained on in part or hold stored rollouts.
 
 TRL computes advantages by cutting the batch into runs of ``num_generations`` rows, and cuts the batch into its updates by
 whole numbers of rows. Whole groups of one size and one baseline go through untouched: every number is TRL's. For any other
@@ -6,7 +6,7 @@ batch
 
 * the rows are padded to a multiple of both with copies of the last rollout cut to one token, which are then masked out of
   the loss and out of every count it divides by;
-* the advantages are replaced by those of :mod:`harness.advantage`, which equal TRL's on whole groups.
+* the advantages are replaced by those of :mod:`harness.step.advantage`, which equal TRL's on whole groups.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from harness.advantage import advantages, is_informative
+from harness.step.advantage import advantages
 from harness.types import PromptGroup, Rollout
 
 Tensors = dict[str, Any]
 
 
 def is_plain(groups: Sequence[PromptGroup], group_size: int) -> bool:
-    """Whether TRL's own advantages are right: whole groups of one size and one policy version."""
-    return all(g.trained is None and g.size == group_size and len({r.policy_version for r in g.rollouts}) == 1 for g in groups)
+    """Whether TRL's own advantages are right: whole groups of one size, one policy version and loss weight 1."""
+    return all(
+        g.trained is None and g.size == group_size and g.loss_weight == 1.0 and len({r.policy_version for r in g.rollouts}) == 1
+        for g in groups
+    )
 
 
 def padding_rows(rows: int, group_size: int, parts: int) -> int:
@@ -49,7 +52,7 @@ def mark_rows(output: Tensors, groups: Sequence[PromptGroup]) -> None:
     """Add ``replayed`` and ``informative``, both of shape (rows,), to TRL's batch; padding rows are neither."""
     device, rows = output["completion_ids"].device, len(output["completion_ids"])
     replayed = [flag for g in groups for flag in g.replayed_flags]
-    informative = [flag for g in groups for flag in [is_informative(g)] * len(g.trained_rollouts)]
+    informative = [flag for g in groups for flag in [not g.is_degenerate] * len(g.trained_rollouts)]
     extra = [False] * (rows - len(replayed))
     output["replayed"] = torch.tensor(replayed + extra, device=device)
     output["informative"] = torch.tensor(informative + extra, device=device)

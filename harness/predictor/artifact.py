@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UserError
+from harness.files import write_bytes, write_text
 
-SCHEMA = 1
+#: 2: the attention network of the authors' code (no activation after the last layer; its description names the calibration head).
+SCHEMA = 2
 JSON_NAME = "predictor.json"
 WEIGHTS_NAME = "weights.safetensors"
 
@@ -28,9 +30,8 @@ def save_artifact(out: Path, description: Mapping[str, Any], arrays: Arrays) -> 
 
     out.mkdir(parents=True, exist_ok=True)
     (out / JSON_NAME).unlink(missing_ok=True)
-    _replace(out / WEIGHTS_NAME, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
-    text = json.dumps({"schema": SCHEMA, **description}, indent=2, sort_keys=True) + "\n"
-    _replace(out / JSON_NAME, text.encode())
+    write_bytes(out / WEIGHTS_NAME, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
+    write_text(out / JSON_NAME, json.dumps({"schema": SCHEMA, **description}, indent=2, sort_keys=True) + "\n")
 
 
 def artifact_digest(path: Path | str) -> str:
@@ -43,12 +44,6 @@ def artifact_digest(path: Path | str) -> str:
         data = file.read_bytes()
         content.update(f"{file.name}\0{len(data)}\0".encode() + data)
     return content.hexdigest()[:16]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def load_artifact(path: Path | str, kind: str | None = None, embedder: str | None = None) -> tuple[dict[str, Any], Arrays]:
@@ -69,8 +64,8 @@ def load_artifact(path: Path | str, kind: str | None = None, embedder: str | Non
         schema, found_kind, found_embedder = description["schema"], description["kind"], description["embedder"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file} is not a predictor description ({error}); train the predictor again") from None
-    if schema != SCHEMA:
-        raise UserError(f"{file} has schema {schema}, but this version reads {SCHEMA}; upgrade halfway or train again")
+    if schema not in range(1, SCHEMA + 1):
+        raise UserError(f"{file} has schema {schema}, but this version reads up to {SCHEMA}; upgrade halfway or train again")
     if kind is not None and found_kind != kind:
         raise UserError(f"{folder} holds a predictor of kind {found_kind!r}, but {kind!r} is needed")
     if embedder is not None and found_embedder != embedder:

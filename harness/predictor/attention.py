@@ -1,14 +1,12 @@
 """The paper's predictor, at inference: attention over reference questions, in numpy (arXiv 2506.05316, section 3).
 
-    z = Adapter(e)                       LayerNorm → three GELU layers → LayerNorm; queries and references have one each
+    z = Adapter(e)                       LayerNorm → linear layers with GELU between them → LayerNorm; one each for queries and references
     a_i = softmax_i(z_q·z_i / (√h T))    over the K references (T = 1; optionally only the k largest are kept)
-    d̂_q = Σ_i a_i d_i
-    (w, b) = (softplus, tanh) of MLP([mean(d_ref), std(d_ref)])
-    d̂_cal = sigmoid(w·logit(d̂) + b)
+    p̂_q = Σ_i a_i p_i                    with the references' pass rates p_i
+    p̂_cal                                Platt scaling; its slope and shift come from the mean and deviation of the p_i (``network``)
 
-Inside everything is difficulty d = 1 − pass rate; the interface speaks pass rates. Query projections do not change while
-the policy trains, so they are made once per artifact and pool; a selection projects K references and does one chunked
-matrix product. A question that is itself a reference attends to the *other* references only, as in training.
+Query projections do not change while the policy trains, so they are made once per artifact and pool; a selection projects K references
+and does one chunked matrix product.
 """
 
 from __future__ import annotations
@@ -20,31 +18,38 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.errors import UserError
+from harness.errors import UserError, did_you_mean
+from harness.numerics.functions import logit, sigmoid
 from harness.predictor.artifact import Arrays, load_artifact
-from harness.predictor.numerics import gelu_, layer_norm, logit, sigmoid, softplus
+from harness.predictor.network import adapt, check_network, platt_coefficients
 from harness.predictor.questions import PoolFeatures
 from harness.predictor.references import Info, References, check_references, reference_info
 from harness.types import FloatArray, IntArray
 
 Calibration = Literal["none", "platt", "platt+linear"]
 CALIBRATIONS: tuple[Calibration, ...] = ("none", "platt", "platt+linear")
-LAYERS = 3
+Variant = Literal["paper", "code"]
+#: What the authors' repository does differently from the paper, at inference.
+VARIANTS: dict[Variant, dict[str, Any]] = {"paper": {}, "code": {"calibration": "platt+linear", "exclude_self": False}}
 _SCORE_CELLS = 1 << 20
 _PROJECTION_ROWS = 2048
-_LEAST_REFERENCES_FOR_LINEAR = 8
+_LEAST_DEVIATION = 1e-6
+#: The first schema whose attention artifacts have the present network.
+_LEAST_SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionSettings:
-    """Choices at inference.
+    """Choices at inference; the defaults are the paper's. ``AttentionSettings.of("code")`` gives those of the authors' repository.
 
-    calibration: ``none``; ``platt`` (the paper); ``platt+linear`` (the authors' code: also a linear regression of the
-    references' observed difficulty on their leave-one-out predictions). top_k: attend to the k nearest references only
-    (None: all). temperature: divides the attention scores.
+    calibration: ``none``; ``platt`` (the paper); ``platt+linear`` (the repository: then a linear regression of the references' observed
+    pass rates on their predictions, whose values are not clipped to [0, 1]). exclude_self: a question that is itself a reference
+    attends to the *other* references only (the repository lets it attend to itself; the paper predicts no references). top_k: attend
+    to the k nearest references only (None: all). temperature: divides the attention scores.
     """
 
     calibration: Calibration = "platt"
+    exclude_self: bool = True
     top_k: int | None = None
     temperature: float = 1.0
 
@@ -56,23 +61,19 @@ class AttentionSettings:
         if not self.temperature > 0:
             raise UserError(f"the attention temperature must be positive, not {self.temperature}")
 
-
-def adapt(arrays: Arrays, prefix: str, embeddings: FloatArray) -> FloatArray:
-    """Adapter ``prefix`` (``query`` or ``reference``) on embeddings of shape (n, width): z of shape (n, h)."""
-    x = layer_norm(embeddings, arrays[f"{prefix}.input_norm.weight"], arrays[f"{prefix}.input_norm.bias"])
-    for layer in range(LAYERS):
-        x = x @ arrays[f"{prefix}.layers.{layer}.weight"].T
-        x += arrays[f"{prefix}.layers.{layer}.bias"]
-        gelu_(x)
-    return layer_norm(x, arrays[f"{prefix}.output_norm.weight"], arrays[f"{prefix}.output_norm.bias"])
+    @classmethod
+    def of(cls, variant: str, **chosen: Any) -> AttentionSettings:
+        """The settings of ``paper`` or ``code``; those in ``chosen`` that are not None take their place."""
+        given = {name: value for name, value in chosen.items() if value is not None}
+        return cls(**{**VARIANTS[check_variant(variant)], **given})
 
 
-def platt_coefficients(arrays: Arrays, difficulties: FloatArray) -> tuple[float, float]:
-    """(w, b) of the calibration head for the difficulties of one reference set, shape (K,)."""
-    features = np.array([difficulties.mean(), difficulties.std()], dtype=arrays["calibration.0.weight"].dtype)
-    hidden = gelu_((arrays["calibration.0.weight"] @ features + arrays["calibration.0.bias"])[None])[0]
-    slope, shift = arrays["calibration.1.weight"] @ hidden + arrays["calibration.1.bias"]
-    return float(softplus(slope)), float(np.tanh(shift))
+def check_variant(name: str) -> Variant:
+    """``name`` if it is a variant. Raises UserError."""
+    for variant in VARIANTS:
+        if name == variant:
+            return variant
+    raise UserError(f"unknown variant {name!r}{did_you_mean(name, VARIANTS)} (known: {', '.join(VARIANTS)})")
 
 
 class AttentionPredictor:
@@ -92,7 +93,7 @@ class AttentionPredictor:
         self._reference_prefix = "query" if description["shared"] else "reference"
         self._embeddings: FloatArray | None = None
         self._queries: FloatArray | None = None
-        _check_shapes(arrays, description)
+        check_network(arrays, description)
 
     @classmethod
     def load(
@@ -109,6 +110,11 @@ class AttentionPredictor:
         and for one that was made for another embedder.
         """
         description, arrays = load_artifact(path, cls.kind, embedder)
+        if description["schema"] < _LEAST_SCHEMA:
+            raise UserError(
+                f"the attention predictor in {path} was trained by an older version, whose network had an activation after its last "
+                "layer and another calibration head; train it again with 'halfway predictor train'"
+            )
         return cls({name: array.astype(dtype) for name, array in arrays.items()}, description, settings)
 
     @property
@@ -159,26 +165,30 @@ class AttentionPredictor:
         self.project_queries(pool.embeddings)
 
     def predict(self, reference_ids: IntArray, reference_pass_rates: FloatArray, query_ids: IntArray | None = None) -> FloatArray:
-        """Predicted pass rates, shape (n,) in the order of ``query_ids`` (None: all N questions), float64 in [0, 1].
+        """Predicted pass rates, shape (n,) in the order of ``query_ids`` (None: all N questions), float64.
 
-        reference_ids, reference_pass_rates: shape (K,). Raises UserError for a bad reference set (see
-        ``check_references``). Leaves scalars about the prediction in ``info``.
+        reference_ids, reference_pass_rates: shape (K,). Predictions lie in [0, 1] unless the calibration is ``platt+linear``. Leaves
+        scalars about the prediction in ``info``. Raises UserError for a bad reference set (``check_references``).
         """
         if self._queries is None or self._embeddings is None:
             raise RuntimeError("call project_queries(embeddings) once before predict()")
         references = check_references(reference_ids, reference_pass_rates, len(self._queries))
         self.info = reference_info(references)
         keys = adapt(self._arrays, self._reference_prefix, self._inputs(self._embeddings[references.ids]))
-        slope, shift = platt_coefficients(self._arrays, references.difficulties) if self.settings.calibration != "none" else (1.0, 0.0)
-        linear = None
-        if self.settings.calibration == "platt+linear":
-            own = sigmoid(slope * logit(self._attend(references, keys, references.ids)) + shift)
-            linear = self._fit_linear(references, own)
-        difficulty = self._attend(references, keys, query_ids)
-        difficulty = sigmoid(slope * logit(difficulty) + shift)
-        if linear is not None:
-            difficulty = np.clip(linear[0] + linear[1] * difficulty, 0.0, 1.0)
-        return 1.0 - difficulty
+        predicted = self._calibrated(references, keys, query_ids)
+        if self.settings.calibration != "platt+linear":
+            return predicted
+        slope, intercept = _least_squares(self._calibrated(references, keys, references.ids), references.pass_rates)
+        self.info["linear_slope"] = slope
+        return slope * predicted + intercept
+
+    def _calibrated(self, references: References, keys: FloatArray, query_ids: IntArray | None) -> FloatArray:
+        """Pass rates after Platt scaling, shape (n,)."""
+        attended = self._attend(references, keys, query_ids)
+        if self.settings.calibration == "none":
+            return attended
+        slope, shift = platt_coefficients(self._arrays, self.description["head"], references.pass_rates)
+        return sigmoid(slope * logit(attended) + shift)
 
     def _inputs(self, embeddings: FloatArray) -> FloatArray:
         """Embeddings as the adapters take them: standardised per dimension where training did so."""
@@ -192,18 +202,18 @@ class AttentionPredictor:
         return self._arrays["query.input_norm.weight"].dtype
 
     def _attend(self, references: References, keys: FloatArray, query_ids: IntArray | None) -> FloatArray:
-        """d̂ before calibration, shape (n,), in chunks whose score matrix fits the cache."""
+        """Pass rates before calibration, shape (n,), in chunks whose score matrix fits the cache."""
         assert self._queries is not None
         pool_size, num_keys = len(self._queries), len(keys)
         slots = np.full(pool_size, -1, dtype=np.int32)
-        if num_keys > 1:  # a lone reference has nobody else to attend to
+        if self.settings.exclude_self and num_keys > 1:  # a lone reference has nobody else to attend to
             slots[references.ids] = np.arange(num_keys)
         ids = None if query_ids is None else np.asarray(query_ids)
         count = pool_size if ids is None else len(ids)
-        # [d, 1] side by side: one product gives Σ aᵢdᵢ and Σ aᵢ
-        values = np.stack([references.difficulties, np.ones(num_keys)], axis=1).astype(self._dtype)
+        # [p, 1] side by side: one product gives Σ aᵢpᵢ and Σ aᵢ
+        values = np.stack([references.pass_rates, np.ones(num_keys)], axis=1).astype(self._dtype)
         scaled = (keys / (np.sqrt(self.units) * self.settings.temperature)).astype(self._dtype).T.copy()
-        difficulty = np.empty(count, dtype=np.float64)
+        attended = np.empty(count, dtype=np.float64)
         rows = max(1, _SCORE_CELLS // num_keys)
         for start in range(0, count, rows):
             stop = min(start + rows, count)
@@ -217,38 +227,18 @@ class AttentionPredictor:
             scores -= scores.max(axis=1, keepdims=True)
             np.exp(scores, out=scores)
             sums = scores @ values
-            difficulty[start:stop] = sums[:, 0] / sums[:, 1]
-        return difficulty
+            attended[start:stop] = sums[:, 0] / sums[:, 1]
+        return attended
 
-    def _fit_linear(self, references: References, predicted: FloatArray) -> tuple[float, float] | None:
-        """Intercept and slope of observed on predicted difficulty over the references, or None (recorded) where that fails."""
-        if len(predicted) < _LEAST_REFERENCES_FOR_LINEAR or predicted.std() < 1e-6:
-            self.info["linear_calibration"] = "skipped: too few or too similar references"
-            return None
-        slope, intercept = np.polyfit(predicted, references.difficulties, 1)
-        if slope <= 0:
-            self.info["linear_calibration"] = "skipped: predictions of the references fall as their difficulty rises"
-            return None
-        self.info["linear_slope"] = float(slope)
-        return float(intercept), float(slope)
+
+def _least_squares(x: FloatArray, y: FloatArray) -> tuple[float, float]:
+    """Slope and intercept of the line through points of shape (K,); a level line where all x are the same but for rounding."""
+    centred = x - x.mean()
+    slope = float(centred @ (y - y.mean())) / float(centred @ centred) if x.std() > _LEAST_DEVIATION else 0.0
+    return slope, float(y.mean() - slope * x.mean())
 
 
 def _keep_largest(scores: FloatArray, count: int) -> None:
     """Set all but the ``count`` largest scores of each row to −inf."""
     lost = np.argpartition(scores, scores.shape[1] - count, axis=1)[:, : scores.shape[1] - count]
     np.put_along_axis(scores, lost, -np.inf, axis=1)
-
-
-def _check_shapes(arrays: Arrays, description: dict[str, Any]) -> None:
-    width, units = int(description["width"]), int(description["units"])
-    for prefix in ("query",) if description["shared"] else ("query", "reference"):
-        expected: dict[str, tuple[int, ...]] = {
-            f"{prefix}.input_norm.weight": (width,),
-            f"{prefix}.output_norm.weight": (units,),
-        }
-        for layer in range(LAYERS):
-            expected[f"{prefix}.layers.{layer}.weight"] = (units, units if layer else width)
-        for name, shape in expected.items():
-            found = arrays[name].shape if name in arrays else None
-            if found != shape:
-                raise UserError(f"the predictor's weights do not fit its description: {name} is {found}, expected {shape}; train it again")

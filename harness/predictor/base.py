@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
-from harness.errors import UserError
-from harness.predictor.artifact import load_artifact
 from harness.predictor.questions import PoolFeatures
 from harness.predictor.references import Info
 from harness.types import FloatArray, IntArray
@@ -39,19 +36,3 @@ class DifficultyPredictor(Protocol):
         Raises UserError for a bad reference set (``check_references``).
         """
         ...
-
-
-def load_predictor(path: Path | str, embedder: str | None = None) -> DifficultyPredictor:
-    """The predictor in folder ``path``, of whatever kind it is."""
-    from harness.predictor.attention import AttentionPredictor
-    from harness.predictor.ensemble import load_ensemble
-    from harness.predictor.irt import IrtPredictor
-
-    kind = load_artifact(path, embedder=embedder)[0]["kind"]
-    if kind == AttentionPredictor.kind:
-        return AttentionPredictor.load(path, embedder=embedder)
-    if kind == IrtPredictor.kind:
-        return IrtPredictor.load(path, embedder=embedder)
-    if kind == "ensemble":
-        return load_ensemble(path, embedder=embedder)
-    raise UserError(f"{path} holds a predictor of unknown kind {kind!r}; upgrade halfway")

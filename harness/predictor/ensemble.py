@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import UserError
-from harness.predictor.artifact import load_artifact, save_artifact
-from harness.predictor.base import DifficultyPredictor, load_predictor
-from harness.predictor.logistic import fit_logistic
-from harness.predictor.numerics import sigmoid
+from harness.numerics.functions import sigmoid
+from harness.numerics.logistic import fit_logistic
+from harness.predictor.artifact import save_artifact
+from harness.predictor.base import DifficultyPredictor
 from harness.predictor.questions import PoolFeatures
 from harness.predictor.references import Info, References, check_references, reference_info
 from harness.types import FloatArray, IntArray
@@ -83,10 +83,3 @@ class EnsemblePredictor:
 def save_ensemble(out: Path, members: Sequence[str], embedder: str) -> None:
     """Write an ensemble's description into ``out``; ``members`` are folders inside it that hold trained predictors."""
     save_artifact(out, {"kind": EnsemblePredictor.kind, "embedder": embedder, "members": list(members)}, {"size": np.array([len(members)])})
-
-
-def load_ensemble(path: Path | str, embedder: str | None = None) -> EnsemblePredictor:
-    """The ensemble saved in folder ``path`` with all its members."""
-    description, _ = load_artifact(path, EnsemblePredictor.kind, embedder)
-    folders = [Path(path) / name for name in description["members"]]
-    return EnsemblePredictor([load_predictor(folder, embedder or description["embedder"]) for folder in folders])

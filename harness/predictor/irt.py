@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UserError
+from harness.numerics.functions import sigmoid
+from harness.numerics.logistic import fit_logistic
 from harness.predictor.artifact import Arrays, load_artifact, save_artifact
 from harness.predictor.kernel_ridge import KernelRidge
-from harness.predictor.logistic import fit_logistic
-from harness.predictor.numerics import sigmoid
 from harness.predictor.questions import PoolFeatures
 from harness.predictor.references import Info, check_references, reference_info
 from harness.types import FloatArray, IntArray

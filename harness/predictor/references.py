@@ -1,4 +1,4 @@
-"""The reference set of a selection: checked once, in difficulty, for every predictor."""
+"""The reference set of a selection: checked once, for every predictor."""
 
 from __future__ import annotations
 
@@ -22,11 +22,6 @@ class References:
 
     ids: IntArray
     pass_rates: FloatArray
-
-    @property
-    def difficulties(self) -> FloatArray:
-        """d = 1 − pass rate, shape (K,)."""
-        return 1.0 - self.pass_rates
 
     @property
     def are_uninformative(self) -> bool:

@@ -1,4 +1,4 @@
-"""Time to target accuracy, and what may be said about it: the rulebook, implemented once.
+"""Time to target accuracy, and what may be said about it: docs/protocol.md, implemented once.
 
 The rules, in the order in which a number passes through them:
 
@@ -7,12 +7,14 @@ The rules, in the order in which a number passes through them:
   (:mod:`harness.stats.target`);
 * the **crossing** is the first evaluation at the target that the next one confirms (``sustained``), or simply the first
   (``first``). A miss is +infinity, never dropped;
-* a **speed-up** is the ratio of costs of two runs with the same seed, with a bootstrap interval; a pair with a miss is
+* a **speed-up** is the ratio of costs of two runs with the same seed, with a 95 % interval; a pair with a miss is
   known only between two bounds and enters as such (:mod:`harness.stats.speedup`);
-* **aggregates** across combinations: IQM, probability of improvement, performance profiles, Kaplan–Meier
+* a **price** of a generated token in trained tokens turns token counts into a cost of their own, and a break-even price says where
+  a comparison turns round (:mod:`harness.stats.price`, :mod:`harness.stats.break_even`);
+* **aggregates** across combinations: IQM, probability of improvement, performance profiles
   (:mod:`harness.stats.aggregate`);
 * **small-sample** honesty: exact sign test, Holm correction, minimum detectable difference
-  (:mod:`harness.stats.small`).
+  (:mod:`harness.stats.small_samples`).
 
 Pure numpy. Every random draw comes from a generator with a fixed seed, so results are a function of their input.
 """
@@ -22,36 +24,26 @@ from __future__ import annotations
 from harness.stats.aggregate import (
     Band,
     Profile,
-    kaplan_meier,
     paired_difference,
     performance_profile,
     probability_of_improvement,
+    reached_share,
 )
-from harness.stats.curve import (
-    COST_LEDGERS,
-    CostModel,
-    Crossing,
-    Curve,
-    Reach,
-    crossing_index,
-    curve_of,
-    reach,
-    reach_everywhere,
-    reach_rate,
-)
-from harness.stats.small import (
+from harness.stats.break_even import PRICES, PriceCurve, TokensSpent, price_curve
+from harness.stats.curve import COST_LEDGERS, CostModel, Crossing, Curve, Reach, crossing_index, reach, reach_everywhere, reach_rate
+from harness.stats.price import DEFAULT_PRICES, FORWARD_PRICE, PRICED_LEDGERS, TokenPrices, measured_prices, prices_of
+from harness.stats.small_samples import (
     evidence,
     holm,
     log_deviation,
     minimum_detectable_difference,
     minimum_detectable_speed_up,
     sign_test,
-    student_t_cdf,
-    student_t_quantile,
 )
 from harness.stats.speedup import (
     BOOTSTRAP_SEED,
     DRAWS,
+    LEAST_PAIRS,
     SpeedUp,
     interaction_bounds,
     interquartile_mean,
@@ -60,6 +52,7 @@ from harness.stats.speedup import (
     paired_speed_up,
     pooled_speed_up,
 )
+from harness.stats.student_t import student_t_cdf, student_t_quantile
 from harness.stats.target import (
     PLATEAU_SHARE,
     Plateau,
@@ -74,27 +67,34 @@ from harness.stats.target import (
 __all__ = [
     "BOOTSTRAP_SEED",
     "COST_LEDGERS",
+    "DEFAULT_PRICES",
     "DRAWS",
+    "FORWARD_PRICE",
+    "LEAST_PAIRS",
     "PLATEAU_SHARE",
+    "PRICED_LEDGERS",
+    "PRICES",
     "Band",
     "CostModel",
     "Crossing",
     "Curve",
     "Plateau",
+    "PriceCurve",
     "Profile",
     "Reach",
     "SpeedUp",
     "Target",
     "TargetRule",
+    "TokenPrices",
+    "TokensSpent",
     "check_plateau",
     "crossing_index",
-    "curve_of",
     "evidence",
     "holm",
     "interaction_bounds",
     "interquartile_mean",
-    "kaplan_meier",
     "log_deviation",
+    "measured_prices",
     "minimum_detectable_difference",
     "minimum_detectable_speed_up",
     "pair_bounds",
@@ -104,10 +104,13 @@ __all__ = [
     "parse_target",
     "performance_profile",
     "pooled_speed_up",
+    "price_curve",
+    "prices_of",
     "probability_of_improvement",
     "reach",
     "reach_everywhere",
     "reach_rate",
+    "reached_share",
     "resolve_target",
     "sign_test",
     "student_t_cdf",

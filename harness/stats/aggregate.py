@@ -1,7 +1,8 @@
-"""Across combinations: probability of improvement, performance profiles, Kaplan–Meier curves (rulebook rule 7)."""
+"""Across combinations: probability of improvement, performance profiles, shares of runs at the target (docs/protocol.md, "How sure")."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from harness.stats.curve import Array
 from harness.stats.speedup import BOOTSTRAP_SEED, DRAWS, LEVEL, resample
+from harness.stats.student_t import student_t_quantile
 
 Picks = npt.NDArray[np.int64]
 
@@ -68,17 +70,17 @@ def _mean_of(wins: Array, rows: Picks, columns: Picks) -> Array:
     return np.asarray(((counts(rows, wins.shape[0]) @ wins) * counts(columns, wins.shape[1])).sum(axis=1), np.float64)
 
 
-def paired_difference(values: Array, *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS) -> Band:
-    """Mean of paired differences, shape (n,), with its bootstrap interval over pairs; NaN for none, no interval below three."""
+def paired_difference(values: Array) -> Band:
+    """Mean of paired differences, shape (n,), with Student's t interval; NaN for none, no interval below three."""
     if not len(values):
         return Band(float("nan"), None, None)
+    n = len(values)
     ordered = np.sort(values)  # so that the result does not depend on which seed carries which label
     value = float(ordered.mean())
-    if len(ordered) < 3:
+    if n < 3:
         return Band(value, None, None)
-    drawn = ordered[resample((len(ordered),), seed, draws)[0]].mean(axis=1)
-    tail = (1 - LEVEL) / 2
-    return Band(value, float(np.quantile(drawn, tail)), float(np.quantile(drawn, 1 - tail)))
+    margin = student_t_quantile(1 - (1 - LEVEL) / 2, n - 1) * float(ordered.std(ddof=1)) / math.sqrt(n)
+    return Band(value, value - margin, value + margin)
 
 
 def performance_profile(costs: Array, strata: Sequence[int], factors: Array, *, seed: int = BOOTSTRAP_SEED, draws: int = 1000) -> Profile:
@@ -104,15 +106,11 @@ def performance_profile(costs: Array, strata: Sequence[int], factors: Array, *, 
     return Profile(factors, shares, np.minimum(low, shares), np.maximum(high, shares))
 
 
-def kaplan_meier(costs: Array, budgets: Array) -> tuple[Array, Array]:
-    """Share of runs that reached the target by each cost, misses right-censored at their budget.
+def reached_share(costs: Array) -> tuple[Array, Array]:
+    """Share of all runs that had reached the target by each cost.
 
-    costs: shape (n,), +inf for misses. budgets: shape (n,). Returns (cost, share) of the steps, both of shape (k,),
-    where k is the number of different crossing costs; before the first the share is 0.
+    costs: shape (n,), +inf for runs that missed, failed or are unfinished: they count as not there, so that the last share is
+    the reach rate. Returns (cost, share) of the steps, both of shape (k,), where k is the number of different crossing costs.
     """
-    reached = np.isfinite(costs)
-    times = np.where(reached, costs, budgets)
-    events = np.unique(times[reached])
-    at_risk = (times[None, :] >= events[:, None]).sum(axis=1)
-    happened = (reached[None, :] & (times[None, :] == events[:, None])).sum(axis=1)
-    return events, 1.0 - np.cumprod(1.0 - happened / at_risk)
+    events, counts = np.unique(costs[np.isfinite(costs)], return_counts=True)
+    return events, np.cumsum(counts) / max(len(costs), 1)

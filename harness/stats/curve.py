@@ -1,16 +1,15 @@
-"""Accuracy against cost, and where it crosses a target (rulebook rules 1, 4 and 5)."""
+"""Accuracy against cost, and where it crosses a target (docs/protocol.md, "What is counted" and "What counts as reached")."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from harness.ledger import RunLog
+from harness.stats.price import PREFIX, PRICED_LEDGERS, prices_of
 
 Array = npt.NDArray[np.float64]
 Crossing = Literal["sustained", "first"]
@@ -65,6 +64,18 @@ class Curve:
             if cost.shape != self.accuracy.shape:
                 raise ValueError(f"costs {name!r} have shape {cost.shape}, the accuracies {self.accuracy.shape}")
 
+    def cost(self, ledger: str) -> Array:
+        """Cumulative cost of each evaluation on a ledger, shape (E,); ``price:1`` and the like are worked out from the tokens.
+
+        Raises KeyError for a ledger that the curve does not have.
+        """
+        prices = prices_of(ledger)
+        return self.costs[ledger] if prices is None else prices.cost(self.costs)
+
+    def has(self, ledger: str) -> bool:
+        """Whether :meth:`cost` knows the ledger."""
+        return all(name in self.costs for name in (PRICED_LEDGERS if ledger.startswith(PREFIX) else (ledger,)))
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -82,25 +93,6 @@ class Reach:
     def reached(self) -> bool:
         """Whether the target was reached."""
         return self.index is not None
-
-
-def curve_of(log: RunLog, model: CostModel | None = None) -> Curve:
-    """The curve of a run ledger, on every cost ledger of ``COST_LEDGERS``."""
-    model = model or CostModel()
-    points = log.evaluations
-    costs = {name: np.array([getattr(p.costs, name) for p in points], dtype=np.float64) for name in COST_LEDGERS if name != "token_cost"}
-    costs["token_cost"] = (
-        model.generated * costs["generated_tokens"] + model.forward * costs["forward_tokens"] + model.trained * costs["trained_tokens"]
-    )
-    spec = log.spec
-    return Curve(
-        combination=str(spec["combination"]["name"]),
-        strategy=str(spec["strategy"]["label"]),
-        seed=int(spec["seed"]),
-        accuracy=np.array([p.accuracy for p in points], dtype=np.float64),
-        costs=costs,
-        complete=log.complete,
-    )
 
 
 def crossing_index(accuracy: Array, target: float, rule: Crossing = "sustained") -> int | None:
@@ -135,7 +127,7 @@ def reach(
     index = None if target is None else crossing_index(curve.accuracy, target, rule)
     found = _at(curve, index, cost)
     if target is not None and index and interpolate:
-        spent, at = curve.costs[cost], found.cost
+        spent, at = curve.cost(cost), found.cost
         before, now = float(curve.accuracy[index - 1]), float(curve.accuracy[index])
         if now > before:
             share = min(max((target - before) / (now - before), 0.0), 1.0)
@@ -143,14 +135,14 @@ def reach(
     return found
 
 
-def reach_everywhere(curve: Curve, target: float | None, rule: Crossing = "sustained") -> dict[str, Reach]:
-    """:func:`reach` on every cost ledger of the curve: they share one crossing."""
+def reach_everywhere(curve: Curve, target: float | None, rule: Crossing = "sustained", more: Sequence[str] = ()) -> dict[str, Reach]:
+    """:func:`reach` on every cost ledger of the curve, and on ``more`` where it has what they need: they share one crossing."""
     index = None if target is None else crossing_index(curve.accuracy, target, rule)
-    return {cost: _at(curve, index, cost) for cost in curve.costs}
+    return {cost: _at(curve, index, cost) for cost in (*curve.costs, *(c for c in more if curve.has(c)))}
 
 
 def _at(curve: Curve, index: int | None, cost: str) -> Reach:
-    spent = curve.costs[cost]
+    spent = curve.cost(cost)
     budget = float(spent[-1]) if len(spent) else 0.0
     return Reach(cost=float("inf") if index is None else float(spent[index]), budget=budget, index=index)
 

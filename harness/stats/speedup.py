@@ -1,4 +1,4 @@
-"""Paired speed-ups with bootstrap intervals, misses included (rulebook rules 5, 6 and 7).
+"""Paired speed-ups with bootstrap intervals, misses included (docs/protocol.md, "What counts as reached" and "How sure").
 
 The speed-up of a pair is cost(baseline) / cost(strategy) at equal seed. A run that missed the target is known to need
 more than its last evaluation's cost, nothing else, so its pair is known between two bounds:
@@ -12,26 +12,34 @@ missed, spent B   reached at s      [B/s, ∞]
 missed            missed            [0, ∞]
 ================  ================  =================================
 
-Lower and upper bounds are carried through median, trimmed mean and bootstrap side by side: the interval runs from the
-2.5 % quantile of the lower statistic to the 97.5 % quantile of the upper one. Nothing is imputed, so a miss can widen a
-claim but never make one. The same holds for a run that failed or is unfinished: it missed what it has not reached.
+Lower and upper bounds are carried through median, trimmed mean and interval side by side. Nothing is imputed, so a miss can
+widen a claim but never make one. The same holds for a run that failed or is unfinished: it missed what it has not reached.
+
+The 95 % interval of one combination's median (:mod:`harness.stats.median_interval`) holds its level at any n; across
+combinations it is a stratified bootstrap with expanded percentiles (Hesterberg 2015). Below ``LEAST_PAIRS`` pairs there is a
+range of the pairs but no verdict.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.stats.curve import Array, Reach
+from harness.stats.median_interval import median_interval
+from harness.stats.student_t import student_t_quantile
 
 BOOTSTRAP_SEED = 2506_05316
 DRAWS = 10_000
 LEVEL = 0.95
+
+#: Pairs below which no strategy is called faster or slower.
+LEAST_PAIRS = 5
 
 #: Costs of exactly zero (target met before training) give ratios of 0 and ∞ that are facts, not bounds; they are kept
 #: finite in log space so that only open bounds are infinite there.
@@ -45,8 +53,9 @@ class SpeedUp:
     """Ratio of costs, baseline over strategy: above 1 the strategy is cheaper.
 
     n: number of pairs. at_least, at_most: bounds of the estimate, equal where no pair that decides it is censored.
-    low, high: 95 % interval, or None where the pairs are too few for one (fewer than 3, or one in some combination).
-    pairs: shape (n, 2), the bounds of each pair, sorted.
+    low, high: 95 % interval; below ``LEAST_PAIRS`` pairs of one combination their range, whose ``coverage`` is lower; None where
+    there are too few for either (fewer than 3, or one in some combination). coverage: probability that such an interval holds the
+    true value, None without one. pairs: shape (n, 2), the bounds of each pair, sorted.
     """
 
     n: int
@@ -55,6 +64,7 @@ class SpeedUp:
     low: float | None
     high: float | None
     pairs: Array
+    coverage: float | None = None
 
     @property
     def exact(self) -> bool:
@@ -63,7 +73,12 @@ class SpeedUp:
 
     @property
     def verdict(self) -> str:
-        """``faster`` or ``slower`` where the interval excludes 1, else ``no difference shown (n = …)``."""
+        """``faster`` or ``slower`` where a 95 % interval of ``LEAST_PAIRS`` pairs or more excludes 1.
+
+        Else ``no difference shown (n = …)``, or ``undecided (n = …, 5 needed)`` where there are fewer pairs.
+        """
+        if self.n < LEAST_PAIRS:
+            return f"undecided (n = {self.n}, {LEAST_PAIRS} needed)"
         if self.low is not None and self.low > 1:
             return "faster"
         if self.high is not None and self.high < 1:
@@ -127,14 +142,14 @@ def _median(values: Array) -> Array:
     return np.asarray((ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2)
 
 
-def paired_speed_up(pairs: Sequence[tuple[Reach, Reach]], *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS) -> SpeedUp:
+def paired_speed_up(pairs: Sequence[tuple[Reach, Reach]]) -> SpeedUp:
     """Median ratio of the (baseline, strategy) pairs of one combination, with its interval."""
-    return _estimate([np.array([pair_bounds(*p) for p in pairs]).reshape(-1, 2)], _median, seed, draws)
+    return _estimate([np.array([pair_bounds(*p) for p in pairs]).reshape(-1, 2)], _median)
 
 
-def paired_interaction(seeds: Sequence[tuple[Reach, Reach, Reach, Reach]], *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS) -> SpeedUp:
+def paired_interaction(seeds: Sequence[tuple[Reach, Reach, Reach, Reach]]) -> SpeedUp:
     """Median interaction of two components over seeds, with its interval; each item is (neither, first, second, both)."""
-    return _estimate([np.array([interaction_bounds(*s) for s in seeds]).reshape(-1, 2)], _median, seed, draws)
+    return _estimate([np.array([interaction_bounds(*s) for s in seeds]).reshape(-1, 2)], _median)
 
 
 def pooled_speed_up(strata: Sequence[Sequence[tuple[Reach, Reach]]], *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS) -> SpeedUp:
@@ -146,7 +161,7 @@ def pooled_speed_up(strata: Sequence[Sequence[tuple[Reach, Reach]]], *, seed: in
     return _estimate(bounds, _median if len(bounds) == 1 else interquartile_mean, seed, draws)
 
 
-def _estimate(strata: list[Array], statistic: Statistic, seed: int, draws: int) -> SpeedUp:
+def _estimate(strata: list[Array], statistic: Statistic, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS) -> SpeedUp:
     """``strata``: log bounds per combination, each of shape (n, 2)."""
     # Sorted, so that the result does not depend on which seed carries which label.
     strata = sorted((s[np.lexsort((s[:, 1], s[:, 0]))] for s in strata), key=lambda s: s.tolist())
@@ -155,34 +170,26 @@ def _estimate(strata: list[Array], statistic: Statistic, seed: int, draws: int) 
         return SpeedUp(0, 0.0, float("inf"), None, None, np.empty((0, 2)))
     together = np.concatenate(strata)
     point = np.exp([statistic(together[:, 0]), statistic(together[:, 1])])
-    low = high = None
-    if n >= 3 and min(len(s) for s in strata) >= 2:
-        lower = _redrawn([np.ascontiguousarray(s[:, 0]) for s in strata], statistic, seed, draws)
-        upper = lower
-        if not np.array_equal(together[:, 0], together[:, 1]):
-            upper = _redrawn([np.ascontiguousarray(s[:, 1]) for s in strata], statistic, seed, draws)
-        tail = (1 - LEVEL) / 2
-        # Order statistics, not interpolation: between a number and an infinity there is nothing.
-        low = float(np.exp(np.sort(lower)[math.floor((draws - 1) * tail)]))
-        high = float(np.exp(np.sort(upper)[math.ceil((draws - 1) * (1 - tail))]))
-    return SpeedUp(n, float(point[0]), float(point[1]), low, high, np.exp(together))
+    found = SpeedUp(n, float(point[0]), float(point[1]), None, None, np.exp(together))
+    if n < 3 or min(len(s) for s in strata) < 2:
+        return found
+    if len(strata) == 1:
+        low, high, coverage = median_interval(together, LEVEL)
+    else:
+        (low, high), coverage = _bootstrap_interval(strata, statistic, seed, draws), LEVEL
+    return replace(found, low=float(np.exp(low)), high=float(np.exp(high)), coverage=coverage)
 
 
-def _redrawn(strata: list[Array], statistic: Statistic, seed: int, draws: int) -> Array:
-    """The statistic of every bootstrap draw, shape (draws,)."""
-    if len(strata) == 1 and statistic is _median and bool((strata[0][:-1] <= strata[0][1:]).all()):
-        # Among sorted values the places that were drawn say which one is in the middle: nothing to sort but them, and that once.
-        left, right = _middle_places(len(strata[0]), seed, draws)
-        return np.asarray((strata[0][left] + strata[0][right]) / 2)
-    picks = resample(tuple(len(s) for s in strata), seed, draws)
-    return statistic(np.concatenate([s[p] for s, p in zip(strata, picks, strict=True)], axis=1))
-
-
-@lru_cache(maxsize=16)
-def _middle_places(size: int, seed: int, draws: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The two middle places (equal for odd sizes) of each draw of :func:`resample`, each of shape (draws,)."""
-    ordered = np.sort(resample((size,), seed, draws)[0], axis=1)
-    return ordered[:, (size - 1) // 2].copy(), ordered[:, size // 2].copy()
+def _bootstrap_interval(strata: list[Array], statistic: Statistic, seed: int, draws: int) -> tuple[float, float]:
+    """Stratified bootstrap with expanded percentiles: a bootstrap of n values has a variance (n − 1)/n too small (Hesterberg 2015)."""
+    sizes = tuple(len(s) for s in strata)
+    picks = resample(sizes, seed, draws)
+    lower, upper = (np.sort(statistic(np.concatenate([s[p, side] for s, p in zip(strata, picks, strict=True)], axis=1))) for side in (0, 1))
+    degrees = sum(sizes) - len(sizes)
+    quantile = math.sqrt(min(sizes) / (min(sizes) - 1)) * student_t_quantile(1 - (1 - LEVEL) / 2, degrees)
+    tail = 0.5 * math.erfc(quantile / math.sqrt(2))
+    # Order statistics, not interpolation: between a number and an infinity there is nothing.
+    return float(lower[math.floor((draws - 1) * tail)]), float(upper[math.ceil((draws - 1) * (1 - tail))])
 
 
 @lru_cache(maxsize=16)

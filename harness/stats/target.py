@@ -1,4 +1,4 @@
-"""Targets, resolved from the baseline alone, and the plateau check (rulebook rule 3)."""
+"""Targets, resolved from the baseline alone, and the plateau check (docs/protocol.md, "What counts as reached")."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Plateau:
 def parse_target(target: Mapping[str, Any]) -> TargetRule:
     """``{"share_of_gain": 0.9}``, ``{"accuracy": 0.4}`` or ``{"final": true}``, with an optional ``"crossing"``.
 
-    Raises UserError in words for anything else.
+    Raises UserError for anything else.
     """
     given = {k: v for k, v in target.items() if v is not None and v is not False}
     crossing = given.pop("crossing", "sustained")
@@ -95,7 +95,7 @@ def parse_target(target: Mapping[str, Any]) -> TargetRule:
 def target_from_text(text: str) -> dict[str, Any]:
     """A target as a command line gives it: ``final``, ``share_of_gain=0.9`` or ``accuracy=0.4``.
 
-    Raises UserError in words for anything else.
+    Raises UserError for anything else.
     """
     name, equals, value = (part.strip() for part in text.partition("="))
     if name == "final" and not equals:
@@ -115,7 +115,8 @@ def resolve_target(rule: TargetRule, baseline: Sequence[Curve]) -> Target:
     """Turn a rule into an accuracy with the baseline's runs of one combination, and nothing else.
 
     start is the median over seeds of the first evaluation, gain the median over seeds of last − first; the target is
-    start + share·gain. Complete runs alone decide; while there is none, the unfinished ones give a provisional target.
+    start + share·gain. An accuracy at or below the start is no target: every run would reach it at no cost. Complete runs alone
+    decide; while there is none, the unfinished ones give a provisional target.
     """
     done = [c for c in baseline if c.complete and len(c.accuracy)]
     used = done or [c for c in baseline if len(c.accuracy)]
@@ -126,11 +127,15 @@ def resolve_target(rule: TargetRule, baseline: Sequence[Curve]) -> Target:
         return Target(accuracy, rule, note=note, provisional=rule.kind != "accuracy")
     start = float(np.median([c.accuracy[0] for c in used]))
     final = float(np.median([c.accuracy[-1] for c in used]))
-    if rule.kind == "accuracy":
-        note = "the target is not above the baseline's first evaluation" if rule.value <= start else ""
-        return Target(rule.value, rule, start, final, note)
-    if rule.kind == "final":
-        return Target(final, rule, start, final, provisional=provisional)
+    if rule.kind in ("accuracy", "final"):
+        goal, provisional = (rule.value, False) if rule.kind == "accuracy" else (final, provisional)
+        if goal > start:
+            return Target(goal, rule, start, final, provisional=provisional)
+        note = (
+            f"the target ({100 * goal:.1f} %) is not above the baseline's first evaluation ({100 * start:.1f} %), so it is reached "
+            "before any training"
+        )
+        return Target(None, rule, start, final, note, provisional)
     gain = float(np.median([c.accuracy[-1] - c.accuracy[0] for c in used]))
     if gain <= 0:
         note = "the baseline did not improve on its first evaluation, so a share of its gain is no target"
@@ -162,7 +167,7 @@ def check_plateau(
         return None
     deviation = float(np.sqrt(accuracies.var(axis=0, ddof=1).mean())) if measured else float(assumed_deviation or 0.0)
     curve = np.maximum.accumulate(np.median(accuracies, axis=0))
-    costs = np.median(np.stack([c.costs[cost][:points] for c in used]), axis=0)
+    costs = np.median(np.stack([c.cost(cost)[:points] for c in used]), axis=0)
     budget = float(costs[-1])
     at = _cost_at(curve, costs, target)
     if at is None or budget <= 0:

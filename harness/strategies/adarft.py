@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from harness.registry import Composition
 from harness.strategies.labels import difficulty_labels
-from harness.strategy import Selector, StepContext, StrategyConfig
+from harness.strategy import Composition, Selector, StepContext, StrategyConfig
 from harness.types import FloatArray, PromptGroup, Selection
 
 

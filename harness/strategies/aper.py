@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from harness.registry import Composition
 from harness.strategies.buffered import StoredRollouts, StoredRolloutsConfig
 from harness.strategies.uniform import Uniform
-from harness.strategy import StepContext
+from harness.strategy import Composition, StepContext
 from harness.types import PromptGroup
 
 

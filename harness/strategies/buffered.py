@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
-from harness.replay import RolloutBuffer
+from harness.step.buffers import RolloutBuffer
 from harness.strategy import Correction, Replay, StepContext, StrategyConfig
 from harness.types import AdvantageScope, PromptGroup
 

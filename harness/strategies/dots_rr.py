@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.registry import Composition
 from harness.strategies.dots import Dots
 from harness.strategies.fifo import FifoReplay
+from harness.strategy import Composition
 
 DOTS_RR = Composition(
     Dots,

@@ -7,9 +7,8 @@ from typing import TypeVar
 
 from pydantic import Field, model_validator
 
-from harness.registry import Composition
 from harness.strategies.uniform import UniformOrder
-from harness.strategy import StepContext, StrategyConfig
+from harness.strategy import Composition, StepContext, StrategyConfig
 from harness.types import PromptGroup
 
 

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from harness.predictor.logistic import fit_logistic
-from harness.predictor.numerics import sigmoid
-from harness.predictor.sampling import gumbel_top_k
+from harness.numerics.functions import sigmoid
+from harness.numerics.logistic import fit_logistic
+from harness.numerics.sampling import gumbel_top_k
 from harness.predictor.text_features import text_counts
-from harness.registry import Composition
-from harness.strategy import Selector, StepContext, StrategyConfig
+from harness.strategy import Composition, Selector, StepContext, StrategyConfig
 from harness.types import FloatArray, IntArray, PromptGroup, Selection
 
 

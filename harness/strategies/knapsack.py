@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from harness.registry import Composition
 from harness.strategies.uniform import UniformOrder
-from harness.strategy import StepContext, StrategyConfig
+from harness.strategy import Composition, StepContext, StrategyConfig
 from harness.types import FloatArray, IntArray, PromptGroup, Selection
 
 

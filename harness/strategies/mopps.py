@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from harness.registry import Composition
-from harness.strategy import Selector, StepContext, StrategyConfig
+from harness.strategy import Composition, Selector, StepContext, StrategyConfig
 from harness.types import FloatArray, IntArray, PromptGroup, Selection
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from harness.registry import Composition
-from harness.strategy import Selector, StepContext, StrategyConfig
+from harness.strategy import Composition, Selector, StepContext, StrategyConfig
 from harness.types import Selection
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from harness.registry import Composition
 from harness.strategies.value_model import ValueModel
-from harness.strategy import Selector, StepContext, StrategyConfig
+from harness.strategy import Composition, Selector, StepContext, StrategyConfig
 from harness.types import FloatArray, IntArray, PromptGroup, Selection
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from harness.registry import Composition
-from harness.strategy import ConfigT, Selector, StepContext, StrategyConfig
+from harness.strategy import Composition, ConfigT, Selector, StepContext, StrategyConfig
 from harness.types import IntArray, Selection
 
 
@@ -27,16 +27,17 @@ class UniformOrder(Selector[ConfigT]):
         super().__init__(config)
         self._drawn = 0
 
-    def take(self, num_questions: int, ctx: StepContext) -> IntArray:
-        """The next different questions of the order."""
+    def take(self, num_questions: int, ctx: StepContext, without: npt.NDArray[np.bool_] | None = None) -> IntArray:
+        """The next different questions of the order; those marked in ``without``, shape (N,), are passed over (enough must be left)."""
         size = len(ctx.pool)
         chosen: dict[int, None] = {}
-        while len(chosen) < num_questions:
+        while (missing := num_questions - len(chosen)) > 0:
             epoch, offset = divmod(self._drawn, size)
-            rest = pool_order(ctx.seed, epoch, size)[offset : offset + num_questions - len(chosen)]
-            self._drawn += len(rest)
+            rest = pool_order(ctx.seed, epoch, size)[offset:]
+            places = np.arange(min(missing, len(rest))) if without is None else np.flatnonzero(~without[rest])[:missing]
+            self._drawn += int(places[-1]) + 1 if len(places) == missing else len(rest)
             # A batch that straddles two epochs must not hold one question twice: repeats are passed over.
-            chosen.update(dict.fromkeys(rest.tolist()))
+            chosen.update(dict.fromkeys(rest[places].tolist()))
         return np.fromiter(chosen, dtype=np.int64)
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.predictor.numerics import sigmoid
+from harness.numerics.functions import sigmoid
 from harness.types import FloatArray
 
 

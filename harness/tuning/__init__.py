@@ -2,5 +2,5 @@
 
 A trial is an ordinary run of the suite with other settings, on tuning seeds and validation questions. Nothing about a study is stored:
 it is worked out from the ledgers of its runs whenever it is looked at (:mod:`harness.tuning.study`), so a crash cannot lose or
-repeat a trial. What was found is frozen into a lock file (:mod:`harness.tuning.lock`) that ``halfway run`` uses.
+repeat a trial. What was found is frozen into a lock file (:mod:`harness.tuning.lock_file`) that ``halfway run`` uses.
 """

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.ledger import RunLog, read_ledger
-from harness.runs import suite_folder
-from harness.stats import curve_of, parse_target
-from harness.suite import Suite
+from harness.records.curves import curve_of
+from harness.records.ledger import RunLog, read_ledger
+from harness.records.run_folder import suite_folder
+from harness.stats import parse_target
+from harness.suite.suite import Suite
+from harness.suite.tuning_table import VALIDATION
 from harness.tuning.importance import importances
-from harness.tuning.lock import Lock, LockedParameter, LockedStudy, LockedTarget, LockedTrial
+from harness.tuning.lock_file import Lock, LockedParameter, LockedStudy, LockedTarget, LockedTrial
 from harness.tuning.sampler import Trial
 from harness.tuning.space import Parameter, Point
 from harness.tuning.study import Progress, Study, tuning_folder
-from harness.tuning.table import VALIDATION
 from harness.tuning.tuner import Standard, State, all_studies
 
 
@@ -113,4 +114,4 @@ def by_part(space: Sequence[Parameter], point: Point) -> dict[str, dict[str, Any
 def _spent(log: RunLog, cost: str) -> float:
     """What a run has cost up to its last evaluation."""
     curve = curve_of(log)
-    return float(curve.costs[cost][-1]) if len(curve.accuracy) else 0.0
+    return float(curve.cost(cost)[-1]) if len(curve.accuracy) else 0.0

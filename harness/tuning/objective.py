@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.ledger import RunLog
-from harness.stats import Crossing, Curve, curve_of, reach
+from harness.records.curves import curve_of
+from harness.records.ledger import RunLog
+from harness.stats import Crossing, Curve, reach
 from harness.stats.curve import TOLERANCE
 
 RULES = 1
@@ -67,7 +68,7 @@ def score(curve: Curve, yard: Yardstick) -> Score:
 
 def _earliest(curve: Curve, yard: Yardstick) -> float:
     """Where a run that has not reached the target may still turn out to have crossed it: a last evaluation there awaits its next."""
-    spent = curve.costs[yard.cost]
+    spent = curve.cost(yard.cost)
     if len(spent) > 1 and curve.accuracy[-1] >= yard.accuracy - TOLERANCE:
         return float(spent[-2])
     return float(spent[-1]) if len(spent) else 0.0

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.ledger import RunLog, read_ledger
-from harness.runs import run_paths, run_status
+from harness.records.ledger import RunLog, read_ledger
+from harness.records.run_folder import run_paths, run_status
 from harness.spec import RunSpec, SpecError
-from harness.suite import Arm, Suite
+from harness.suite.suite import Arm, Suite
+from harness.suite.tuning_table import VALIDATION
 from harness.tuning.objective import RULES, Score, Yardstick, cannot_win, curve_until, mean_value, score
 from harness.tuning.sampler import STARTUP_TRIALS, Trial, propose
 from harness.tuning.space import Point, Space, at
-from harness.tuning.table import VALIDATION
 
 
 class Ledgers:

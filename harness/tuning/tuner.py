@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import UserError
-from harness.ledger import RunLog
+from harness.records.ledger import RunLog
 from harness.registry import load_task
 from harness.spec import RunSpec
 from harness.stats import Plateau, Target, check_plateau, parse_target, resolve_target
-from harness.suite import Arm, Suite
+from harness.suite.suite import Arm, Suite
+from harness.suite.tuning_table import VALIDATION
 from harness.tuning.objective import Yardstick, curve_until
 from harness.tuning.sampler import Trial
 from harness.tuning.space import spaces
 from harness.tuning.study import Ledgers, Progress, Study, find_baseline, tuning_folder
-from harness.tuning.table import VALIDATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def standard_of(suite: Suite, combination: str, logs: Sequence[RunLog]) -> Stand
     curves = [curve_until(log) for log in logs]
     rule, cost = parse_target(suite.target.model_dump(mode="json")), suite.tuning.cost
     target = resolve_target(rule, curves)
-    ends = [float(c.costs[cost][-1]) for c in curves if len(c.accuracy)]
+    ends = [float(c.cost(cost)[-1]) for c in curves if len(c.accuracy)]
     budget = float(np.median(ends)) if ends else 0.0
     if target.accuracy is None or target.start is None or target.accuracy <= target.start or budget <= 0:
         why = target.note or "the baseline's runs show no accuracy above their first"

@@ -9,7 +9,9 @@ import sys
 import pytest
 from toy_place import SUITE, ToyPlace
 
-TWO_SEEDS = SUITE.replace("seeds = [1]", "seeds = [1, 2]")
+from tests.edits import edit_file, edited
+
+TWO_SEEDS = edited(SUITE, {"seeds = [1]": "seeds = [1, 2]"})
 
 
 def test_run_status_plan(place: ToyPlace) -> None:
@@ -64,7 +66,7 @@ def test_bad_input_is_one_sentence(place: ToyPlace, words: list[str], message: s
 
 def test_a_misspelt_key_stops_every_command(place: ToyPlace) -> None:
     """A suite that cannot be read is refused with file, line and suggestion before anything starts."""
-    place.write(SUITE.replace("max_steps", "max_stesp"))
+    place.write(edited(SUITE, {"max_steps": "max_stesp"}))
     done = place.halfway("run", "toy.toml")
     assert done.returncode == 2
     assert done.stderr == "halfway: toy.toml, line 10: unknown key 'max_stesp' in [algorithm]; did you mean 'max_steps'?\n"
@@ -134,7 +136,7 @@ HEAVY = ("torch", "transformers", "trl", "verl", "vllm", "ray", "accelerate", "d
 PROBE = """
 import sys
 sys.argv = ["halfway", *sys.argv[1:]]
-from harness.cli import main
+from harness.cli.main import main
 try:
     main()
 except SystemExit as end:
@@ -176,7 +178,7 @@ def test_running_does_not_load_an_engine(place: ToyPlace) -> None:
     assert "loaded: []" in done.stderr
 
 
-BROKEN_PLUGIN = PLUGIN.replace("replace=False", "replace=True")
+BROKEN_PLUGIN = edited(PLUGIN, {"replace=False": "replace=True"})
 
 
 def test_check(place: ToyPlace) -> None:
@@ -221,7 +223,7 @@ def test_report_leaves_out_what_it_cannot_read(place: ToyPlace) -> None:
     """A damaged ledger is named, the report is made of the others, and the exit code says so."""
     assert place.run()[0].exit_code == 0
     ledger = place.folders()["grpo-fast/1"] / "ledger.jsonl"
-    ledger.write_bytes(ledger.read_bytes().replace(b'"loss":', b'"lost":', 1))
+    edit_file(ledger, {'"loss":': '"lost":'}, "first")
     done = place.halfway("report", "toy.toml", "-o", "out")
     assert done.returncode == 1
     assert "left out of the report: " in done.stderr
@@ -232,7 +234,7 @@ def test_report_leaves_out_what_it_cannot_read(place: ToyPlace) -> None:
 def test_a_renamed_label_renames_the_report(place: ToyPlace) -> None:
     """Labels are execution fields: a report uses today's, not those of the day a run began."""
     assert place.run()[0].exit_code == 0
-    place.write(SUITE.replace('"grpo-fast"', '"renamed"'))
+    place.write(edited(SUITE, {'"grpo-fast"': '"renamed"'}))
     assert place.halfway("report", "toy.toml", "-o", "out").returncode == 0
     table = (place.folder / "out" / "results.csv").read_text()
     assert "renamed" in table

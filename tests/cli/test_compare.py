@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 from toy_place import SUITE, ToyPlace
 
-from harness.cli_compare import compare
+from harness.cli.compare import compare
 from harness.errors import UserError
-from harness.ledger import LEDGER_NAME
+from harness.records.ledger import LEDGER_NAME
+from tests.edits import edited
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two arms, three seeds, run once for this file."""
     place = ToyPlace(tmp_path_factory.mktemp("compare"))
-    place.write(SUITE.replace("seeds = [1]", "seeds = [1, 2, 3]"))
+    place.write(edited(SUITE, {"seeds = [1]": "seeds = [1, 2, 3]"}))
     result, text = place.run()
     assert result.exit_code == 0, text
     return place.runs
@@ -40,7 +41,7 @@ def test_two_folders(two: ToyPlace) -> None:
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("bandit")]
     assert [line[2] for line in lines] == ["grpo", "grpo-fast"]
-    assert done.stdout.count("no difference shown (n = 3)") == 2
+    assert done.stdout.count("undecided (n = 3, 5 needed)") == 2
     assert "differs:" not in done.stdout
     with open(two.folder / "page" / "results.csv", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["strategy"] == "after"]
@@ -52,7 +53,7 @@ def test_two_folders(two: ToyPlace) -> None:
 
 def move_to_another_machine(path: Path) -> None:
     """Rewrite a ledger as another machine would have written it."""
-    from harness.ledger import LedgerWriter, read_ledger
+    from harness.records.ledger import LedgerWriter, read_ledger
 
     log = read_ledger(path)
     log.attempts[0]["environment"]["fingerprint"] = "elsewhere"
@@ -70,7 +71,7 @@ def move_to_another_machine(path: Path) -> None:
 
 def test_a_report_mixes_machines_in_seconds_only_when_told(two: ToyPlace) -> None:
     """Half the runs from elsewhere: tokens decide; with the flag seconds do, and the page says so at its top."""
-    two.write(SUITE.replace("seeds = [1]", "seeds = [1, 2, 3]"))
+    two.write(edited(SUITE, {"seeds = [1]": "seeds = [1, 2, 3]"}))
     for path in sorted((two.folder / "after").glob(f"*/*/{LEDGER_NAME}"))[:3]:
         move_to_another_machine(path)
     for words, ledger in ((), "generated_tokens"), (("--mix-machines",), "training_seconds"):
@@ -125,9 +126,9 @@ def test_bad_input_is_one_sentence(two: ToyPlace, monkeypatch: pytest.MonkeyPatc
 
 def test_a_report_says_why_a_run_has_no_result(runs: Path, place: ToyPlace) -> None:
     """Seed 3 of one arm was stopped at step 5, another crashed, a third was never started: state and reason of each."""
-    from harness.ledger import LedgerWriter
+    from harness.records.ledger import LedgerWriter
 
-    place.write(SUITE.replace("seeds = [1]", "seeds = [1, 2, 3]"))
+    place.write(edited(SUITE, {"seeds = [1]": "seeds = [1, 2, 3]"}))
     shutil.copytree(runs, place.runs)
     folders = place.folders()
     for label in ("grpo/3", "grpo-fast/3"):

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 from toy_place import SUITE, ToyPlace
 
-from harness.cli_plan import _size, parallel_here
-from harness.estimates import Estimate, estimate, total, wall_seconds
-from harness.ledger import LedgerWriter
-from harness.runs import run_paths, run_status
+from harness.cli.plan import _size, parallel_here
+from harness.records.ledger import LedgerWriter
+from harness.records.run_folder import run_paths, run_status
+from harness.runner.estimates import Estimate, estimate, total, wall_seconds
 from harness.spec import RunSpec
-from harness.suite import Expected, load_suite, plan
+from harness.suite.reader import load_suite
+from harness.suite.suite import Expected, plan
 from harness.types import Costs
+from tests.edits import edited
 
-TWO_SEEDS = SUITE.replace("seeds = [1]", "seeds = [1, 2]")
+TWO_SEEDS = edited(SUITE, {"seeds = [1]": "seeds = [1, 2]"})
 BOUND = 8 * 6 * 4 * 16  # steps x groups x group size x completion tokens
 
 
@@ -41,14 +43,14 @@ def test_nothing_is_known(place: ToyPlace) -> None:
 def test_what_the_suite_expects(place: ToyPlace) -> None:
     """A combination's ``expected`` table fills in, with its source; what it leaves out stays unknown; it is no part of a run's identity."""
     before = {name: row["run"] for name, row in rows(place).items()}
-    place.write(SUITE.replace('model = "softmax"', 'model = "softmax"\nexpected = { seconds_per_step = 90, source = "table 3, 8 GPUs" }'))
+    place.write(edited(SUITE, {'model = "softmax"': 'model = "softmax"\nexpected = { seconds_per_step = 90, source = "table 3, 8 GPUs" }'}))
     found = rows(place)
     assert {name: row["run"] for name, row in found.items()} == before
     assert found["grpo/1"]["estimated_seconds"] == 720
     assert found["grpo/1"]["estimated_tokens"] is None
     assert found["grpo/1"]["estimated_from"] == "the suite: table 3, 8 GPUs"
     assert "12 min" in place.halfway("plan", "toy.toml").stdout
-    place.write(SUITE.replace('model = "softmax"', 'model = "softmax"\nexpected = { seconds_per_step = 90 }'))
+    place.write(edited(SUITE, {'model = "softmax"': 'model = "softmax"\nexpected = { seconds_per_step = 90 }'}))
     refused = place.halfway("plan", "toy.toml")
     assert refused.returncode == 2
     assert "'source' is missing" in refused.stderr
@@ -93,7 +95,7 @@ def by_title(runs: list[RunSpec], runs_dir: Path, expected: dict[str, Expected] 
 def test_estimates_by_hand(tmp_path: Path) -> None:
     """Seconds of whole attempts where they are recorded, else of training; medians over runs; the rest of what has begun."""
     file = tmp_path / "s.toml"
-    file.write_text(SUITE.replace("seeds = [1]", "seeds = [1, 2, 3, 4, 5]"))
+    file.write_text(edited(SUITE, {"seeds = [1]": "seeds = [1, 2, 3, 4, 5]"}))
     runs = plan(load_suite(file))
     spec = {f"{run.strategy.label}/{run.seed}": run for run in runs}
     write(tmp_path, spec["grpo/1"], 8, 24.0)  # 3 s a step in all

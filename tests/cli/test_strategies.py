@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli_strategies import strategy_rows
+from harness.cli.strategies import strategy_rows
+from harness.cli.strategy_template import write_package
 from harness.errors import UserError
-from harness.plugin_template import write_package
 from harness.registry import BUILTIN_STRATEGIES
-from harness.testing import PROMISES
+from harness.testing.strategy_contract import PROMISES
 
 
 def test_every_shipped_strategy_says_what_it_does() -> None:
@@ -29,7 +29,7 @@ def test_every_shipped_strategy_says_what_it_does() -> None:
 def test_tuning_ranges_hold_the_defaults() -> None:
     """A declared range is a range, a choice is a list, and the shipped default lies in it."""
     from harness.registry import strategy_entry
-    from harness.tuning.table import Range
+    from harness.suite.tuning_table import Range
 
     declared = 0
     for name in BUILTIN_STRATEGIES:

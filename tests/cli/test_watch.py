@@ -8,13 +8,16 @@ import time
 import pytest
 from toy_place import SUITE, ToyPlace
 
-from harness.cli_watch import watch_suite
+from harness.cli.terminal_plot import Canvas
+from harness.cli.watch import watch_suite
 from harness.errors import UserError
-from harness.ledger import LedgerWriter
-from harness.live import LedgerTail, SuiteWatch
-from harness.suite import load_suite, plan
-from harness.terminal_plot import Canvas
+from harness.records.ledger import LedgerWriter
+from harness.records.suite_watch import SuiteWatch
+from harness.records.tail import LedgerTail
+from harness.suite.reader import load_suite
+from harness.suite.suite import plan
 from harness.types import Costs, EvalPoint
+from tests.edits import edited
 
 
 def evaluation(step: int, accuracy: float) -> EvalPoint:
@@ -54,7 +57,7 @@ def test_a_ledger_is_read_as_it_grows(place: ToyPlace) -> None:
 
 def test_the_target_waits_for_a_finished_baseline(place: ToyPlace) -> None:
     """From a run that is still learning it would move with every evaluation; then it is that of the report."""
-    place.write(SUITE.replace("seeds = [1]", "seeds = [1, 2]"))
+    place.write(edited(SUITE, {"seeds = [1]": "seeds = [1, 2]"}))
     suite = load_suite(place.suite)
     watch = SuiteWatch(plan(suite), place.folder / "runs", suite.baseline)
     before = watch.look()
@@ -134,5 +137,5 @@ def test_a_canvas_by_hand() -> None:
 
 def test_watching_loads_no_training_library_and_no_figures(place: ToyPlace) -> None:
     """The terminal view takes little from runs that are being timed: neither torch nor matplotlib is loaded."""
-    code = "import sys, harness.cli_watch; print(sorted({'torch', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules)))"
+    code = "import sys, harness.cli.watch; print(sorted({'torch', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules)))"
     assert place.python(code).stdout.strip() == "[]"

@@ -16,8 +16,8 @@ import pytest
 import typer
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md", *PAGES]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+TEXTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")), *PAGES]
 #: Commands that only look, and can be run as they stand in an empty folder with the page's files.
 READ_ONLY = ("list", "plan", "strategies", "doctor", "check", "status", "--help", "version", "new-strategy")
 
@@ -84,7 +84,7 @@ def test_the_guide_has_python_commands_and_suites() -> None:
 @pytest.mark.parametrize(("block", "words"), commands(), ids=lambda x: " ".join(x) if isinstance(x, list) else str(x))
 def test_commands_and_options_exist(block: Block, words: list[str]) -> None:
     """Parsed by the command line itself; nothing is started."""
-    from harness.cli import app
+    from harness.cli.main import app
 
     command = typer.main.get_command(app)
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
@@ -95,6 +95,7 @@ def test_commands_and_options_exist(block: Block, words: list[str]) -> None:
         command.make_context(command.name, list(words)).close()
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("block", "words"),
     [(b, w) for b, w in commands() if w and w[0] in READ_ONLY],
@@ -114,7 +115,8 @@ def test_commands_that_only_look_work(block: Block, words: list[str], tmp_path: 
 )
 def test_suites_on_the_page_load(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A whole suite in the guide is one that Halfway accepts."""
-    from harness.suite import load_suite, plan
+    from harness.suite.reader import load_suite
+    from harness.suite.suite import plan
 
     place(block.page, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

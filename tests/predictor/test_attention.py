@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from harness.errors import UserError
+from harness.numerics.functions import gelu_
 from harness.predictor import AttentionPredictor, AttentionSettings
-from harness.predictor.attention import adapt, platt_coefficients
-from harness.predictor.numerics import gelu_
+from harness.predictor.network import HEADS, adapt, platt_coefficients
 
 WIDTH, UNITS, HIDDEN = 12, 20, 6
 
@@ -36,7 +36,7 @@ def random_arrays(rng: np.random.Generator, shared: bool = False, width: int = W
 
 
 def random_predictor(
-    seed: int, settings: AttentionSettings | None = None, shared: bool = False, dtype: Any = np.float64, **sizes: int
+    seed: int, settings: AttentionSettings | None = None, shared: bool = False, dtype: Any = np.float64, head: str = "paper", **sizes: int
 ) -> AttentionPredictor:
     arrays = random_arrays(np.random.default_rng(seed), shared, **sizes)
     description = {
@@ -44,6 +44,7 @@ def random_predictor(
         "width": sizes.get("width", WIDTH),
         "units": sizes.get("units", UNITS),
         "embedder": "test",
+        "head": head,
     }
     return AttentionPredictor({k: v.astype(dtype) for k, v in arrays.items()}, description, settings)
 
@@ -62,7 +63,9 @@ def literal_adapter(arrays: dict[str, Any], prefix: str, x: Any) -> Any:
     x = literal_norm(x, arrays[f"{prefix}.input_norm.weight"], arrays[f"{prefix}.input_norm.bias"])
     for layer in range(3):
         rows = zip(arrays[f"{prefix}.layers.{layer}.weight"], arrays[f"{prefix}.layers.{layer}.bias"], strict=True)
-        x = np.array([literal_gelu(float(row @ x) + bias) for row, bias in rows])
+        x = np.array([float(row @ x) + bias for row, bias in rows])
+        if layer < 2:
+            x = np.array([literal_gelu(v) for v in x])
     return literal_norm(x, arrays[f"{prefix}.output_norm.weight"], arrays[f"{prefix}.output_norm.bias"])
 
 
@@ -76,8 +79,9 @@ def literal_difficulty(
     temperature: float = 1.0,
     top_k: int | None = None,
     platt: bool = True,
+    head: str = "paper",
 ) -> float:
-    """One query, step by step as in the paper; projects every reference again."""
+    """One query's difficulty, step by step; projects every reference again."""
     z_q = literal_adapter(arrays, "query", query)
     h = len(z_q)
     z = [literal_adapter(arrays, reference_prefix, r) for r in references]
@@ -87,17 +91,22 @@ def literal_difficulty(
     d_hat = sum(math.exp(scores[i]) / total * d_ref[i] for i in kept)
     if not platt:
         return float(d_hat)
-    mean = sum(d_ref) / len(d_ref)
-    std = math.sqrt(sum((d - mean) ** 2 for d in d_ref) / len(d_ref))
+    seen = [1 - d for d in d_ref] if head == "code" else list(d_ref)
+    mean = sum(seen) / len(seen)
+    std = math.sqrt(sum((v - mean) ** 2 for v in seen) / (len(seen) - 1))
     hidden = [
-        literal_gelu(row[0] * mean + row[1] * std + bias)
+        max(0.0, row[0] * mean + row[1] * std + bias)
         for row, bias in zip(arrays["calibration.0.weight"], arrays["calibration.0.bias"], strict=True)
     ]
     out = [
         float(row @ np.array(hidden)) + bias for row, bias in zip(arrays["calibration.1.weight"], arrays["calibration.1.bias"], strict=True)
     ]
-    w, b = math.log1p(math.exp(out[0])), math.tanh(out[1])
-    return 1 / (1 + math.exp(-(w * math.log(d_hat / (1 - d_hat)) + b)))
+    scale, b = math.log1p(math.exp(out[0])), math.tanh(out[1])
+    d_hat = min(max(d_hat, 1e-4), 1 - 1e-4)
+    if head == "code":
+        rate = 1 - d_hat
+        return 1 - 1 / (1 + math.exp(-(math.log(rate / (1 - rate)) / min(max(scale, 0.01), 10.0) + b)))
+    return 1 / (1 + math.exp(-(scale * math.log(d_hat / (1 - d_hat)) + b)))
 
 
 VARIANTS: list[tuple[AttentionSettings, dict[str, Any]]] = [
@@ -105,6 +114,7 @@ VARIANTS: list[tuple[AttentionSettings, dict[str, Any]]] = [
     (AttentionSettings(calibration="none"), {"platt": False}),
     (AttentionSettings(top_k=3), {"top_k": 3}),
     (AttentionSettings(temperature=0.5), {"temperature": 0.5}),
+    (AttentionSettings(), {"head": "code"}),
 ]
 
 
@@ -114,7 +124,7 @@ VARIANTS: list[tuple[AttentionSettings, dict[str, Any]]] = [
 def test_agrees_with_the_equations_to_1e_6(settings: AttentionSettings, literal: dict[str, Any], shared: bool, dtype: Any) -> None:
     """Random weights and inputs: the batched predictor equals the per-query equations to 1e-6, in both precisions."""
     rng = np.random.default_rng(7)
-    predictor = random_predictor(3, settings, shared, dtype)
+    predictor = random_predictor(3, settings, shared, dtype, literal.get("head", "paper"))
     arrays = random_arrays(np.random.default_rng(3), shared)
     pool = rng.standard_normal((40, WIDTH)).astype(dtype)
     ids = rng.permutation(40)[:9]
@@ -152,29 +162,56 @@ def test_all_questions_equal_some_questions_and_chunks_do_not_matter(monkeypatch
     np.testing.assert_allclose(predictor.predict(ids, rates), everything, atol=1e-12)
 
 
+def test_with_self_attention_a_reference_attends_to_itself_too() -> None:
+    """The repository's way: the prediction for a reference uses all references, itself included."""
+    rng = np.random.default_rng(1)
+    predictor = random_predictor(5, AttentionSettings(calibration="none", exclude_self=False))
+    pool = rng.standard_normal((10, WIDTH))
+    predictor.project_queries(pool)
+    ids, rates = np.array([4, 1, 7]), np.array([0.25, 1.0, 0.5])
+    expected = 1 - literal_difficulty(random_arrays(np.random.default_rng(5)), pool[1], pool[ids], 1 - rates, platt=False)
+    assert predictor.predict(ids, rates, np.array([1]))[0] == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize("rises", [True, False])
 def test_platt_and_linear_by_hand(rises: bool) -> None:
-    """platt+linear applies the least-squares line of observed on leave-one-out predicted difficulty, unless that line falls."""
+    """platt+linear applies the least-squares line of observed on predicted pass rates of the references, whatever its slope, unclipped."""
     rng = np.random.default_rng(0)
     pool, ids, rates = rng.standard_normal((60, WIDTH)), np.arange(30), rng.integers(0, 9, 30) / 8
-    temperature = 0.3 if rises else 30.0  # almost uniform attention: leaving a hard one out lowers its own prediction
+    temperature = 0.3 if rises else 10.0  # almost uniform attention: leaving a hard one out lowers its own prediction
     if rises:  # two kinds of questions, so that a reference resembles those of its own difficulty
-        pool[::2] += 3
+        pool[::2, :6] += 3
         rates[::2] /= 4
-    plain = random_predictor(2, AttentionSettings(temperature=temperature), shared=True)
-    linear = random_predictor(2, AttentionSettings("platt+linear", temperature=temperature), shared=True)
+    plain = random_predictor(3, AttentionSettings(temperature=temperature), shared=True)
+    linear = random_predictor(3, AttentionSettings("platt+linear", temperature=temperature), shared=True)
     plain.project_queries(pool)
     linear.project_queries(pool)
-    x, y = 1 - plain.predict(ids, rates, ids), 1 - rates
+    x, y = plain.predict(ids, rates, ids), rates
     slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
     assert (slope > 0) == rises
-    got, uncorrected = 1 - linear.predict(ids, rates), 1 - plain.predict(ids, rates)
-    if rises:
-        np.testing.assert_allclose(got, np.clip(y.mean() + slope * (uncorrected - x.mean()), 0, 1), atol=1e-9)
-        assert linear.info["linear_slope"] == pytest.approx(slope)
-    else:
-        np.testing.assert_allclose(got, uncorrected)
-        assert "skipped" in str(linear.info["linear_calibration"])
+    got = linear.predict(ids, rates)
+    np.testing.assert_allclose(got, y.mean() + slope * (plain.predict(ids, rates) - x.mean()), atol=1e-9)
+    assert linear.info["linear_slope"] == pytest.approx(slope)
+    assert rises or got.max() > 1  # a steep line leaves [0, 1]
+
+
+def test_a_line_through_equal_predictions_is_level() -> None:
+    """Questions that all look alike are predicted alike: the mean of the references' pass rates."""
+    predictor = random_predictor(2, AttentionSettings("platt+linear"))
+    predictor.project_queries(np.ones((6, WIDTH)))
+    rates = np.array([0.0, 0.5, 1.0, 0.25])
+    linear = random_predictor(2, AttentionSettings.of("code"))
+    linear.project_queries(np.ones((6, WIDTH)))
+    np.testing.assert_allclose(linear.predict(np.arange(4), rates), rates.mean(), atol=1e-12)
+
+
+def test_a_variant_chooses_the_settings_and_single_ones_override() -> None:
+    """``code`` regresses and lets references attend to themselves; what is named takes precedence, None leaves the variant's."""
+    assert AttentionSettings.of("paper") == AttentionSettings()
+    assert AttentionSettings.of("code") == AttentionSettings("platt+linear", exclude_self=False)
+    assert AttentionSettings.of("code", calibration="platt", temperature=None) == AttentionSettings("platt", exclude_self=False)
+    with pytest.raises(UserError, match="did you mean 'paper'"):
+        AttentionSettings.of("papr")
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
@@ -251,9 +288,11 @@ def table() -> tuple[Any, Any]:
 
 @pytest.fixture(scope="module")
 def trained(table: tuple[Any, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    training = pytest.importorskip("harness.predictor.training", exc_type=ImportError)
+    training = pytest.importorskip("harness.predictor.lab.attention_training", exc_type=ImportError)
+    from harness.predictor.lab.training_settings import TrainingSettings
+
     out = tmp_path_factory.mktemp("predictor")
-    settings = training.TrainingSettings(units=24, epochs=40, rollouts=8, references=64)
+    settings = TrainingSettings(units=24, epochs=40, rollouts=8, references=64)
     facts = training.train_predictor(table[0][:160], table[1][:160, :5], embedder="toy", out=out, seed=1, settings=settings)
     return out, facts
 
@@ -280,9 +319,9 @@ def test_numpy_inference_equals_the_trained_torch_network(table: tuple[Any, Any]
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file
 
-    from harness.predictor.training import AttentionNetwork
+    from harness.predictor.lab.attention_network import AttentionNetwork
 
-    network = AttentionNetwork(8, 24, False, 0.1, 32)
+    network = AttentionNetwork(8, 24, shared=False, dropout=0.1, head="paper")
     network.load_state_dict(load_file(trained[0] / "weights.safetensors"))
     network.eval()
     features = table[0]
@@ -292,18 +331,18 @@ def test_numpy_inference_equals_the_trained_torch_network(table: tuple[Any, Any]
         logits = network(
             torch.from_numpy(features[queries]),
             torch.from_numpy(features[ids]),
-            torch.from_numpy((1 - rates).astype(np.float32)),
-            torch.zeros(40, 20, dtype=torch.bool),
+            torch.from_numpy(rates.astype(np.float32)).expand(40, 20),
         )
     predictor = AttentionPredictor.load(trained[0])
     predictor.project_queries(features)
-    np.testing.assert_allclose(predictor.predict(ids, rates, queries), 1 - torch.sigmoid(logits).numpy(), atol=1e-5)
+    np.testing.assert_allclose(predictor.predict(ids, rates, queries), torch.sigmoid(logits).numpy(), atol=1e-5)
 
 
 def test_training_is_deterministic_and_leaves_the_global_generator_alone(table: tuple[Any, Any], tmp_path: Path) -> None:
     """Same seed, same weights; another seed, other weights; torch's global generator is not consumed."""
     torch = pytest.importorskip("torch")
-    from harness.predictor.training import TrainingSettings, train_predictor
+    from harness.predictor.lab.attention_training import train_predictor
+    from harness.predictor.lab.training_settings import TrainingSettings
 
     settings = TrainingSettings(units=16, epochs=2, shared=True)
     before = torch.random.get_rng_state()
@@ -317,8 +356,10 @@ def test_training_is_deterministic_and_leaves_the_global_generator_alone(table: 
 
 def test_standardised_embeddings_make_units_irrelevant(table: tuple[Any, Any], tmp_path: Path) -> None:
     """With ``standardize`` an embedding measured in other units (each dimension scaled and shifted) gives the same predictions."""
-    training = pytest.importorskip("harness.predictor.training", exc_type=ImportError)
-    settings = training.TrainingSettings(units=16, epochs=2, standardize=True)
+    training = pytest.importorskip("harness.predictor.lab.attention_training", exc_type=ImportError)
+    from harness.predictor.lab.training_settings import TrainingSettings
+
+    settings = TrainingSettings(units=16, epochs=2, standardize=True)
     ids, rates = np.arange(20), np.linspace(0, 1, 20)
     scale, shift = np.linspace(0.5, 30, 8).astype(np.float32), np.linspace(-5, 5, 8).astype(np.float32)
     found = []
@@ -334,13 +375,13 @@ def test_facts_are_the_artifacts_description(trained: tuple[Path, dict[str, Any]
     """predictor.json holds widths, embedder, settings and seconds, and equals the returned facts."""
     out, facts = trained
     stored = json.loads((out / "predictor.json").read_text())
-    assert stored.pop("schema") == 1
+    assert stored.pop("schema") == 2
     assert stored == json.loads(json.dumps(facts))
     assert stored["width"] == 8
     assert stored["units"] == 24
     assert stored["training"]["models"] == 5
     assert 0 < stored["training"]["seconds"] < 60
-    assert stored["training"]["optimizer_steps"] == 40 * 5
+    assert stored["training"]["optimizer_steps"] == 40 * 2  # 480 pairs of 96 questions x 5 models, 64 set aside
 
 
 def edit(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
@@ -361,6 +402,8 @@ def edit(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
         (lambda f: (f / "weights.safetensors").write_bytes(b"torn"), "cannot read"),
         (lambda f: (f / "weights.safetensors").unlink(), "cannot read"),
         (edit(lambda d: d.update(schema=9)), "schema 9"),
+        (edit(lambda d: d.update(schema=1)), "trained by an older version"),
+        (edit(lambda d: d.update(head="other")), "unknown calibration head 'other'"),
         (edit(lambda d: d.update(kind="irt")), "of kind 'irt'"),
         (edit(lambda d: d.update(embedder="hf:other")), "trained on embeddings of 'hf:other'"),
         (edit(lambda d: d.update(width=9)), "do not fit its description"),
@@ -389,20 +432,21 @@ def test_broken_or_foreign_artifacts_are_refused_in_words(
 def test_bad_training_tables_are_refused(features: Any, rates: Any, message: str, tmp_path: Path) -> None:
     """Shapes that do not fit, NaN features, rates outside [0, 1] and empty columns are UserErrors."""
     pytest.importorskip("torch")
-    from harness.predictor.training import train_predictor
+    from harness.predictor.lab.attention_training import train_predictor
 
     with pytest.raises(UserError, match=message):
         train_predictor(features, rates, embedder="toy", out=tmp_path, seed=1)
 
 
 def test_adapter_and_head_are_public_pieces() -> None:
-    """The adapter's output is LayerNormed per row; the head's slope is positive and its shift within (−1, 1)."""
+    """The adapter's output is LayerNormed per row; a head's slope is positive and its shift within (−1, 1)."""
     arrays = random_arrays(np.random.default_rng(9))
     arrays["query.output_norm.weight"][:] = 1
     arrays["query.output_norm.bias"][:] = 0
     z = adapt(arrays, "query", np.random.default_rng(1).standard_normal((4, WIDTH)))
     np.testing.assert_allclose(z.mean(axis=1), 0, atol=1e-9)
     np.testing.assert_allclose(z.var(axis=1), 1, atol=1e-3)
-    slope, shift = platt_coefficients(arrays, np.array([0.0, 1.0, 0.5]))
-    assert slope > 0
-    assert -1 < shift < 1
+    for head in HEADS:
+        slope, shift = platt_coefficients(arrays, head, np.array([0.0, 1.0, 0.5]))
+        assert slope > 0
+        assert -1 < shift < 1

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli_predictor import app
+from harness.cli.predictor import app
 from harness.errors import UserError
 
 
@@ -128,7 +128,7 @@ def test_mistakes_are_answered_in_words(files: dict[str, Any], tmp_path: Path, a
 def test_help_needs_neither_torch_nor_numpy() -> None:
     """The commands' module is light: importing it and asking for help loads no numerical library."""
     code = (
-        "import sys; from harness.cli_predictor import app\n"
+        "import sys; from harness.cli.predictor import app\n"
         "try: app(['--help'])\nexcept SystemExit: pass\n"
         "assert not {'torch', 'numpy', 'pandas', 'transformers'} & set(sys.modules), sorted(sys.modules)"
     )

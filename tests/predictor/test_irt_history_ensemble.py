@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UserError
+from harness.numerics.logistic import fit_logistic
 from harness.predictor.artifact import save_artifact
-from harness.predictor.base import load_predictor
 from harness.predictor.ensemble import EnsemblePredictor, save_ensemble
 from harness.predictor.history import HistoryPredictor
 from harness.predictor.irt import IrtPredictor, fit_irt, item_parameters
-from harness.predictor.logistic import fit_logistic
+from harness.predictor.load import load_predictor
 from harness.predictor.questions import PoolFeatures, question_key
 from harness.predictor.references import Info
 

@@ -7,16 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
 
 from harness.errors import UserError
-from harness.predictor.evaluation import Protocol, evaluate_families, evaluate_fitted, evaluate_trajectory, summarise
-from harness.predictor.evaluation_report import report_rows, write_report
+from harness.numerics.prediction_quality import calibration_curve, diagnostics, prediction_quality, ranks
 from harness.predictor.history import HistoryPredictor
 from harness.predictor.irt import IrtPredictor, fit_irt
-from harness.predictor.metrics import calibration_curve, prediction_quality, ranks
+from harness.predictor.lab.evaluation import Protocol, evaluate_families, evaluate_fitted, evaluate_trajectory, summarise
+from harness.predictor.lab.evaluation_report import report_rows, write_report
+from harness.predictor.lab.pass_rate_table import PassRateTable, read_table
 from harness.predictor.questions import PoolFeatures, question_key
-from harness.predictor.table import PassRateTable, read_table
 
 
 def test_metrics_by_hand() -> None:
@@ -32,9 +31,10 @@ def test_metrics_by_hand() -> None:
 
 def test_spearman_equals_scipy_with_ties() -> None:
     """Our ranks and Spearman are scipy's, ties included."""
+    stats = pytest.importorskip("scipy.stats", reason="scipy is a development dependency")
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 9, 200) / 8, rng.integers(0, 9, 200) / 8
-    assert prediction_quality(x, y).spearman == pytest.approx(spearmanr(x, y)[0])
+    assert prediction_quality(x, y).spearman == pytest.approx(stats.spearmanr(x, y)[0])
     np.testing.assert_array_equal(ranks(np.array([3.0, 1.0, 3.0])), [2.5, 1.0, 2.5])
 
 
@@ -176,3 +176,14 @@ def test_real_models_other_models_predict_a_new_family_well(tmp_path: Path) -> N
     target = part.columns([part.models.index("Qwen2.5-Math-1.5B__k50_t1.0")])
     records = list(evaluate_fitted(target, embeddings, {"irt": IrtPredictor.load(tmp_path)}, Protocol(draws=3)))
     assert summarise(records, ["predictor"])[0]["pearson"] > 0.83
+
+
+def test_diagnostics_are_what_an_evaluation_record_holds() -> None:
+    """Perfect order, shifted by .1: correlations 1, error .1; a constant has none; ties share their rank; reliability by tenths."""
+    observed = np.array([0.0, 0.25, 0.5, 0.75])
+    found = diagnostics(observed + 0.1, observed)
+    assert found.pop("reliability") == [[1.0, pytest.approx(p), pytest.approx(p - 0.1)] for p in observed + 0.1]
+    assert found == pytest.approx({"n": 4, "mae": 0.1, "pearson": 1, "spearman": 1})
+    assert set(diagnostics(np.full(4, 0.5), observed)) == {"n", "mae", "reliability"}
+    ties = diagnostics(np.array([1.0, 1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0, 4.0]))
+    assert ties["spearman"] == pytest.approx(4.5 / np.sqrt(4.5 * 5))  # ranks 1.5 1.5 3 4 against 1 2 3 4

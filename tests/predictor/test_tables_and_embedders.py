@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from harness.errors import UserError
-from harness.predictor.embedders import TextEmbedder, embed_cached, embedder_of, make_embedder
 from harness.predictor.kernel_ridge import KernelRidge
+from harness.predictor.lab.embedders import TextEmbedder, embed_cached, embedder_of, make_embedder
+from harness.predictor.lab.pass_rate_table import read_questions, read_table, read_trajectory
 from harness.predictor.questions import PoolFeatures, question_key
-from harness.predictor.table import read_questions, read_table, read_trajectory
 from harness.predictor.text_features import TextFeatures, text_counts
 
 
@@ -208,7 +208,7 @@ def test_language_model_embedding_is_the_mean_of_the_last_hidden_states(tiny_mod
     """Padded batches give, to 1e-5, what each text gives alone without padding; long texts are cut; empty ones refused."""
     import torch
 
-    from harness.predictor.language_model import LanguageModelEmbedder
+    from harness.predictor.lab.language_model import LanguageModelEmbedder
 
     model, tokenizer = tiny_model
     embedder = LanguageModelEmbedder(model, tokenizer, "tiny", batch_tokens=40, max_tokens=12)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.ledger import LEDGER_NAME, LedgerWriter, RunLog, read_ledger
+from harness.records.ledger import LEDGER_NAME, LedgerWriter, RunLog, read_ledger
 from harness.types import Costs, EvalPoint, StepRecord
 
 EVERY = 4

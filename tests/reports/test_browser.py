@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reports.build import build_report
 from tests.reports.browser import CHROMIUM, Browser
 from tests.reports.ledgers import mini_suite, read, write_run
+from tests.reports.pages import build_report
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
 

@@ -10,10 +10,11 @@ import pytest
 
 from harness.errors import UserError
 from harness.stats import target_from_text
-from reports.build import build_report
-from reports.curves import build_curves_report, read_curves
-from reports.published import published
+from reports.page.outside_curves import build_curves_report, read_curves
+from reports.page.published import published
+from tests.edits import edited
 from tests.reports.ledgers import read, write_run
+from tests.reports.pages import build_report
 from tests.reports.test_build import text_of
 
 PAPER = Path(__file__).resolve().parents[2] / "../shared/data/paper_curves.csv"
@@ -54,7 +55,7 @@ def test_the_papers_figures_follow_from_its_curves(tmp_path: Path) -> None:
     for combination, saved in SAVED.items():
         row = found[combination, "DOTS+RR"]
         assert float(row["time_saved_percent"]) == pytest.approx(saved, abs=0.2), combination
-        assert row["verdict"] == "no difference shown (n = 1)"
+        assert row["verdict"] == "undecided (n = 1, 5 needed)"
         assert (row["low"], row["crossing"], row["reach_rate"]) == ("", "first", "1")
 
 
@@ -132,7 +133,7 @@ def test_rows_in_any_order_and_several_seeds(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("\n".join([lines[0] + ",seed", *seeds]))
     build_curves_report(tmp_path / "c.csv", tmp_path / "out", "first", "final")
     row = results(tmp_path / "out")["c", "Mine"]
-    assert (row["n"], row["speedup"], row["verdict"]) == ("3", "2", "faster")
+    assert (row["n"], row["speedup"], row["verdict"]) == ("3", "2", "undecided (n = 3, 5 needed)")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_rows_in_any_order_and_several_seeds(tmp_path: Path) -> None:
         (SMALL + "c,Mine,four,50\n", "line 9: hours is 'four'"),
         (SMALL + "c,Mine,4,nan\n", "line 9: avg_accuracy is 'nan'"),
         (SMALL + "c,Mine,4\n", "line 9: avg_accuracy is None"),
-        (SMALL.replace("GRPO", "grop"), "the baseline 'GRPO' has no run"),
+        (edited(SMALL, {"GRPO": "grop"}, "every"), "the baseline 'GRPO' has no run"),
     ],
 )
 def test_bad_files_are_refused_in_words(tmp_path: Path, text: str, words: str) -> None:

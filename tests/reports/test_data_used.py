@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from reports.analysis import analyse
-from reports.appendix import trouble
-from reports.build import build_report
-from reports.data_used import data_table, mismatches
-from reports.records import condense
+from reports.condensed import condense
+from reports.page.appendix import trouble
+from reports.page.data_used import data_table, mismatches
 from reports.sides import compare_sides
 from tests.reports.ledgers import read, write_run
+from tests.reports.pages import build_report
 
 GAIN = {"share_of_gain": 0.9}
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from reports.analysis import analyse, break_even_rollout_share
-from reports.records import condense, pass_rate_class
-from reports.rows import curves_csv, result_rows, summary_table, to_csv
+from reports.analysis import analyse
+from reports.condensed import condense
+from reports.exports.csv_rows import curves_csv, result_rows, summary_rows, to_csv
+from reports.phase_costs import break_even_rollout_share
+from reports.run_columns import pass_rate_class
 from reports.words import overall_sentence
 from tests.reports.ledgers import ENVIRONMENT, read, write_run
 
@@ -25,8 +27,13 @@ FAST = [0.1, 0.3, 0.5, 0.5, 0.5, 0.5, 0.5]
 
 def three_seeds(folder: Path, *, fast_state: str = "complete") -> list[Path]:
     """grpo: 16 steps of .5 s, 640 tokens each; rr: 8 steps of .4 s, 320 tokens each. Seeds differ in speed by 10 %."""
+    return seeds_of(folder, (1.0, 1.1, 0.9), fast_state=fast_state)
+
+
+def seeds_of(folder: Path, factors: tuple[float, ...], *, fast_state: str = "complete") -> list[Path]:
+    """The two arms with one seed per factor of the baseline's pace."""
     paths = []
-    for seed, factor in ((1, 1.0), (2, 1.1), (3, 0.9)):
+    for seed, factor in enumerate(factors, start=1):
         paths.append(write_run(folder, "grpo", seed, steps=24, pace=0.5 * factor, accuracies=SLOW))
         paths.append(write_run(folder, "rr", seed, steps=24, pace=0.4, accuracies=FAST, replayed=4, state=fast_state))
     return paths
@@ -50,7 +57,7 @@ def test_a_comparison_worked_out_by_hand(tmp_path: Path) -> None:
     assert rr["speedup"] == pytest.approx(2.5)
     assert (rr["low"], rr["high"]) == (pytest.approx(2.25), pytest.approx(2.75))
     assert rr["time_saved_percent"] == pytest.approx(60.0)
-    assert rr["verdict"] == "faster"
+    assert rr["verdict"] == "undecided (n = 3, 5 needed)"
     assert rr["speedup_generated_tokens"] == pytest.approx(4.0)
     assert (rr["n"], rr["reached"], rr["reach_rate"]) == (3, 3, 1.0)
     assert rr["rollout_share"] == pytest.approx(0.4)
@@ -60,19 +67,26 @@ def test_a_comparison_worked_out_by_hand(tmp_path: Path) -> None:
     assert grpo["verdict"] is None
 
 
+def test_five_seeds_can_be_faster(tmp_path: Path) -> None:
+    """Ratios 2.5, 2.75, 2.25, 2.6, 2.4: five pairs far above 1, and Student's t agrees."""
+    rr = rows_of(seeds_of(tmp_path, (1.0, 1.1, 0.9, 1.04, 0.96)))["rr"]
+    assert (rr["verdict"], rr["pairs"], rr["speedup"]) == ("faster", 5, pytest.approx(2.5))
+    assert float(str(rr["low"])) > 2
+
+
 def test_equal_arms_show_no_difference(tmp_path: Path) -> None:
     """The same ledgers under another label: exactly 1, and words that say so."""
     paths = [write_run(tmp_path, label, seed, steps=24, accuracies=SLOW) for label in ("grpo", "twin") for seed in (1, 2, 3)]
     twin = rows_of(paths)["twin"]
     assert (twin["speedup"], twin["low"], twin["high"]) == (1.0, 1.0, 1.0)
-    assert twin["verdict"] == "no difference shown (n = 3)"
+    assert twin["verdict"] == "undecided (n = 3, 5 needed)"
     assert twin["time_saved_percent"] == pytest.approx(0.0)
 
 
 def test_a_strategy_that_never_arrives_is_censored_not_dropped(tmp_path: Path) -> None:
     """rr stays at .3 for 24 steps of .4 s = 9.6 s: +∞ in the median, reach rate 0, at most 8.0/9.6 = .833."""
-    paths = [write_run(tmp_path, "grpo", s, steps=24, accuracies=SLOW) for s in (1, 2, 3)]
-    paths += [write_run(tmp_path, "rr", s, steps=24, pace=0.4, accuracies=[0.1] + [0.3] * 6) for s in (1, 2, 3)]
+    paths = [write_run(tmp_path, "grpo", s, steps=24, accuracies=SLOW) for s in range(6)]
+    paths += [write_run(tmp_path, "rr", s, steps=24, pace=0.4, accuracies=[0.1] + [0.3] * 6) for s in range(6)]
     rr = rows_of(paths)["rr"]
     assert (rr["median_training_seconds"], rr["reach_rate"]) == (math.inf, 0.0)
     assert (rr["speedup"], rr["at_least"], rr["at_most"]) == (None, 0.0, pytest.approx(8.0 / 9.6))
@@ -88,7 +102,7 @@ def test_failed_unfinished_and_missing_runs_stay_in_the_table(tmp_path: Path) ->
     paths.append(write_run(tmp_path, "rr", 3, steps=4, pace=0.4, accuracies=FAST, state="unfinished"))
     rr = rows_of(paths)["rr"]
     assert [rr[k] for k in ("n", "pairs", "reached", "failed", "unfinished", "missing")] == [3, 3, 1, 1, 1, 1]
-    assert rr["verdict"] == "no difference shown (n = 3)"
+    assert rr["verdict"] == "undecided (n = 3, 5 needed)"
 
 
 def test_expected_runs_without_a_record_are_missing(tmp_path: Path) -> None:
@@ -97,7 +111,7 @@ def test_expected_runs_without_a_record_are_missing(tmp_path: Path) -> None:
     expected = [("spell-backward", label, seed) for label in ("grpo", "rr") for seed in (1, 2)]
     analysis = analyse((condense(log) for log in read(paths)), baseline="grpo", target=TARGET, expected=expected)
     assert {a.strategy: a.missing for a in analysis.arms} == {"grpo": [2], "rr": [1, 2]}
-    summary = summary_table(read(paths), baseline="grpo", target=TARGET, expected=expected)
+    summary = summary_rows(analysis)
     assert [r["runs"] for r in summary] == ["1 (1 missing)", "0 (2 missing)"]
 
 
@@ -183,9 +197,9 @@ def test_csv_text_survives_commas_quotes_lines_and_formulas() -> None:
 
 def test_summary_is_plain_rows_with_the_verdict(tmp_path: Path) -> None:
     """What the command line prints after a run."""
-    grpo, rr = summary_table(read(three_seeds(tmp_path)), baseline="grpo", target=TARGET)
+    grpo, rr = summary_rows(analyse(map(condense, read(three_seeds(tmp_path))), baseline="grpo", target=TARGET))
     assert (grpo["strategy"], grpo["verdict"], grpo["time_to_target"]) == ("grpo", "baseline", "8.00 s")
-    assert (rr["reached"], rr["speedup"], rr["interval"], rr["verdict"]) == ("3/3", "2.50×", "[2.25, 2.75]", "faster")
+    assert (rr["reached"], rr["speedup"], rr["interval"], rr["verdict"]) == ("3/3", "2.50×", "[2.25, 2.75]", "undecided (n = 3, 5 needed)")
     assert 0 < float(rr["non_degenerate_share"]) <= 1
 
 
@@ -203,6 +217,6 @@ def test_a_strategy_on_some_combinations_does_not_speak_for_all(tmp_path: Path) 
     expected = [("a", "dots", 1)]
     analysis = analyse([condense(log) for log in read(paths)], baseline="grpo", target=TARGET, expected=expected)
     sentences = {o.strategy: overall_sentence(o, analysis) for o in analysis.overall}
-    assert sentences["rr"].startswith("rr against grpo on 1 of 2 combinations: no difference shown in training time; median speed-up 1.00×")
+    assert sentences["rr"].startswith("rr against grpo on 1 of 2 combinations: undecided in training time; median speed-up 1.00×")
     assert sentences["rr"].endswith("n = 3 pairs.")
     assert sentences["dots"] == "dots: not compared, no combination has a pair of it and grpo."

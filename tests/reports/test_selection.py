@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.ledger import LedgerWriter, read_ledger
+from harness.records.ledger import LedgerWriter, read_ledger
 from harness.types import Costs, EvalPoint, StepRecord
 from reports.analysis import analyse
-from reports.figures_selection import calibration_error, reliability_of
-from reports.parts import Drawer
-from reports.records import Run, condense
-from reports.selection import selection_section
+from reports.condensed import Run, condense
+from reports.figures.selection import calibration_error, reliability_of
+from reports.page.parts import Drawer
+from reports.page.selection import selection_section
 from tests.reports.ledgers import ENVIRONMENT, mini_suite, read, spec, write_run
 
 

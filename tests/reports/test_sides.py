@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from reports.across import MIXED, cost_table, sides_section
 from reports.analysis import analyse
-from reports.build import build_report
-from reports.records import Run, condense
+from reports.condensed import Run, condense
+from reports.page.sides import MIXED, cost_table, sides_section
 from reports.sides import backend_groups, compare_sides
 from tests.reports.ledgers import ENVIRONMENT, read, write_run
+from tests.reports.pages import build_report
 from tests.reports.test_build import text_of
 
 TARGET = {"share_of_gain": 0.9, "crossing": "sustained"}
@@ -38,8 +38,8 @@ def test_two_versions_by_hand(tmp_path: Path) -> None:
     by_arm = {c.name: c.arms[1] for c in found.analysis.combinations}
     assert sorted(by_arm) == ["spell-backward · grpo", "spell-backward · rr"]
     assert by_arm["spell-backward · rr"].speed_ups["training_seconds"].estimate == pytest.approx(2.0)
-    assert by_arm["spell-backward · rr"].speed_ups["generated_tokens"].verdict == "faster"
-    assert by_arm["spell-backward · grpo"].speed_ups["training_seconds"].verdict == "no difference shown (n = 3)"
+    assert by_arm["spell-backward · rr"].speed_ups["generated_tokens"].verdict == "undecided (n = 3, 5 needed)"
+    assert by_arm["spell-backward · grpo"].speed_ups["training_seconds"].verdict == "undecided (n = 3, 5 needed)"
     n, difference = found.differences["spell-backward · rr"]
     assert (n, difference.value, difference.low) == (3, 0.0, 0.0)
     assert (found.alone, found.differs) == ([], [])

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from toy_place import SUITE, ToyPlace, alive, children, fork_attempt, new_run, wait_for, what_counts
 
-from harness.ledger import read_ledger
-from harness.locks import FileLock
+from harness.records.file_locks import FileLock
+from harness.records.ledger import read_ledger
+from tests.edits import edited
 
-SLOW = SUITE.replace("max_steps = 8", "max_steps = 400")
+pytestmark = pytest.mark.end_to_end
+
+SLOW = edited(SUITE, {"max_steps = 8": "max_steps = 400"})
 
 
 def steps(folder: Path) -> int:
@@ -66,7 +69,7 @@ def test_two_deaths_at_one_step_are_a_failure(place: ToyPlace, fault: str, words
 
 def test_attempts_are_bounded(place: ToyPlace) -> None:
     """A worker that dies elsewhere each time is started execution.attempts times; then it waits for the next command."""
-    place.write(SUITE.replace("[execution]", "[execution]\nattempts = 2"))
+    place.write(edited(SUITE, {"[execution]": "[execution]\nattempts = 2"}))
     faults = {"TOY_FAULT": "kill@step 2 begins;kill@step 5 begins;kill@step 7 begins", "TOY_FAULT_ONCE": str(place.folder)}
     result, text = place.run(only="grpo/1", **faults)
     assert result.exit_code == 1
@@ -77,7 +80,7 @@ def test_attempts_are_bounded(place: ToyPlace) -> None:
 
 def test_a_silent_worker_is_stopped(place: ToyPlace) -> None:
     """A worker that records nothing for silence_seconds is killed; hanging twice at one step is a failure."""
-    place.write(SUITE.replace("[execution]", "[execution]\nsilence_seconds = 3.0"))
+    place.write(edited(SUITE, {"[execution]": "[execution]\nsilence_seconds = 3.0"}))
     result, text = place.run(TOY_FAULT="hang@step 5 begins&grpo/1")
     assert result.exit_code == 1
     assert "bandit/grpo/1: stopped after recording nothing for 3 s at step 4; starting it again" in text
@@ -176,7 +179,7 @@ def test_threads_and_environment_reach_the_worker(place: ToyPlace) -> None:
     """The attempt's record holds versions, hardware and a fingerprint that depends on the threads per run."""
     fingerprints = []
     for threads in (1, 2):
-        run = new_run(place.folder / str(threads), SUITE.replace("[execution]", f"[execution]\nthreads = {threads}"))
+        run = new_run(place.folder / str(threads), edited(SUITE, {"[execution]": f"[execution]\nthreads = {threads}"}))
         assert fork_attempt(run) == 0
         environment = read_ledger(run / "ledger.jsonl").environment
         assert environment["threads"] == threads

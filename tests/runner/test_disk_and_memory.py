@@ -17,15 +17,19 @@ from typing import Any
 import pytest
 from toy_place import ROOT, SUITE, ToyPlace, fork_attempt, fork_attempt_saying, in_a_child, new_run, what_counts
 
-from harness import jobs
-from harness.checkpoint import MANIFEST, newest_complete, prune
-from harness.jobs import Follower, Watch
-from harness.ledger import LedgerError, read_ledger
-from harness.locks import FileLock, is_locked
-from harness.runs import RunPaths, check_spec, run_status
+from harness.records import tail
+from harness.records.checkpoint import MANIFEST, newest_complete, prune
+from harness.records.file_locks import FileLock, is_locked
+from harness.records.ledger import LedgerError, read_ledger
+from harness.records.run_folder import RunPaths, check_spec, run_status
+from harness.records.tail import Follower
+from harness.runner.jobs import Watch
 from harness.spec import RunSpec
+from tests.edits import edit_file, edited
 
-KEEPING = SUITE.replace("[execution]", "[execution]\nkeep_rollouts = true")
+pytestmark = pytest.mark.end_to_end
+
+KEEPING = edited(SUITE, {"[execution]": "[execution]\nkeep_rollouts = true"})
 
 #: what is written -> the event after which the kernel lets no file grow
 WRITES = {
@@ -77,7 +81,7 @@ def test_a_disk_full_before_an_attempt_begins(tmp_path: Path, calm: dict[str, An
     run = new_run(tmp_path)
 
     def attempt() -> int:
-        from harness.attempt import run_attempt
+        from harness.worker.attempt import run_attempt
 
         full_disk()
         return run_attempt(run)
@@ -138,7 +142,7 @@ def test_a_disk_full_at_the_report(place: ToyPlace) -> None:
     assert place.run()[0].exit_code == 0
     before = {path: path.read_bytes() for path in place.runs.glob("*/ledger.jsonl")}
     code = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); sys.argv[1:] = {['report', 'toy.toml']!r}"
-    done = place.python(f"{code}; from harness.cli import main; main()")
+    done = place.python(f"{code}; from harness.cli.main import main; main()")
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "File too large" in done.stderr
@@ -214,7 +218,7 @@ def mad_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("mad_clock")
 def test_a_clock_that_jumps_changes_nothing(place: ToyPlace, calm: dict[str, Any]) -> None:
     """With a mad wall clock in runner and worker: same records, sane seconds, nobody taken for silent."""
-    place.write(SUITE.replace("[execution]", "[execution]\nsilence_seconds = 30.0"))
+    place.write(edited(SUITE, {"[execution]": "[execution]\nsilence_seconds = 30.0"}))
     assert place.run()[0].exit_code == 0
     run = new_run(place.folder / "own")
     assert fork_attempt(run) == 0
@@ -246,7 +250,7 @@ def test_the_watchdog_counts_silence_not_dates(tmp_path: Path, monkeypatch: pyte
     """A ledger dated in 1970 or 2100 is no silence and no life; only changes and monotonic seconds count; waiting is no silence."""
     ledger, worker, now = tmp_path / "ledger.jsonl", Deaf(), [1000.0]
     ledger.write_text("{}\n")
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(tail.time, "monotonic", lambda: now[0])
     follower = Follower(ledger)
     watch = Watch(worker, follower, 60)
     for date in (0, 4102444800, 5, 4102444801):
@@ -283,7 +287,7 @@ def test_a_checkpoint_of_a_newer_version_is_kept(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     assert fork_attempt(run, TOY_FAULT="kill@step 4 written") < 0
     manifest = run / "checkpoints" / "step-3" / MANIFEST
-    manifest.write_text(manifest.read_text().replace('"schema": 1', '"schema": 2'))
+    edit_file(manifest, {'"schema": 1': '"schema": 2'})
     files = {p: p.read_bytes() for p in (run / "checkpoints").rglob("*") if p.is_file()}
     code, words = fork_attempt_saying(run)
     assert code == 2
@@ -298,9 +302,9 @@ def test_going_on_elsewhere_is_recorded_and_said(tmp_path: Path, monkeypatch: py
     """A run that goes on with other hardware or other versions warns, and every attempt keeps its own fingerprint and versions."""
     run = new_run(tmp_path)
     assert fork_attempt(run, TOY_FAULT="kill@step 4 written") < 0
-    monkeypatch.setattr("harness.environment.core_count", lambda: 96)
+    monkeypatch.setattr("harness.machine.environment.core_count", lambda: 96)
     assert fork_attempt(run, TOY_FAULT="kill@step 7 written") < 0
-    monkeypatch.setattr("harness.attempt.describe", _newer_numpy)
+    monkeypatch.setattr("harness.worker.attempt.describe", _newer_numpy)
     assert fork_attempt(run) == 0
     log = read_ledger(run / "ledger.jsonl")
     assert len(log.warnings) == 2
@@ -312,7 +316,7 @@ def test_going_on_elsewhere_is_recorded_and_said(tmp_path: Path, monkeypatch: py
 
 
 def _newer_numpy(threads: int) -> dict[str, Any]:
-    from harness.environment import describe
+    from harness.machine.environment import describe
 
     found = describe(threads)
     return {**found, "versions": {**found["versions"], "numpy": "99.0"}}

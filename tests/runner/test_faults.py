@@ -12,9 +12,14 @@ import pytest
 from toy_place import SUITE, ToyPlace, fork_attempt, new_run, what_counts
 
 from harness.errors import UserError
-from harness.ledger import read_ledger
-from harness.runs import RunPaths, check_spec, run_status, strangers
-from harness.suite import load_suite, plan
+from harness.records.ledger import read_ledger
+from harness.records.other_runs import other_runs
+from harness.records.run_folder import RunPaths, check_spec, run_status
+from harness.suite.reader import load_suite
+from harness.suite.suite import plan
+from tests.edits import edit_file, edited
+
+pytestmark = pytest.mark.end_to_end
 
 #: fault -> (exit code of the worker, kind in the ledger, words)
 FAULTS = {
@@ -90,7 +95,7 @@ def test_a_missing_backend_is_one_sentence(place: ToyPlace) -> None:
 def test_preparation_that_fails(place: ToyPlace, fault: str, words: str) -> None:
     """If what runs share cannot be built, none of them is started, and each says why."""
     if fault == "hang":
-        place.write(SUITE.replace("[execution]", "[execution]\nsilence_seconds = 1.0"))
+        place.write(edited(SUITE, {"[execution]": "[execution]\nsilence_seconds = 1.0"}))
     result, text = place.run(TOY_FAULT=f"{fault}@prepare")
     assert result.exit_code == 1
     assert text.count("failed: preparing bandit failed: ") == 2
@@ -120,7 +125,7 @@ def test_another_interpreter_runs_the_workers(place: ToyPlace) -> None:
     wrapper = place.folder / "mypython"
     wrapper.write_text(f'#!/bin/sh\necho used >> {place.folder}/used\nexec {sys.executable} "$@"\n')
     wrapper.chmod(0o755)
-    place.write(SUITE.replace("[execution]", f'[execution]\npython = {{ "toy_engine:ToyBackend" = "{wrapper}" }}'))
+    place.write(edited(SUITE, {"[execution]": f'[execution]\npython = {{ "toy_engine:ToyBackend" = "{wrapper}" }}'}))
     assert place.run(only="grpo/1")[0].exit_code == 0
     assert (place.folder / "used").read_text().count("used") == 2  # prepare, run
 
@@ -182,7 +187,7 @@ def test_a_damaged_ledger_does_not_stop_the_others(place: ToyPlace) -> None:
     """The command reports the damaged run and completes the other."""
     place.run(only="grpo/1", TOY_FAULT="bug@step 4 begins")
     ledger = place.folders()["grpo/1"] / "ledger.jsonl"
-    ledger.write_bytes(ledger.read_bytes().replace(b'"loss":', b'"lost":', 1))
+    edit_file(ledger, {'"loss":': '"lost":'}, "first")
     result, text = place.run(retry_failed=True)
     assert result.exit_code == 1
     assert "ledger.jsonl, line " in text
@@ -192,7 +197,7 @@ def test_a_damaged_ledger_does_not_stop_the_others(place: ToyPlace) -> None:
 
 def test_a_ledger_of_a_newer_halfway(tmp_path: Path) -> None:
     """A newer schema is refused in words before anything is written."""
-    from harness.ledger import _seal
+    from harness.records.ledger import _seal
 
     run = new_run(tmp_path)
     line = _seal(json.dumps({"type": "run", "schema": 99, "run_id": run.name, "spec": {}}).encode())
@@ -205,7 +210,7 @@ def test_a_checkpoint_of_another_version(place: ToyPlace) -> None:
     """A checkpoint that this version cannot read is named, with what to do."""
     run = stopped(place.folder)
     state = run / "checkpoints" / "step-3" / "halfway.state.json"
-    state.write_text(state.read_text().replace('{"schema": 1', '{"schema": 7'))
+    edit_file(state, {'{"schema": 1': '{"schema": 7'})
     done = place.worker(run)
     assert done.returncode == 2
     assert "checkpoint schema 7" in done.stderr
@@ -216,7 +221,6 @@ def test_the_ledger_of_another_run(place: ToyPlace) -> None:
     """A ledger copied into the wrong folder is refused: one run's answers are never reported as another's."""
     first, second = new_run(place.folder / "a"), new_run(place.folder / "b", index=1)
     assert fork_attempt(first) == 0
-    (second / "ledger.jsonl").write_bytes((first / "ledger.jsonl").read_bytes().replace(b'{"type":"complete"', b"{"))
     (second / "ledger.jsonl").write_bytes(b"".join((first / "ledger.jsonl").read_bytes().splitlines(keepends=True)[:2]))
     done = place.worker(second)
     assert done.returncode == 2
@@ -235,7 +239,7 @@ def test_a_disk_that_fills_up(place: ToyPlace, share: float) -> None:
     run = new_run(place.folder)
     limited = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); from harness.worker import main; sys.exit(main())"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); from harness.worker.__main__ import main; sys.exit(main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", limited, str(run)], cwd=place.folder, env=place.env(), capture_output=True, text=True, timeout=60
@@ -261,20 +265,20 @@ def test_a_suite_edited_between_runs(place: ToyPlace) -> None:
     """Changed settings make new runs; the old folders are left alone; unchanged runs are not touched."""
     assert place.run()[0].exit_code == 0
     before = {p: p.stat().st_mtime_ns for p in place.runs.glob("*/ledger.jsonl")}
-    place.write(SUITE.replace("learning_rate = 5e-3", "learning_rate = 4e-3"))
+    place.write(edited(SUITE, {"learning_rate = 5e-3": "learning_rate = 4e-3"}))
     assert place.states() == {"grpo/1": "complete", "grpo-fast/1": "pending"}
     assert place.run()[0].exit_code == 0
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert len(list(place.runs.glob("*/ledger.jsonl"))) == 3
-    assert len(strangers(place.folder / "runs", plan(load_suite(place.suite)))) == 1
+    assert len(other_runs(place.folder / "runs", plan(load_suite(place.suite))).other_settings) == 1
 
 
 def test_only_execution_changed(place: ToyPlace) -> None:
     """Labels, targets, worker settings: nothing is run again. More steps: every run goes on."""
     assert place.run()[0].exit_code == 0
-    place.write(SUITE.replace("checkpoint_every_steps = 3", "checkpoint_every_steps = 2").replace('"grpo-fast"', '"quick"'))
+    place.write(edited(SUITE, {"checkpoint_every_steps = 3": "checkpoint_every_steps = 2", '"grpo-fast"': '"quick"'}))
     assert set(place.states().values()) == {"complete"}
-    place.write(SUITE.replace("max_steps = 8", "max_steps = 10"))
+    place.write(edited(SUITE, {"max_steps = 8": "max_steps = 10"}))
     assert set(place.states().values()) == {"interrupted"}
     result, text = place.run()
     assert result.exit_code == 0
@@ -285,7 +289,7 @@ def test_a_spec_that_disagrees_with_its_folder(place: ToyPlace) -> None:
     """An edited spec.json stops that run in words; the others go on."""
     assert place.run(only="grpo/1", TOY_FAULT="disk@step 3 begins")[0].exit_code == 2
     spec = place.folders()["grpo/1"] / "spec.json"
-    spec.write_text(spec.read_text().replace('"learning_rate": 0.001', '"learning_rate": 0.002'))
+    edit_file(spec, {'"learning_rate": 0.001': '"learning_rate": 0.002'})
     result, text = place.run()
     assert result.exit_code == 1
     assert "the file was edited or the folder renamed" in text

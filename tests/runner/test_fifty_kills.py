@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from toy_place import SUITE, ToyPlace, alive, children, fork_attempt, in_a_child, new_run, wait_for, what_counts
 
-from harness.environment import package_versions
-from harness.ledger import read_ledger
-from harness.suite import load_suite, plan
+from harness.machine.environment import package_versions
+from harness.records.ledger import read_ledger
+from harness.suite.reader import load_suite
+from harness.suite.suite import plan
+from tests.edits import edited
+
+pytestmark = pytest.mark.end_to_end
 
 KILLS = 50
-LONG = (
-    SUITE.replace("seeds = [1]", "seeds = [1, 2]")
-    .replace("max_steps = 8", "max_steps = 150")
-    .replace("every_steps = 2", "every_steps = 10")
-)
+LONG = edited(SUITE, {"seeds = [1]": "seeds = [1, 2]", "max_steps = 8": "max_steps = 150", "every_steps = 2": "every_steps = 10"})
 
 
 @pytest.mark.slow

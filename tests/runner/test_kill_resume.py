@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from toy_place import SUITE, fork_attempt, new_run, what_counts
 
-from harness.ledger import read_ledger
-from harness.runs import RunPaths, check_spec, run_status
+from harness.records.ledger import read_ledger
+from harness.records.run_folder import RunPaths, check_spec, run_status
+from tests.edits import edited
 
-SHORT = SUITE.replace("max_steps = 8", "max_steps = 5").replace("checkpoint_every_steps = 3", "checkpoint_every_steps = 2")
-RR = SHORT.replace('[[strategies]]\nname = "grpo"\n', '[[strategies]]\nname = "rr"\nlabel = "grpo"\nconfig = { capacity = 16 }\n', 1)
+pytestmark = pytest.mark.end_to_end
+
+SHORT = edited(SUITE, {"max_steps = 8": "max_steps = 5", "checkpoint_every_steps = 3": "checkpoint_every_steps = 2"})
+RR = edited(SHORT, {'[[strategies]]\nname = "grpo"\n\n': '[[strategies]]\nname = "rr"\nlabel = "grpo"\nconfig = { capacity = 16 }\n\n'})
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def test_time_lost_in_a_crash_is_lost_and_not_counted(tmp_path: Path) -> None:
 
 def test_more_steps_extend_a_finished_run(tmp_path: Path) -> None:
     """Raising max_steps goes on from the last checkpoint and ends where one long run ends."""
-    longer = SHORT.replace("max_steps = 5", "max_steps = 9")
+    longer = edited(SHORT, {"max_steps = 5": "max_steps = 9"})
     expected = new_run(tmp_path / "long", longer)
     assert fork_attempt(expected) == 0
     run = new_run(tmp_path / "short", SHORT)

@@ -14,15 +14,18 @@ from pathlib import Path
 import pytest
 from toy_place import HERE, ROOT, SUITE, ToyPlace, alive, fork_attempt, new_run, wait_for, what_counts
 
-from harness.checkpoint import newest_complete
 from harness.errors import UserError
-from harness.executors.ray import fit, needs
-from harness.ledger import read_ledger
-from harness.runs import RunPaths, check_spec
+from harness.records.checkpoint import newest_complete
+from harness.records.ledger import read_ledger
+from harness.records.run_folder import RunPaths, check_spec
+from harness.runner.executors.ray import fit, needs
+from tests.edits import edited
+
+pytestmark = pytest.mark.end_to_end
 
 pytest.importorskip("ray")
 
-SIX = SUITE.replace("seeds = [1]", "seeds = [1, 2, 3]").replace("max_steps = 8", "max_steps = 12")
+SIX = edited(SUITE, {"seeds = [1]": "seeds = [1, 2, 3]", "max_steps = 8": "max_steps = 12"})
 
 
 @dataclass
@@ -98,7 +101,7 @@ def test_a_node_is_killed_with_runs_on_it(place: ToyPlace, cluster: TwoNodes) ->
     again = place.halfway("run", "toy.toml", "--executor", "ray", RAY_ADDRESS=cluster.address)
     assert again.returncode == 0
     assert "6 runs, 6 already done" in again.stderr
-    place.write(SIX.replace("max_steps = 12", "max_steps = 400"))
+    place.write(edited(SIX, {"max_steps = 12": "max_steps = 400"}))
     command = place.start("run", "toy.toml", "--executor", "ray", RAY_ADDRESS=cluster.address)
     working = wait_for(lambda: [pid for folder in specs.values() if (pid := worker_of(folder))], 90)
     wait_for(lambda: "interrupted" not in [place.states()[name] for name in ("grpo/1", "grpo/2")], 60)
@@ -106,7 +109,7 @@ def test_a_node_is_killed_with_runs_on_it(place: ToyPlace, cluster: TwoNodes) ->
     _, said = command.communicate(timeout=60)
     assert command.returncode == 130, said
     assert not any(alive(pid) for pid in working)
-    place.write(SIX.replace("[execution]", "[execution]\nthreads = 3"))
+    place.write(edited(SIX, {"[execution]": "[execution]\nthreads = 3"}))
     too_big = place.halfway("run", "toy.toml", "--executor", "ray", RAY_ADDRESS=cluster.address)
     assert too_big.returncode == 2
     assert "no node of the Ray cluster has the 3 CPUs and 0 GPUs that one run needs (nodes: 2 CPUs and 0 GPUs; 0 CPUs" in too_big.stderr

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from toy_place import new_run
 
-from harness import environment
-from harness.executors import local
-from harness.runs import RunPaths, check_spec
+from harness.machine import environment
+from harness.records.run_folder import RunPaths, check_spec
+from harness.runner.executors import local
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.backend import BackendStatus, OneOff, Progress
-from harness.checkpoint import load_state, prune, save_state, seal
-from harness.clock import Clock
-from harness.driver import StepDriver, UpdateReport
 from harness.errors import RunFailed, UserError
-from harness.ledger import LedgerWriter
+from harness.records.checkpoint import load_state, prune, save_state, seal
+from harness.records.ledger import LedgerWriter
 from harness.registry import strategy_entry
 from harness.spec import RunSpec
+from harness.step.clock import Clock
+from harness.step.driver import StepDriver, UpdateReport
 from harness.types import EvalPoint, PromptGroup, Question, QuestionPool, Rollout
 
 CLUSTERS = 12

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from harness.environment import package_versions
-from harness.ledger import read_ledger
-from harness.progress import LineDisplay
-from harness.runner import SuiteResult, run_suite
-from harness.runs import RunPaths, run_paths, run_status
-from harness.suite import load_suite, plan
+from harness.display.lines import LineDisplay
+from harness.machine.environment import package_versions
+from harness.records.ledger import read_ledger
+from harness.records.run_folder import RunPaths, run_paths, run_status
+from harness.runner.suite_runner import SuiteResult, run_suite
+from harness.suite.reader import load_suite
+from harness.suite.suite import plan
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -215,7 +216,7 @@ def fork_attempt_saying(run_dir: Path, **environment: str) -> tuple[int, str]:
         for name in [name for name in os.environ if name.startswith("TOY_")]:
             del os.environ[name]
         os.environ.update(environment, HALFWAY_CACHE=str(run_dir.parent / "cache"))
-        from harness.attempt import run_attempt
+        from harness.worker.attempt import run_attempt
 
         return run_attempt(run_dir)
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.stats import (
@@ -14,7 +14,6 @@ from harness.stats import (
     evidence,
     holm,
     interaction_bounds,
-    kaplan_meier,
     log_deviation,
     minimum_detectable_difference,
     minimum_detectable_speed_up,
@@ -23,6 +22,7 @@ from harness.stats import (
     paired_speed_up,
     performance_profile,
     probability_of_improvement,
+    reached_share,
     sign_test,
     student_t_cdf,
     student_t_quantile,
@@ -33,7 +33,7 @@ INF = float("inf")
 
 
 @pytest.mark.parametrize(("n", "points"), [(3, 1.5), (5, 1.0), (12, 0.6)])
-def test_the_rulebooks_known_noise(n: int, points: float) -> None:
+def test_the_known_noise_of_the_protocol(n: int, points: float) -> None:
     """Seed deviation .5 point: 3 seeds show 1.5 points, 5 show 1.0, 12 show 0.6."""
     assert minimum_detectable_difference(0.5, n) == pytest.approx(points, abs=0.03)
 
@@ -43,6 +43,7 @@ def test_one_seed_detects_nothing() -> None:
     assert minimum_detectable_difference(0.5, 1) == INF
     assert minimum_detectable_speed_up(0.1, 1) == INF
     assert minimum_detectable_speed_up(0.0, 5) == 1.0
+    assert minimum_detectable_speed_up(0.0, 4) == INF
 
 
 def test_student_t_against_tables() -> None:
@@ -126,45 +127,24 @@ def test_profile_band_has_no_width_without_spread() -> None:
     assert found.low.tolist() == found.high.tolist() == [[1.0, 1.0], [0.0, 1.0]]
 
 
-def test_kaplan_meier_by_hand() -> None:
-    """Reached at 1 and 3, censored at 2 and 4: 1 − 3/4 = .25, then 1 − 3/4·1/2 = .625."""
-    costs, budgets = np.array([1.0, INF, 3.0, INF]), np.array([9.0, 2.0, 9.0, 4.0])
-    events, share = kaplan_meier(costs, budgets)
+def test_share_of_runs_at_the_target_by_hand() -> None:
+    """Reached at 1, 3 and 3 by three of five runs: .2, then .6, which is the reach rate; nobody reached: no steps."""
+    events, share = reached_share(np.array([3.0, INF, 1.0, INF, 3.0]))
     assert events.tolist() == [1.0, 3.0]
-    assert share == pytest.approx([0.25, 0.625])
-    assert kaplan_meier(np.array([INF]), np.array([5.0]))[0].tolist() == []
+    assert share == pytest.approx([0.2, 0.6])
+    assert reached_share(np.array([INF]))[0].tolist() == []
 
 
-def test_kaplan_meier_against_scipy() -> None:
-    """scipy.stats.ecdf of right-censored data."""
-    stats = pytest.importorskip("scipy.stats", reason="scipy is a development dependency")
-    rng = np.random.default_rng(4)
-    times = rng.integers(1, 12, 30).astype(float)
-    hit = rng.random(30) < 0.6
-    costs, budgets = np.where(hit, times, INF), np.where(hit, 99.0, times)
-    events, share = kaplan_meier(costs, budgets)
-    theirs = stats.ecdf(stats.CensoredData(uncensored=times[hit], right=times[~hit])).cdf
-    assert share == pytest.approx(theirs.evaluate(events))
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=25))
-def test_kaplan_meier_against_lifelines(runs: list[tuple[int, bool]]) -> None:
-    """lifelines' estimator at every crossing, ties and censored ties included."""
-    lifelines = pytest.importorskip("lifelines", reason="lifelines is an optional check")
-    times, hit = np.array([float(t) for t, _ in runs]), np.array([h for _, h in runs])
-    events, share = kaplan_meier(np.where(hit, times, INF), np.where(hit, 99.0, times))
-    fitted = lifelines.KaplanMeierFitter().fit(times, event_observed=hit)
-    assert share == pytest.approx([1 - fitted.predict(t) for t in events], abs=1e-12)
+def test_one_of_two_runs_is_half_whenever_the_other_ended() -> None:
+    """The run that missed had spent less than the one that reached: still 50 %, not 100 %."""
+    assert reached_share(np.array([10.0, INF]))[1].tolist() == [0.5]
 
 
 def test_paired_difference_by_hand() -> None:
-    """Mean of .01 .02 .06 is .03; equal differences have no width; two pairs give no interval, none gives nothing."""
+    """.01 .02 .06: mean .03, deviation .026458, t(2) = 4.3027, so ± .06573; equal differences have no width; two pairs give no interval."""
     found = paired_difference(np.array([0.06, 0.01, 0.02]))
     assert found.value == pytest.approx(0.03)
-    assert found.low is not None
-    assert found.high is not None
-    assert 0.01 <= found.low < 0.03 < found.high <= 0.06
+    assert (found.low, found.high) == (pytest.approx(-0.03573, abs=1e-5), pytest.approx(0.09573, abs=1e-5))
     assert paired_difference(np.array([0.02, 0.06, 0.01])) == found
     same = paired_difference(np.full(4, 0.5))
     assert (same.low, same.high) == (0.5, 0.5)
@@ -174,7 +154,7 @@ def test_paired_difference_by_hand() -> None:
 
 def test_interaction_by_hand() -> None:
     """Costs 16, 8, 12, 4: speed-ups 2 and 4/3 alone, 4 together, so 8·12/(16·4) = 1.5 on a log scale."""
-    found = paired_interaction([(at(16), at(8), at(12), at(4))] * 3)
+    found = paired_interaction([(at(16), at(8), at(12), at(4))] * 5)
     assert (found.estimate, found.low, found.verdict) == (pytest.approx(1.5), pytest.approx(1.5), "faster")
 
 

@@ -1,4 +1,4 @@
-"""The rulebook's rules 1, 3, 4 and 5, with numbers worked out by hand."""
+"""Costs, targets, crossings and misses (docs/protocol.md), with numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UserError
+from harness.records.curves import curve_of
 from harness.stats import (
     CostModel,
     Crossing,
@@ -15,7 +16,6 @@ from harness.stats import (
     TargetRule,
     check_plateau,
     crossing_index,
-    curve_of,
     parse_target,
     reach,
     reach_everywhere,
@@ -204,7 +204,7 @@ def test_curve_of_a_ledger_carries_every_cost() -> None:
     """rollouts = fresh + probe + filtered; token cost = 2·generated + 2·forward + 6·trained."""
     from pathlib import Path
 
-    from harness.ledger import RunLog
+    from harness.records.ledger import RunLog
 
     costs = Costs(training_seconds=3.0, fresh_rollouts=64, probe_rollouts=8, filtered_rollouts=4, oracle_rollouts=100)
     costs.generated_tokens, costs.forward_tokens, costs.trained_tokens = 1000, 300, 700

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from harness.registry import Composition
 from harness.strategies.uniform import Uniform
-from harness.strategy import StrategyConfig
+from harness.strategy import Composition, StrategyConfig
 
 
 class Config(StrategyConfig):

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.ledger import LedgerWriter
-from harness.runs import RunPaths, run_paths
+from harness.records.ledger import LedgerWriter
+from harness.records.run_folder import RunPaths, run_paths
 from harness.spec import RunSpec
-from harness.suite import Suite, load_suite
+from harness.suite.reader import load_suite
+from harness.suite.suite import Suite
 from harness.types import Costs, EvalPoint
 
 SUITE = """

@@ -9,16 +9,17 @@ import pytest
 
 from harness.tuning.freeze import freeze
 from harness.tuning.importance import importances
-from harness.tuning.lock import Lock
+from harness.tuning.lock_file import Lock
 from harness.tuning.sampler import Trial
 from harness.tuning.space import Parameter
 from harness.tuning.tuner import Tuner
 from reports.analysis import analyse
-from reports.build import build_report, write_report
-from reports.parts import Drawer
-from reports.records import condense
-from reports.tuning import tuning_section
+from reports.condensed import condense
+from reports.page.build import write_report
+from reports.page.parts import Drawer
+from reports.page.tuning import tuning_section
 from tests.reports.ledgers import mini_suite, read
+from tests.reports.pages import build_report
 from tests.tuning.made_up import made_up_suite, write_runs
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.suite import Suite, SuiteError, load_suite, shipped_suites
+from harness.suite.reader import load_suite
+from harness.suite.suite import Suite, SuiteError, shipped_suites
 from harness.tuning.freeze import by_part
 from harness.tuning.sampler import STARTUP_TRIALS, propose
 from harness.tuning.space import Parameter, at, spaces
 from harness.tuning.tuner import all_studies, check_disjoint_seeds
+from tests.edits import edited
 from tests.tuning.made_up import SUITE, made_up_suite
 
 
@@ -27,13 +29,13 @@ def test_the_default_space(tmp_path: Path) -> None:
     assert found["grpo"] == shared
     # The suite's capacity 32 is none of the declared choices: the range is widened to hold it.
     assert found["rr"] == {**shared, "capacity": {"choices": [64, 128, 256, 512, 32]}, "fresh_fraction": {"low": 0.25, "high": 0.9}}
-    odd = SUITE.replace("groups_per_step = 6", "groups_per_step = 3")
+    odd = edited(SUITE, {"groups_per_step = 6": "groups_per_step = 3"})
     assert described(made_up_suite(tmp_path, odd))["grpo"]["updates_per_batch"] == {"choices": [1, 2, 4]}  # of 12 rollouts
 
 
 def test_the_shared_space_holds_every_arm(tmp_path: Path) -> None:
     """An arm far from the baseline widens the shared range for all of them alike."""
-    text = SUITE.replace("groups_per_step = 8", "groups_per_step = 12") + "algorithm = { learning_rate = 2e-2, updates_per_batch = 3 }\n"
+    text = edited(SUITE, {"groups_per_step = 8": "groups_per_step = 12"}) + "algorithm = { learning_rate = 2e-2, updates_per_batch = 3 }\n"
     found = described(made_up_suite(tmp_path, text))
     for arm in ("grpo", "rr"):
         assert found[arm]["learning_rate"] == {"low": 2.5e-4, "high": 2e-2, "log": True}
@@ -43,7 +45,7 @@ def test_the_shared_space_holds_every_arm(tmp_path: Path) -> None:
 def test_a_suite_declares_its_space(tmp_path: Path) -> None:
     """What [tuning.space] says replaces the default; whole numbers stay whole."""
     space = "space = { warmup_steps = { low = 0, high = 6 }, clip_epsilon = { low = 0.1, high = 0.3 } }"
-    suite = made_up_suite(tmp_path, SUITE.replace("seeds = [11, 12]", f"seeds = [11, 12]\n{space}"))
+    suite = made_up_suite(tmp_path, edited(SUITE, {"seeds = [11, 12]": f"seeds = [11, 12]\n{space}"}))
     assert described(suite)["grpo"] == {"warmup_steps": {"low": 0, "high": 6}, "clip_epsilon": {"low": 0.1, "high": 0.3}}
     study = all_studies(suite, "first")[0]
     points = [propose(study.fingerprint, study.space, [])] + [study.space[0].at(u) for u in (0.0, 0.3, 0.999)]
@@ -64,7 +66,7 @@ def test_a_suite_declares_its_space(tmp_path: Path) -> None:
 )
 def test_ranges_that_make_no_sense(tmp_path: Path, space: str, words: str) -> None:
     """Each is one sentence that names the setting."""
-    suite = made_up_suite(tmp_path, SUITE.replace("seeds = [11, 12]", f"seeds = [11, 12]\nspace = {{ {space} }}"))
+    suite = made_up_suite(tmp_path, edited(SUITE, {"seeds = [11, 12]": f"seeds = [11, 12]\nspace = {{ {space} }}"}))
     with pytest.raises(UserError, match=words):
         all_studies(suite, "first")
 

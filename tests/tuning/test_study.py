@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.runs import RunPaths, run_paths
+from harness.records.run_folder import RunPaths, run_paths
 from harness.spec import RunSpec
-from harness.suite import Suite
+from harness.suite.suite import Suite
+from harness.suite.tuning_table import VALIDATION
 from harness.tuning.freeze import freeze
 from harness.tuning.study import half_way
-from harness.tuning.table import VALIDATION
 from harness.tuning.tuner import State, Tuner, all_studies
+from tests.edits import edited
 from tests.tuning.made_up import SUITE, made_up_suite, write_run, write_runs
 
 TRIALS = 8
@@ -209,7 +210,7 @@ def test_a_wrecked_run_counts_as_a_miss(tmp_path: Path) -> None:
         for spec in runs:
             write_run(spec, tmp_path)
             if ".trial-1." in spec.strategy.label and spec.seed == 11:
-                from harness.ledger import LedgerWriter
+                from harness.records.ledger import LedgerWriter
 
                 broken.add(spec.run_id)
                 ledger = LedgerWriter(run_paths(tmp_path, spec).ledger)
@@ -256,7 +257,7 @@ def test_what_cannot_be_run_ends_the_command(tmp_path: Path) -> None:
 )
 def test_suites_that_cannot_be_tuned(tmp_path: Path, old: str, new: str, words: str | None) -> None:
     """Each refusal is one sentence, before anything starts."""
-    suite = made_up_suite(tmp_path, SUITE.replace(old, new))
+    suite = made_up_suite(tmp_path, edited(SUITE, {old: new}))
     if words is None:
         assert len(tuner(suite, tmp_path).studies) == 3
         return
@@ -267,7 +268,7 @@ def test_suites_that_cannot_be_tuned(tmp_path: Path, old: str, new: str, words: 
 
 def test_a_baseline_that_learns_nothing_sets_no_target(tmp_path: Path) -> None:
     """There is then no time to target to minimise, and the command says so."""
-    suite = made_up_suite(tmp_path, SUITE.replace("learning_rate = 1e-3", "learning_rate = 1e-9"))
+    suite = made_up_suite(tmp_path, edited(SUITE, {"learning_rate = 1e-3": "learning_rate = 1e-9"}))
     suite = replace(suite, target=suite.target.model_copy(update={"share_of_gain": None, "accuracy": 0.05}))
     with pytest.raises(UserError, match="first cannot be tuned: the target is not above the baseline's first evaluation"):
         run(suite, tmp_path)

@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 from toy_place import ToyPlace
 
-from harness.cli import main
-from harness.ledger import read_ledger
-from harness.suite import shipped_suites
-from harness.tuning.lock import Lock
+from harness.cli.main import main
+from harness.records.ledger import read_ledger
+from harness.suite.suite import shipped_suites
+from harness.tuning.lock_file import Lock
 from harness.tuning.tuner import Tuner
+from tests.edits import edit_file, edited
 from tests.tuning.made_up import made_up_suite, write_runs
 
 TOY = """
@@ -98,7 +99,7 @@ def test_killed_and_started_again(place: ToyPlace) -> None:
 
 def test_trials_read_the_data_folder(place: ToyPlace) -> None:
     """--data-dir reaches the check for validation questions and the workers; so does HALFWAY_DATA; a missing folder is one sentence."""
-    place.write(TOY.replace("tuned_task:Task", "tuned_task:FromData"))
+    place.write(edited(TOY, {"tuned_task:Task": "tuned_task:FromData"}))
     place.environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), place.env()["PYTHONPATH"]])
     (place.folder / "data").mkdir()
     (place.folder / "data" / "questions.json").write_text(json.dumps([f"{i}?" for i in range(48)]), encoding="utf-8")
@@ -125,10 +126,7 @@ class Place:
         return self.folder / "runs" / "made-up" / "lock.toml"
 
     def edit(self, old: str, new: str) -> None:
-        path = self.folder / "made-up.toml"
-        text = path.read_text(encoding="utf-8")
-        assert old in text
-        path.write_text(text.replace(old, new), encoding="utf-8")
+        edit_file(self.folder / "made-up.toml", {old: new})
 
 
 @pytest.fixture
@@ -238,7 +236,7 @@ def test_a_lock_edited_by_hand_is_refused(tuned: Place) -> None:
         ("best = ", "bets = ", "studies.0.best: 'best' is missing; tune again"),
         ('suite = "made-up"', 'suite = "mini"', "was made for suite 'mini'"),
     ):
-        tuned.lock.write_text(text.replace(old, new, 1), encoding="utf-8")
+        tuned.lock.write_text(edited(text, {old: new}, "first"), encoding="utf-8")
         code, _, err = tuned.command("plan", "made-up.toml")
         assert code == 2
         assert words in err
@@ -285,7 +283,7 @@ def test_plan_leaves_optuna_alone(tmp_path: Path) -> None:
             runpy.run_module("harness.cli", run_name="__main__")
         except SystemExit as end:
             assert not end.code
-        assert "harness.tuning.table" in sys.modules
+        assert "harness.suite.tuning_table" in sys.modules
         assert "optuna" not in sys.modules
     """
     root = Path(__file__).resolve().parents[2]
@@ -297,7 +295,7 @@ def test_a_published_lock_is_no_suite(tmp_path: Path, monkeypatch: pytest.Monkey
     """``mine.lock.toml`` beside ``mine.toml`` is not listed as a suite of its own."""
     for name in ("mine.toml", "mine.lock.toml"):
         (tmp_path / name).touch()
-    monkeypatch.setattr("harness.suite.suites_folder", lambda: tmp_path)
+    monkeypatch.setattr("harness.suite.suite.suites_folder", lambda: tmp_path)
     assert [path.name for path in shipped_suites()] == ["mine.toml"]
 
 

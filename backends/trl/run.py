@@ -1,0 +1,86 @@
+"""One run of the TRL backend in one process: its trainer is built and trained."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backends.common.failures import out_of_gpu_memory
+from backends.trl.seams import check_seams
+
+if TYPE_CHECKING:
+    from backends.common.prepare import Prepared
+    from backends.trl.trainer import HalfwayGRPOTrainer
+    from harness.records.ledger import LedgerWriter
+    from harness.spec import RunSpec
+
+
+def train_on_this_rank(spec: RunSpec, prepared: Prepared, run_dir: Path, ledger: LedgerWriter | None, resume_from: Path | None) -> None:
+    """Train one run to its end in this process.
+
+    ledger: the run's, None on ranks other than 0. resume_from: a complete checkpoint, None to start at step 0. Raises UserError
+    for settings that TRL cannot run and RunFailed for a run that cannot go on.
+    """
+    import torch
+
+    trainer = build_trainer(spec, prepared, run_dir / "checkpoints", ledger)
+    with trainer.session.engine.scoring():
+        if resume_from is not None:
+            trainer.session.resume(resume_from)
+        try:
+            trainer.train(resume_from_checkpoint=str(resume_from) if resume_from is not None else None)
+        except torch.cuda.OutOfMemoryError as error:
+            raise out_of_gpu_memory(error) from error
+
+
+def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: LedgerWriter | None) -> HalfwayGRPOTrainer:
+    """A ``GRPOTrainer`` with session, engine and strategy attached, ready for ``train()``."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    import torch
+    from transformers import PrinterCallback
+    from trl import GRPOTrainer
+
+    from backends.common.devices import choose_device
+    from backends.common.model_loading import load_model
+    from backends.common.run_session import build_session
+    from backends.trl.config import grpo_config
+    from backends.trl.dataset import run_order_dataset
+    from backends.trl.rollout_engine import TrlRolloutEngine
+    from backends.trl.session import SessionCallback, TrlSession
+    from backends.trl.trainer import HalfwayGRPOTrainer
+    from harness.registry import entry_of
+    from harness.reward.service import RewardService
+    from harness.step.clock import Clock
+
+    check_seams(GRPOTrainer)
+    use_cpu = choose_device(spec.execution.device)
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    task = prepared.task
+    # float32 weights, lower precision by the trainer's autocast.
+    loaded = load_model(prepared.model, revision=spec.combination.model.revision)
+    tokenizer = loaded.tokenizer
+    scorer = (
+        RewardService(task.reward, workers=max(1, spec.execution.threads), seconds=spec.execution.reward_seconds) if rank == 0 else None
+    )
+    clock = Clock(None if use_cpu else torch.cuda.synchronize)
+    engine = TrlRolloutEngine(spec, task, tokenizer, scorer, clock, prepared.embeddings)
+    strategy = entry_of(spec.strategy).build(spec.strategy.config)
+    engine.needs_log_probs = "behaviour_log_probs" in strategy.requires
+    run = None
+    if scorer is not None:
+        assert ledger is not None, "rank 0 holds the ledger"
+        run = build_session(spec, strategy, engine, prepared, scorer, ledger, output)
+    session = TrlSession(spec, engine, run, strategy.correction)
+    args = grpo_config(spec, output, world, use_cpu)
+    trainer = HalfwayGRPOTrainer(
+        session,
+        model=loaded.model,
+        args=args,
+        train_dataset=run_order_dataset(task, spec),
+        processing_class=tokenizer,
+        callbacks=[SessionCallback(session)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    session.attach(trainer)
+    return trainer

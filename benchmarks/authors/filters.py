@@ -1,0 +1,3 @@
+"""Filters and down-sampling: GRESO, PODS."""
+
+COMPARISONS = []

@@ -1,0 +1,3 @@
+"""Replay: RePO, FreshPER, ARPO."""
+
+COMPARISONS = []

@@ -1,0 +1,220 @@
+"""``halfway tune``: search settings for every strategy of a suite, freeze what is found; and the shared handling of the lock file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.options import DataDir
+from harness.cli.tables import print_table
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from harness.display.base import Display
+    from harness.runner.suite_runner import SuiteResult
+    from harness.spec import RunSpec
+    from harness.suite.suite import Arm, Suite
+    from harness.tuning.lock_file import Lock, LockedStudy
+    from harness.tuning.tuner import State, Tuner
+
+ONLY_KEYS = ("combination", "strategy", "backend")
+
+
+def tune(
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name ('halfway list' shows them) or a path to a .toml file.")],
+    runs_dir: Annotated[Path, typer.Option(help="Folder that holds all runs.")] = Path("runs"),
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials per combination and strategy; default: the suite's.")] = None,
+    max_parallel: Annotated[int | None, typer.Option(min=1, help="Runs at a time; default: as many as cores or GPUs allow.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only this combination, strategy or backend; repeatable.")
+    ] = None,
+    plugin: Annotated[
+        list[str] | None, typer.Option("--plugin", metavar="MODULE:CLASS", help="A strategy from your own code; repeatable.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also go on with runs that failed.")] = False,
+    backend: Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Tune on this backend instead.")] = None,
+    data_dir: DataDir = None,
+    executor: Annotated[str, typer.Option(metavar="local|ray", help="Where runs go: this machine, or a running Ray cluster.")] = "local",
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Start nothing: write the trials so far as an SQLite file for optuna-dashboard.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
+) -> None:
+    """Search settings for every strategy, baseline included, with equal budgets; 'halfway run' then uses them.
+
+    Trials are ordinary runs on tuning seeds and validation questions. Start the same command again to go on.
+    """
+    from harness.data.provenance import use_data_folder
+    from harness.suite.reader import load_suite, with_backend
+    from harness.suite.suite import find_suite
+    from harness.tuning.tuner import Tuner
+
+    use_data_folder(data_dir)
+    loaded = load_suite(find_suite(suite), plugin or ())
+    loaded = with_backend(loaded, backend) if backend else loaded
+    tuner = Tuner(loaded, _chosen(loaded, only or []), runs_dir, trials or loaded.tuning.trials)
+    if export is not None:
+        _export(tuner, export)
+        return
+    from harness.runner.suite_runner import run_suite
+    from harness.tuning.lock_file import Lock, lock_path
+
+    with _alone(tuner, runs_dir):
+        path = lock_path(loaded.name, runs_dir)
+        before = Lock.read(path) if path.is_file() else None  # now: it would be a pity to find it unreadable when all is done
+        state, stopped, failures = _work(
+            tuner,
+            lambda runs, display: run_suite(
+                runs, runs_dir, display, max_parallel=max_parallel, retry_failed=retry_failed, executor=executor
+            ),
+        )
+        lock = _freeze(loaded, state, runs_dir, before)
+    if lock is not None:
+        _show(lock, state, as_json)
+    if not state.complete:
+        for words in failures:
+            typer.echo(words, err=True)
+        typer.echo(
+            f"{state.judged} of {state.trials * len(state.progress)} trials judged; 'halfway tune {suite}' with the same options goes on",
+            err=True,
+        )
+        raise typer.Exit(130 if stopped else 1)
+
+
+def _chosen(suite: Suite, only: Sequence[str]) -> list[Arm]:
+    """The arms to tune; values of one key are alternatives, different keys must all hold."""
+    from harness.errors import did_you_mean
+
+    wanted: dict[str, set[str]] = {}
+    for item in only:
+        key, equals, value = item.partition("=")
+        if not equals or key not in ONLY_KEYS:
+            raise UserError(f"--only {item}: write key=value with one of the keys {', '.join(ONLY_KEYS)}{did_you_mean(key, ONLY_KEYS)}")
+        known = {_value(arm, key) for arm in suite.arms}
+        if value not in known:
+            hint = f"{did_you_mean(value, known)} (there are: {', '.join(sorted(known))})"
+            raise UserError(f"--only {item}: nothing in this suite has {key} {value!r}{hint}")
+        wanted.setdefault(key, set()).add(value)
+    chosen = [arm for arm in suite.arms if all(_value(arm, key) in values for key, values in wanted.items())]
+    if not chosen:
+        raise UserError(f"--only {' --only '.join(only)}: nothing in this suite has all of these")
+    return chosen
+
+
+def _value(arm: Arm, key: str) -> str:
+    return {"combination": arm.combination.name, "strategy": arm.strategy.label, "backend": arm.combination.backend}[key]
+
+
+@contextmanager
+def _alone(tuner: Tuner, runs_dir: Path) -> Iterator[None]:
+    """One ``halfway tune`` at a time per suite and runs folder."""
+    from harness.records.file_locks import FileLock, holder
+
+    folder = runs_dir / tuner.ledgers.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".tune.lock")
+        free = lock.acquire()
+    except OSError as error:
+        raise UserError(f"cannot use the runs folder {folder}: {error.strerror}") from error
+    if not free:
+        raise UserError(f"{folder} is being tuned by {holder(lock.path)}; wait for it, stop it, or choose another --runs-dir")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]) -> tuple[State, bool, list[str]]:
+    """Run until every study has its trials; (how they stand, whether somebody stopped it, what failed)."""
+    from harness.display.choose import make_display
+    from harness.display.lines import LineDisplay
+    from harness.tuning.rounds import Rounds
+
+    rounds, display, stopped = Rounds(), make_display(), False
+    failures: list[str] = []
+
+    def execute(runs: Sequence[RunSpec], state: State) -> bool:
+        nonlocal stopped, display
+        if not isinstance(display, LineDisplay):  # bars belong to one round
+            display.close()
+            display = make_display()
+        for line in rounds.lines(state):
+            display.note(line)
+        result = run(runs, display)
+        failures.extend(
+            f"{o.spec.title} failed: {o.message}" for o in result.outcomes if o.status.state == "failed" and not o.status.is_result
+        )
+        stopped = result.stopped
+        return not stopped
+
+    try:
+        state = tuner.run(execute)
+        for line in rounds.lines(state):
+            display.note(line)
+    finally:
+        display.close()
+    return state, stopped, failures
+
+
+def _freeze(suite: Suite, state: State, runs_dir: Path, before: Lock | None) -> Lock | None:
+    """Write the lock of the studies that are complete; None where there is none."""
+    from harness.tuning.freeze import freeze
+    from harness.tuning.lock_file import lock_path
+
+    if not any(len(progress.trials) >= state.trials for _, progress in state.progress):
+        return None
+    path = lock_path(suite.name, runs_dir)
+    lock = freeze(suite, state, runs_dir, before)
+    lock.write(path)
+    typer.echo(f"settings frozen in {path}", err=True)
+    return lock
+
+
+def _export(tuner: Tuner, path: Path) -> None:
+    from harness.tuning.sampler import export
+
+    state = tuner.look()
+    if not state.judged:
+        raise UserError("no trial is judged yet, so there is nothing to export; start 'halfway tune' without --export first")
+    attributes = {"cost": tuner.suite.tuning.cost, "seeds": list(tuner.suite.tuning.seeds), "unit": "baseline budgets to the target"}
+    export(((study.name, study.space, progress.trials, attributes) for study, progress in state.progress), path)
+    typer.echo(f"{state.judged} trials of {len(state.progress)} studies in {path}; look at them with: optuna-dashboard sqlite:///{path}")
+
+
+def _show(lock: Lock, state: State, as_json: bool) -> None:
+    """The studies of this command: the suite's own settings against the best found."""
+    names = {(study.arm.combination.name, study.arm.strategy.label) for study, _ in state.progress}
+    studies = [study for study in lock.studies if (study.combination, study.strategy) in names]
+    if as_json:
+        typer.echo(json.dumps([_row(study) for study in studies], indent=2))
+        return
+    rows = []
+    for study in studies:
+        row = _row(study)
+        settings = ", ".join(f"{name} = {json.dumps(value)}" for part in row["settings"].values() for name, value in part.items())
+        rows.append([
+            row["combination"], row["strategy"], f"{row['trials']} ({row['pruned']})", f"{row['own']:.3f}", f"{row['tuned']:.3f}",
+            f"{row['reached']} of {len(lock.seeds)}", settings or "none to tune",
+        ])  # fmt: skip
+    print_table(["combination", "strategy", "trials (pruned)", "own", "tuned", "reached", "settings"], rows)
+    seeds = ", ".join(map(str, lock.seeds))
+    typer.echo(
+        f"own, tuned: {lock.cost} to the target in budgets of the baseline, on {lock.evaluation} questions, mean of seeds {seeds}\n"
+        "The best of several trials is flattered by chance: quote the report, whose seeds and questions are others."
+    )
+
+
+def _row(study: LockedStudy) -> dict[str, Any]:
+    return {
+        "combination": study.combination, "strategy": study.strategy, "trials": len(study.trials),
+        "pruned": sum(t.state == "pruned" for t in study.trials), "own": study.own.value, "tuned": study.winner.value,
+        "best": study.best, "reached": study.winner.reached, "settings": study.settings,
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""The machine that runs happen on: hardware, installed packages, interpreters, processes."""

@@ -1,0 +1,1 @@
+"""Numerical functions shared by strategies, predictors and reports. numpy only."""

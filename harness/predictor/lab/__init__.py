@@ -1,0 +1,1 @@
+"""Training and evaluating difficulty predictors: the only part of ``harness`` that may import torch."""

@@ -1,0 +1,1 @@
+"""Where runs execute: worker processes on this machine, or actors on a Ray cluster."""

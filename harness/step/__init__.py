@@ -1,0 +1,1 @@
+"""One training step, independent of the backend: select, roll out, admit, replay, account."""

@@ -1,0 +1,312 @@
+"""Reading a suite file strictly: every mistake is one sentence with file, line, key, and a suggestion where a known word is near."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, JsonValue, ValidationError
+
+from harness.errors import UserError, did_you_mean
+from harness.predictor.artifact import artifact_digest
+from harness.registry import BACKENDS, TASKS, StrategyEntry, entry_of, load_task, refusal, strategy_entry
+from harness.spec import (
+    SLUG,
+    AlgorithmSpec,
+    BudgetSpec,
+    CombinationSpec,
+    EvaluationSpec,
+    ExecutionSpec,
+    ModelSpec,
+    RunSpec,
+    Settings,
+    StrategySpec,
+    TargetSpec,
+    TaskSpec,
+    explain,
+)
+from harness.suite.report_table import ReportTable
+from harness.suite.suite import DEFAULT_BASELINE, Arm, Expected, Suite, SuiteError, plan
+from harness.suite.toml_lines import KeyPath, key_lines, line_of
+from harness.suite.tuning_table import TuningTable
+
+
+class _CombinationTable(Settings):
+    name: str = Field(pattern=SLUG)
+    backend: str = Field(min_length=1)
+    model: str | ModelSpec
+    task: str | dict[str, JsonValue]
+    algorithm: dict[str, JsonValue] = Field(default_factory=dict)
+    expected: Expected | None = None
+
+
+class _StrategyTable(Settings):
+    name: str = Field(min_length=1)
+    label: str | None = Field(default=None, pattern=SLUG)
+    config: dict[str, JsonValue] = Field(default_factory=dict)
+    algorithm: dict[str, JsonValue] = Field(default_factory=dict)
+    plugin: str | None = None
+    combinations: list[str] | None = Field(default=None, min_length=1)
+
+
+class _SuiteTable(Settings):
+    name: str = Field(pattern=SLUG)
+    description: str = ""
+    seeds: list[int] = Field(min_length=1)
+    baseline: str = DEFAULT_BASELINE
+    algorithm: dict[str, JsonValue] = Field(default_factory=dict)
+    evaluation: EvaluationSpec = EvaluationSpec()
+    target: TargetSpec = TargetSpec()
+    execution: ExecutionSpec = ExecutionSpec()
+    budget: BudgetSpec = BudgetSpec()
+    tuning: TuningTable = TuningTable()
+    report: ReportTable = ReportTable()
+    combinations: list[_CombinationTable] = Field(min_length=1)
+    strategies: list[_StrategyTable] = Field(min_length=1)
+
+
+class SuiteReader:
+    """Reads one file; knows where its keys are."""
+
+    def __init__(self, path: Path, text: str, plugins: tuple[str, ...]) -> None:
+        self.path, self.plugins = path, plugins
+        try:
+            self.data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SuiteError(f"{path}, {_syntax(error, text)}") from error
+        self.lines = key_lines(text)
+
+    def suite(self) -> Suite:
+        """The whole file, checked and resolved."""
+        table = self.validate(_SuiteTable, self.data, ())
+        self._unique([c.name for c in table.combinations], "combinations", "combination", "name")
+        labels = [s.label or s.name for s in table.strategies]
+        self._unique(labels, "strategies", "strategy", "label")
+        repeated = next((s for i, s in enumerate(table.seeds) if s in table.seeds[:i]), None)
+        if repeated is not None:
+            raise self.error(("seeds",), f"seed {repeated} is listed twice")
+        for i, seed in enumerate(table.seeds):
+            if not 0 <= seed < 2**31:
+                raise self.error(("seeds", i), f"a seed must lie between 0 and {2**31 - 1}, not {seed}")
+        arms = tuple(self._arms(table))
+        if table.baseline not in labels:
+            hint = did_you_mean(table.baseline, labels)
+            raise self.error(
+                ("baseline",), f"baseline {table.baseline!r} is not a strategy of this suite{hint} (labels: {', '.join(labels)})"
+            )
+        suite = Suite(
+            name=table.name,
+            description=table.description.strip(),
+            path=self.path,
+            seeds=tuple(table.seeds),
+            baseline=table.baseline,
+            arms=arms,
+            evaluation=table.evaluation,
+            target=table.target,
+            execution=table.execution,
+            budget=table.budget,
+            tuning=table.tuning,
+            report=table.report,
+            expected={c.name: c.expected for c in table.combinations if c.expected is not None},
+        )
+        self._distinct(suite)
+        return suite
+
+    def _arms(self, table: _SuiteTable) -> Iterable[Arm]:
+        names = [c.name for c in table.combinations]
+        strategies = [self._strategy(i, s, names) for i, s in enumerate(table.strategies)]
+        entries = [entry_of(spec) for spec in strategies]
+        for i, combination in enumerate(table.combinations):
+            resolved = self._combination(i, combination)
+            for j, (strategy, spec) in enumerate(zip(table.strategies, strategies, strict=True)):
+                if strategy.combinations is None or combination.name in strategy.combinations:
+                    if refused := refusal(entries[j], resolved.backend, spec.config):
+                        raise self.error(("strategies", j, "name"), f"{refused}; give it combinations with another backend")
+                    yield Arm(resolved, spec, self._algorithm(table, i, j))
+
+    def _algorithm(self, table: _SuiteTable, combination: int, strategy: int) -> AlgorithmSpec:
+        """Strategy over combination over suite; an error points at the table that the value came from."""
+        layers: list[tuple[KeyPath, Mapping[str, Any]]] = [
+            (("algorithm",), table.algorithm),
+            (("combinations", combination, "algorithm"), table.combinations[combination].algorithm),
+            (("strategies", strategy, "algorithm"), table.strategies[strategy].algorithm),
+        ]
+        merged = {key: value for _, layer in layers for key, value in layer.items()}
+        origin: dict[str, KeyPath] = {key: (*path, key) for path, layer in layers for key in layer}
+        try:
+            return AlgorithmSpec(**merged)
+        except ValidationError as error:
+            location, words = explain(error.errors()[0], AlgorithmSpec)
+            if location:
+                at = origin[str(location[0])]
+                raise self.error(at, _named(at, words)) from error
+            # A rule over several settings: point at the innermost key that the sentence names.
+            at = next((path for key, path in reversed(origin.items()) if key in words), ("strategies", strategy))
+            raise self.error(at, words) from error
+
+    def _combination(self, index: int, table: _CombinationTable) -> CombinationSpec:
+        at: KeyPath = ("combinations", index)
+        if ":" not in table.backend and table.backend not in BACKENDS:
+            known = f"{did_you_mean(table.backend, BACKENDS)} (known: {', '.join(sorted(BACKENDS))})"
+            raise self.error((*at, "backend"), f"unknown backend {table.backend!r}{known}")
+        return CombinationSpec(
+            name=table.name,
+            backend=table.backend,
+            model=ModelSpec(name=table.model) if isinstance(table.model, str) else table.model,
+            task=self._task((*at, "task"), table.task),
+        )
+
+    def _task(self, at: KeyPath, task: str | Mapping[str, Any]) -> TaskSpec:
+        config = {} if isinstance(task, str) else {k: v for k, v in task.items() if k != "name"}
+        name = task if isinstance(task, str) else task.get("name")
+        if not isinstance(name, str) or not name:
+            raise self.error(at, "a task needs a 'name'")
+        if ":" not in name and name not in TASKS:
+            raise self.error(at, f"unknown task {name!r}{did_you_mean(name, TASKS)} (known: {', '.join(sorted(TASKS))})")
+        try:
+            builder = load_task(name)(config)
+        except UserError as error:
+            raise self.error((*at, *_guilty(error, config)), str(error)) from error
+        resolved = getattr(builder, "config", None)
+        return TaskSpec(
+            name=name,
+            config=resolved.model_dump(mode="json") if isinstance(resolved, BaseModel) else config,
+            version=str(getattr(builder, "version", "")),
+        )
+
+    def _strategy(self, index: int, table: _StrategyTable, combinations: Sequence[str]) -> StrategySpec:
+        at: KeyPath = ("strategies", index)
+        for i, name in enumerate(table.combinations or ()):
+            if name not in combinations:
+                hint = did_you_mean(name, combinations)
+                raise self.error((*at, "combinations", i), f"unknown combination {name!r}{hint} (known: {', '.join(combinations)})")
+        plugins = (*self.plugins, *([table.plugin] if table.plugin else ()))
+        try:
+            entry = strategy_entry(table.name, dict.fromkeys(plugins))
+        except UserError as error:
+            raise self.error((*at, "plugin" if table.plugin and repr(table.plugin) in str(error) else "name"), str(error)) from error
+        try:
+            config = entry.resolve_config(table.config)
+        except UserError as error:
+            raise self.error((*at, "config", *_guilty(error, table.config)), str(error)) from error
+        return StrategySpec(
+            label=table.label or table.name,
+            name=table.name,
+            version=entry.version,
+            config=config,
+            uncharged_oracle=entry.uncharged_oracle,
+            plugin=_plugin_of(entry),
+            predictor_digest=artifact_digest(str(config["predictor"])) if config.get("predictor") else "",
+        )
+
+    def _unique(self, names: Sequence[str], array: str, noun: str, key: str) -> None:
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                raise self.error((array, i, key), f"{noun} {name!r} is there twice; give each its own {key}")
+
+    def _distinct(self, suite: Suite) -> None:
+        seen: dict[str, RunSpec] = {}
+        for run in plan(suite):
+            other = seen.setdefault(run.run_id, run)
+            if other is not run:
+                raise self.error(
+                    ("strategies",), f"{other.title} and {run.title} are the same run under two labels; remove one or change a setting"
+                )
+
+    def validate(self, model: type[Any], data: Any, at: KeyPath) -> Any:
+        """``data`` as ``model``; ``at`` is where in the file it stands."""
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            location, words = explain(_most_telling(error), model)
+            location = (*at, *(part for part in location if part not in _UNION_TAGS))
+            if words.startswith("unknown key"):
+                words = _unknown_key(words, location)
+            raise self.error(location, _named(location, words)) from error
+
+    def error(self, at: KeyPath, words: str) -> SuiteError:
+        """The error to raise for what stands at ``at``."""
+        line = line_of(self.lines, at)
+        return SuiteError(f"{self.path}{f', line {line}' if line else ''}: {words}")
+
+
+#: What pydantic adds to the location of an error inside ``str | ModelSpec`` and ``str | dict``.
+_UNION_TAGS = frozenset({"str", "ModelSpec", "dict[str,JsonValue]", "dict[str,json-or-python[json=list,python=list]]"})
+
+
+def _most_telling(error: ValidationError) -> Any:
+    """Unknown keys before missing ones: a misspelt key is usually why another is missing."""
+    order = {"extra_forbidden": 0, "missing": 2}
+    # Of the branches of a union, the one that got deepest is the one that was meant.
+    return min(error.errors(), key=lambda e: (order.get(e["type"], 1), -len(e["loc"])))
+
+
+def _unknown_key(words: str, location: KeyPath) -> str:
+    table: type[BaseModel] = _SuiteTable
+    tables: dict[str, type[BaseModel]] = {"combinations": _CombinationTable, "strategies": _StrategyTable}
+    if len(location) == 3 and location[0] in tables:
+        table = tables[str(location[0])]
+    elif len(location) == 4 and location[2] == "model":
+        table = ModelSpec
+    elif len(location) > 1:
+        return words
+    return f"unknown key {location[-1]!r}{did_you_mean(str(location[-1]), table.model_fields)}"
+
+
+def _named(at: KeyPath, words: str) -> str:
+    """Say which key in which table the words are about."""
+    keys = [str(part) for part in at if isinstance(part, str)]
+    if not keys or words.endswith("is missing") or words.startswith("give one of"):
+        return words
+    if words.startswith("unknown key"):
+        where = f"[{'.'.join(keys[:-1])}]" if keys[:-1] else "the suite"
+        head, semicolon, hint = words.partition(";")
+        return f"{head} in {where}{semicolon}{hint}"
+    return f"{'.'.join(keys)} {words}"
+
+
+def _guilty(error: UserError, config: Mapping[str, Any]) -> KeyPath:
+    """The key of ``config`` that an error is about, as a path below it."""
+    if isinstance(error.__cause__, ValidationError) and (location := error.__cause__.errors()[0]["loc"]):
+        return (location[0],)
+    return next(((key,) for key in config if repr(key) in str(error)), ())
+
+
+def _plugin_of(entry: StrategyEntry) -> str | None:
+    prefix = "--plugin "
+    return entry.origin.removeprefix(prefix) if entry.origin.startswith(prefix) else None
+
+
+def _syntax(error: tomllib.TOMLDecodeError, text: str) -> str:
+    words, _, where = str(error).rpartition(" (at ")
+    last = str(text.rstrip("\n").count("\n") + 1)
+    line = where.removeprefix("line ").partition(",")[0] if where.startswith("line ") else last
+    words = words or str(error)
+    return f"line {line}: not valid TOML: {words[0].lower()}{words[1:]}"
+
+
+def with_backend(suite: Suite, backend: str) -> Suite:
+    """The suite with all combinations on one backend. Raises SuiteError if there is no such backend."""
+    from harness.registry import BACKENDS, entry_of, refusal
+
+    if ":" not in backend and backend not in BACKENDS:
+        raise SuiteError(f"--backend {backend}: unknown{did_you_mean(backend, BACKENDS)} (known: {', '.join(sorted(BACKENDS))})")
+    for strategy in {arm.strategy.label: arm.strategy for arm in suite.arms}.values():
+        if refused := refusal(entry_of(strategy), backend, strategy.config):
+            raise SuiteError(f"--backend {backend}: {refused}")
+    arms = tuple(replace(arm, combination=arm.combination.model_copy(update={"backend": backend})) for arm in suite.arms)
+    return replace(suite, arms=arms)
+
+
+def load_suite(path: Path, plugins: Iterable[str] = ()) -> Suite:
+    """Read and resolve a suite file. Raises SuiteError in words: file, line, key, suggestion."""
+    from harness.suite.reader import SuiteReader
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    return SuiteReader(path, text, tuple(plugins)).suite()

@@ -1,0 +1,71 @@
+"""The ``[tuning]`` table of a suite, and how a range of values is written, there and in a strategy's ``tune``."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from harness.errors import UserError
+from harness.spec import Settings
+from harness.stats import COST_LEDGERS, prices_of
+
+VALIDATION = "validation"
+"""The evaluation set that trials are judged on; never one that a suite reports."""
+
+
+class Range(Settings):
+    """Where a setting may lie: ``choices``, ``low`` to ``high``, or within a ``factor`` of the baseline's own value."""
+
+    choices: tuple[JsonValue, ...] | None = Field(default=None, min_length=1, strict=False)
+    low: float | None = None
+    high: float | None = None
+    log: bool = Field(default=False, description="search on a logarithmic scale")
+    factor: float | None = Field(default=None, gt=1, description="from 1/factor to factor times the baseline's value, logarithmic")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Range:
+        bounds = (self.low is not None) + (self.high is not None)
+        if (self.choices is not None) + (self.factor is not None) + (bounds == 2) != 1 or bounds == 1:
+            raise ValueError("must be given as { low = …, high = … }, { factor = … } or { choices = […] }")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"has low = {self.low:g}, which is not below high = {self.high:g}")
+        if self.log and (self.low is None or self.low <= 0):
+            raise ValueError("needs a low above 0 for log = true")
+        return self
+
+
+DEFAULT_SPACE = {"learning_rate": Range(factor=4.0), "updates_per_batch": Range(choices=(1, 2, 4, 8))}
+"""What is searched for every strategy where a suite does not say: the two settings of plain GRPO that move time to target most."""
+
+
+class TuningTable(Settings):
+    """``[tuning]``: how every strategy of the suite is tuned."""
+
+    trials: int = Field(default=12, ge=1, description="settings tried per combination and strategy, the suite's own among them")
+    seeds: tuple[int, ...] = Field(default=(1001, 1002), min_length=1, strict=False, description="none of the suite's seeds")
+    cost: str = Field(
+        default="token_cost", description="cost ledger of the time to target that is minimised, or price:1 (a price per token)"
+    )
+    space: dict[str, Range] = Field(
+        default_factory=lambda: dict(DEFAULT_SPACE), description="algorithm settings searched for every strategy"
+    )
+
+    @field_validator("cost")
+    @classmethod
+    def _cost(cls, cost: str) -> str:
+        try:
+            known = prices_of(cost) is not None or cost in COST_LEDGERS
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        if not known:
+            raise ValueError(f"must be price:1 (or another price of a generated token) or one of {', '.join(COST_LEDGERS)}")
+        return cost
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        for seed in seeds:
+            if not 0 <= seed < 2**31:
+                raise ValueError(f"has seed {seed}; a seed must lie between 0 and {2**31 - 1}")
+            if seeds.count(seed) > 1:
+                raise ValueError(f"has seed {seed} twice")
+        return seeds

@@ -1,0 +1,1 @@
+"""The numbers of a report as files: CSV, LaTeX, Parquet."""

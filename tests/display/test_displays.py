@@ -1,0 +1,71 @@
+"""What a person sees: bars on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+from toy_place import new_run
+
+from harness.display.bars import BarDisplay
+from harness.display.choose import make_display
+from harness.display.lines import LineDisplay
+from harness.records.run_folder import RunPaths, RunStatus, check_spec
+
+
+def tell(display: LineDisplay | BarDisplay, folder: Path) -> None:
+    """A short story of one run."""
+    run = check_spec(RunPaths(new_run(folder)))
+    display.begin([run], {run.run_id: RunStatus("pending")}, 1)
+    for done in (1, 2):
+        display.preparing("bandit", "building [the] model", done, 2)
+    display.prepared("bandit")
+    display.started(run, 0)
+    display.recorded(run, {"type": "attempt", "resumed_from": 3})
+    display.recorded(run, {"type": "step", "step": 4})
+    display.recorded(run, {"type": "evaluation", "step": 4, "accuracy": 0.25})
+    display.recorded(run, {"type": "warning", "message": "the pool is [small]"})
+    display.recorded(run, {"type": "checkpoint", "step": 6})
+    if isinstance(display, BarDisplay):
+        display.refresh()
+    display.ended(run, RunStatus("complete", 8, 0.5, 12.34))
+    display.note("the [end]")
+    display.close()
+
+
+def test_lines(tmp_path: Path) -> None:
+    """One line per event, nothing per step, brackets left alone, no escape codes."""
+    stream = io.StringIO()
+    display = make_display(stream)
+    assert isinstance(display, LineDisplay)
+    tell(display, tmp_path)
+    words = [line.partition("] ")[2] for line in stream.getvalue().splitlines()]
+    assert words == [
+        "toy: 1 runs, 0 already done",
+        "preparing bandit: building [the] model 1/2",
+        "bandit/grpo/1: started",
+        "bandit/grpo/1: going on from step 3",
+        "bandit/grpo/1: step 4/8, accuracy 0.250",
+        "bandit/grpo/1: warning: the pool is [small]",
+        "bandit/grpo/1: complete: 8 steps, accuracy 0.500, 12.3 s of training",
+        "bandit: 1 of 1 runs done",
+        "the [end]",
+    ]
+
+
+def test_bars(tmp_path: Path) -> None:
+    """A bar per run with step and accuracy, an overall bar, and lines that stay."""
+    stream = io.StringIO()
+    tell(BarDisplay(Console(file=stream, force_terminal=True, width=120, color_system=None)), tmp_path)
+    shown = stream.getvalue()
+    for words in (
+        "bandit/grpo/1",
+        "6/8",
+        "accuracy 0.250",
+        "bandit: 0 of 1 done",
+        "bandit/grpo/1: complete: 8 steps, accuracy 0.500, 12.3 s of training",
+        "warning: the pool is [small]",
+        "the [end]",
+    ):
+        assert words in shown, words
