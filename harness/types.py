@@ -276,7 +276,7 @@ class Costs:
 _COST_VALUES = itemgetter(*(f.name for f in fields(Costs)))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class StepRecord:
     """One training step (one batch of groups, ``updates`` optimizer steps) as the ledger keeps it.
 
@@ -309,7 +309,7 @@ class StepRecord:
     reward_crashes: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class EvalPoint:
     """Accuracy after ``step`` training steps with every cost up to there; measured off the clock.
 

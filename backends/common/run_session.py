@@ -74,9 +74,9 @@ class RunSession:
             record = self.driver.finish_step(self.batch, report)
         record.reward_timeouts, record.reward_crashes = self._unscored()
         with self.engine.clock.off():
-            self.ledger.write("step", record)
+            self.ledger.write(record)
             if self.spec.execution.keep_rollouts:
-                keep_rollouts(self.checkpoints.parent / "rollouts", record.step, self.batch.groups)
+                keep_rollouts(self.checkpoints.parent / "rollouts", record.step, self.batch.groups, self.engine.questions)
 
     def evaluate(self, step: int) -> EvalPoint:
         """Accuracy on the evaluation sets and, at every few evaluations, the predictor's quality; off the clock, into the ledger.
@@ -88,7 +88,7 @@ class RunSession:
             accuracy = self.spec.evaluation.accuracy(accuracies)
             point = EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), self._prediction_quality(step))
             point.reward_timeouts, point.reward_crashes = self._unscored()
-            self.ledger.write("evaluation", point)
+            self.ledger.write(point)
         return point
 
     def _prediction_quality(self, step: int) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class RunSession:
     @property
     def budget_spent(self) -> bool:
         """Whether the finished steps have used up the run's budget."""
-        return self.spec.budget.reached(self.driver.costs.to_json())
+        return self.spec.budget.reached(self.driver.costs)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 

@@ -331,11 +331,11 @@ def _say_how_it_ended(result: SuiteResult, suite: str) -> None:
     typer.echo(f"{done} of {len(result.outcomes)} runs done", err=True)
     left = [outcome for outcome in result.outcomes if not outcome.done]
     for outcome in left:
-        if outcome.status.state == "failed":
-            typer.echo(f"{outcome.spec.title} failed: {outcome.message}", err=True)
+        if outcome.status.state == "failed" and not outcome.shown:  # in an earlier command
+            typer.echo(f"{outcome.spec.title} failed: {outcome.status.failure}", err=True)
     if result.stopped:
         typer.echo(f"stopped; 'halfway run {suite}' goes on from the last checkpoints", err=True)
     elif result.spent and left:
         typer.echo(f"{result.spent}; 'halfway run {suite}' goes on from the last checkpoints", err=True)
     elif any(outcome.status.state == "failed" and not outcome.status.mendable for outcome in left):
-        typer.echo(f"when the cause is mended: halfway run {suite} --retry-failed", err=True)
+        typer.echo(f"once the cause is fixed: halfway run {suite} --retry-failed", err=True)

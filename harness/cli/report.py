@@ -47,7 +47,7 @@ def report_runs(
     runs of a combination come from different machines; the page says so at its top.
     """
     # What the ledgers say, whoever holds their locks: the same records give the same report.
-    statuses = {spec.run_id: run_status(run_paths(runs_dir, spec), spec, mine=True) for spec in runs}
+    statuses = {spec.run_id: run_status(run_paths(runs_dir, spec), spec, holding_lock=True) for spec in runs}
     finished = [spec for spec in runs if statuses[spec.run_id].is_result]
     if not finished:
         raise UserError(

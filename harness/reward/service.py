@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import RunFailed
+from harness.errors import FailureKind, RunFailed
 from harness.reward.answers import MAX_ANSWER, math_answer, tagged_answer
 from harness.reward.grading.choices import same_choice
 from harness.reward.numbers import compare
@@ -129,20 +129,20 @@ class RewardService:
             self.crashes += outcome.kind == "crashed"
             if outcome.kind == "raised":
                 raise RunFailed(
-                    "reward-raised",
+                    FailureKind.REWARD_RAISED,
                     f"the reward function {self.spec.name} raised {outcome.message} on the answer {_short(asked[position][0])}; "
                     "mend the function and run again",
                 )
             if outcome.kind == "refused":
                 raise RunFailed(
-                    "reward-range",
+                    FailureKind.REWARD_RANGE,
                     f"the reward function {self.spec.name} returned {outcome.message} for the answer {_short(asked[position][0])}; "
                     "a score must be a number from 0 to 1",
                 )
             hanging += outcome.kind in ("timeout", "crashed")
             if self.spec.is_user_function and hanging >= MIN_HANGING and hanging > MAX_HANGING_SHARE * call_size:
                 raise RunFailed(
-                    "reward-hangs",
+                    FailureKind.REWARD_HANGS,
                     f"the reward function {self.spec.name} gave no score within {self.spec.seconds:g} seconds for {hanging} of "
                     f"{call_size} answers, the last one {_short(asked[position][0])}; mend it or raise reward_seconds",
                 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from harness.errors import UserError
+from harness.files import write_bytes
 from harness.tuning.lock_file import Lock
 from reports.arms import Analysis
 from reports.exports import csv_rows
@@ -79,25 +79,10 @@ def write_report(
             "index.html": html,  # last: what it links to is there when it is
         }
         for name, text in files.items():
-            write_whole(out / name, text.encode("utf-8", "replace"))
+            write_bytes(out / name, text.encode("utf-8", "replace"))
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error.strerror or error}; choose another folder with -o") from error
     return out / "index.html"
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, synced, whole or not at all."""
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
 
 
 def _move_figures(drawn: Path, folder: Path) -> None:

@@ -155,10 +155,12 @@ def _changed(spec: RunSpec, seed: int, chosen: dict[str, dict[str, Any]]) -> Run
 
 def collect_model(request: CollectionRequest, out: Path, progress: Progress) -> None:
     """One model in a process of its own, so that its memory is free for the next, in the backend's interpreter."""
+    from harness.machine.interpreters import interpreter
     from harness.predictor.collection import journal_folder
-    from harness.records.tail import Follower
+    from harness.records.tail import Tail
     from harness.runner.executors.local import slots
-    from harness.runner.executors.process import WorkerProcess, interpreter
+    from harness.runner.executors.process import WorkerProcess
+    from harness.worker.protocol import read_progress
 
     folder = journal_folder(out)
     try:
@@ -168,14 +170,15 @@ def collect_model(request: CollectionRequest, out: Path, progress: Progress) -> 
         told.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror}") from None
-    follower = Follower(told)
+    tail = Tail(told)
     worker = WorkerProcess(interpreter(request.spec), ["--collect", str(asked)], slots([request.spec], 1)[0], told)
     try:
         while (code := worker.poll()) is None:
-            for what, done, total in follower.news():
-                progress(what, done, total)
+            for line in tail.new_lines():
+                if found := read_progress(line):
+                    progress(*found)
             time.sleep(POLL_SECONDS)
-        words = worker.last_words() or f"its process ended with code {code} (log: {asked.with_suffix('.log')})"
+        words = worker.error_message() or f"its process ended with code {code} (log: {asked.with_suffix('.log')})"
     except KeyboardInterrupt:
         worker.terminate()
         raise Interrupted("stopped; the same command goes on where it was") from None

@@ -71,7 +71,7 @@ def test_resume_continues_as_if_never_stopped(strategy: str, config: Any, algori
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, cache: Path) -> None:
-    """Mixing two runs' folders is an error in words, not a mixture."""
+    """Mixing two runs' folders is an error, not a mixture."""
     from backends.trl.backend import TrlBackend
 
     train(make_spec("grpo", algorithm={"max_steps": 2}), tmp_path, cache)
@@ -114,7 +114,7 @@ def test_kept_rollouts_are_those_of_the_batches(tmp_path: Path, cache: Path) -> 
     ("device", "words"), [("gpu", "use auto, cpu, cuda or cuda:N"), ("cpu:1", "not a device"), ("cuda:99", "no such GPU")]
 )
 def test_a_device_that_is_not_there_is_named(device: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Misspelt and missing devices are errors in words, before anything is built."""
+    """Misspelt and missing devices are errors, before anything is built."""
     import torch
 
     from backends.common.devices import choose_device
@@ -205,7 +205,7 @@ def test_a_predictor_trained_elsewhere_serves_dots(tmp_path: Path, cache: Path) 
     assert log.steps[0].costs.probe_rollouts == 8 * 4
 
 
-def test_nan_loss_ends_the_run_in_words(tmp_path: Path, cache: Path) -> None:
+def test_nan_loss_ends_the_run(tmp_path: Path, cache: Path) -> None:
     """A run that diverges says so and is not retried blindly."""
     with pytest.raises(RunFailed, match="learning_rate") as caught:
         train(make_spec("grpo", algorithm={"learning_rate": 1e30, "max_grad_norm": 1e30, "max_steps": 8}), tmp_path, cache)
@@ -232,14 +232,15 @@ def test_an_answer_that_ends_its_scoring_process_is_counted(tmp_path: Path, cach
 
     monkeypatch.setenv("HALFWAY_TEST_REWARD_DIED", str(tmp_path / "died"))
     log = train(with_task(make_spec("grpo", algorithm={"max_steps": 2}), "DiesOnce"), tmp_path, cache)
-    assert [(s.reward_timeouts, s.reward_crashes) for s in log.steps] == [(0, 1), (0, 0)]
+    records = [*log.steps, *log.evaluations]
+    assert (sum(r.reward_timeouts for r in records), sum(r.reward_crashes for r in records)) == (0, 1)
     assert condense(log).warnings == [
         "answers that scored 0 without being judged: 0 took longer than the time limit, 1 ended the scoring process"
     ]
 
 
 @pytest.mark.parametrize(("task", "function", "kind", "words"), BROKEN_REWARDS)
-def test_a_broken_reward_ends_the_run_in_words(task: str, function: str, kind: str, words: str, tmp_path: Path, cache: Path) -> None:
+def test_a_broken_reward_ends_the_run(task: str, function: str, kind: str, words: str, tmp_path: Path, cache: Path) -> None:
     """A user's reward that raises, hangs or returns no score stops its run with the function's name and leaves no worker behind."""
     spec = with_task(make_spec(reward_seconds=0.2), task)
     with pytest.raises(RunFailed, match=words) as caught:
@@ -260,7 +261,7 @@ def test_batches_that_cannot_be_split_are_refused(tmp_path: Path, cache: Path) -
 
 
 def test_an_unsupported_trl_is_named() -> None:
-    """Versions and missing packages are reported in words with the supported range."""
+    """Versions and missing packages are reported with the supported range."""
     from backends.trl.seams import check_seams, unsupported_reason
 
     good = {"trl": "1.16.0", "torch": "2.13.0", "transformers": "5.23.0", "accelerate": "1.15.0", "datasets": "5.2.0"}
