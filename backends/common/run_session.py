@@ -13,7 +13,7 @@ A backend builds a :class:`RunSession` on the process that holds the ledger and 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,7 @@ class RunSession:
         assert self.batch is not None, "no step is running"
         with naming_divergence():
             record = self.driver.finish_step(self.batch, report)
-        record.reward_timeouts, record.reward_crashes = self._unscored()
+        record = replace(record, **self._unscored())
         with self.engine.clock.off():
             self.ledger.write(record)
             if self.spec.execution.keep_rollouts:
@@ -87,7 +87,7 @@ class RunSession:
             accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
             accuracy = self.spec.evaluation.accuracy(accuracies)
             point = EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), self._prediction_quality(step))
-            point.reward_timeouts, point.reward_crashes = self._unscored()
+            point = replace(point, **self._unscored())
             self.ledger.write(point)
         return point
 
@@ -98,9 +98,10 @@ class RunSession:
             return self.driver.diagnose(evaluation.diagnostic_questions, self.spec.algorithm.group_size)
         return {}
 
-    def _unscored(self) -> tuple[int, int]:
+    def _unscored(self) -> dict[str, int]:
         """Answers that scored 0 since the last record because scoring them took too long or crashed."""
-        return self.engine.scorer.take_failures() if self.engine.scorer is not None else (0, 0)
+        timeouts, crashes = self.engine.scorer.take_failures() if self.engine.scorer is not None else (0, 0)
+        return {"reward_timeouts": timeouts, "reward_crashes": crashes}
 
     @property
     def budget_spent(self) -> bool:
