@@ -72,7 +72,8 @@ class RunSession:
         assert self.batch is not None, "no step is running"
         with naming_divergence():
             record = self.driver.finish_step(self.batch, report)
-        record = replace(record, **self._unscored())
+        timeouts, crashes = self._unscored()
+        record = replace(record, reward_timeouts=timeouts, reward_crashes=crashes)
         with self.engine.clock.off():
             self.ledger.write(record)
             if self.spec.execution.keep_rollouts:
@@ -87,7 +88,8 @@ class RunSession:
             accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
             accuracy = self.spec.evaluation.accuracy(accuracies)
             point = EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), self._prediction_quality(step))
-            point = replace(point, **self._unscored())
+            timeouts, crashes = self._unscored()
+            point = replace(point, reward_timeouts=timeouts, reward_crashes=crashes)
             self.ledger.write(point)
         return point
 
@@ -98,10 +100,9 @@ class RunSession:
             return self.driver.diagnose(evaluation.diagnostic_questions, self.spec.algorithm.group_size)
         return {}
 
-    def _unscored(self) -> dict[str, int]:
-        """Answers that scored 0 since the last record because scoring them took too long or crashed."""
-        timeouts, crashes = self.engine.scorer.take_failures() if self.engine.scorer is not None else (0, 0)
-        return {"reward_timeouts": timeouts, "reward_crashes": crashes}
+    def _unscored(self) -> tuple[int, int]:
+        """(time-outs, crashes): answers that scored 0 since the last record without having been judged."""
+        return self.engine.scorer.take_failures() if self.engine.scorer is not None else (0, 0)
 
     @property
     def budget_spent(self) -> bool:

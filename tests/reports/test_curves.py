@@ -46,6 +46,7 @@ def results(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
         return {(r["combination"], r["strategy"]): r for r in csv.DictReader(file)}
 
 
+@pytest.mark.slow
 @needs_paper
 def test_the_papers_figures_follow_from_its_curves(tmp_path: Path) -> None:
     """First crossing of GRPO's final accuracy: 32.1, 46.9, 29.2, 35.1, 64.6, 24.9 % saved, to ±0.2."""
