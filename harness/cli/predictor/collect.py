@@ -16,12 +16,9 @@ from harness.cli.options import DataDir
 from harness.errors import Interrupted, UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from harness.predictor.collection import CollectionRequest
+    from harness.predictor.progress import Progress
     from harness.spec import RunSpec, TaskSpec
-
-    Progress = Callable[[str, int, int], None]
 
 POLL_SECONDS = 0.1
 
@@ -163,19 +160,19 @@ def _collect(request: CollectionRequest, out: Path, progress: Progress) -> None:
     folder = journal_folder(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        asked, told = folder / "request.json", folder / "progress"
-        asked.write_text(request.model_dump_json(indent=2), encoding="utf-8")
-        told.unlink(missing_ok=True)
+        request_file, progress_file = folder / "request.json", folder / "progress"
+        request_file.write_text(request.model_dump_json(indent=2), encoding="utf-8")
+        progress_file.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror}") from None
-    follower = Follower(told)
-    worker = WorkerProcess(interpreter(request.spec), ["--collect", str(asked)], slots([request.spec], 1)[0], told)
+    follower = Follower(progress_file)
+    worker = WorkerProcess(interpreter(request.spec), ["--collect", str(request_file)], slots([request.spec], 1)[0], progress_file)
     try:
         while (code := worker.poll()) is None:
             for what, done, total in follower.news():
                 progress(what, done, total)
             time.sleep(POLL_SECONDS)
-        words = worker.last_words() or f"its process ended with code {code} (log: {asked.with_suffix('.log')})"
+        words = worker.last_words() or f"its process ended with code {code} (log: {request_file.with_suffix('.log')})"
     except KeyboardInterrupt:
         worker.terminate()
         raise Interrupted("stopped; the same command goes on where it was") from None

@@ -8,7 +8,7 @@ pass rate. Adam, learning rate 1e-3, a linear schedule whose warm-up takes 100 s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from harness.predictor.artifact import Arrays, save_artifact
 from harness.predictor.attention import AttentionPredictor
 from harness.predictor.lab.attention_network import AttentionNetwork
 from harness.predictor.lab.training_settings import TrainingSettings
+from harness.predictor.progress import Counter
 from harness.types import FloatArray, IntArray
 
-Progress = Callable[[int, int], None]
 _LEAST_QUESTIONS = 8
 _WARMUP_STEPS = 100
 #: Where a model was measured on fewer of a batch's references, its pairs in that batch are left out: a deviation needs two.
@@ -40,7 +40,7 @@ def train_predictor(
     seed: int,
     settings: TrainingSettings | None = None,
     model_names: Sequence[str] | None = None,
-    progress: Progress | None = None,
+    progress: Counter | None = None,
 ) -> dict[str, Any]:
     """Train an attention predictor, save it in folder ``out`` and return the facts that its ``predictor.json`` holds.
 
@@ -113,7 +113,7 @@ def _fit(
     rates: FloatArray,
     settings: TrainingSettings,
     seed: int,
-    progress: Progress | None,
+    progress: Counter | None,
 ) -> tuple[float, int, int]:
     """Train in place; mean loss over the last tenth of the steps, optimizer steps, epochs."""
     rng = np.random.default_rng([seed, 0x70726564])

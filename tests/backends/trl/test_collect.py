@@ -123,12 +123,12 @@ def test_a_folder_is_measured_like_the_model_that_it_holds(tmp_path: Path, cache
     [
         ("embedded:llama-32x2@one", {}, "its seed, a number"),
         ("embedded:gpt-32x2", {}, "unknown embedded model"),
-        ("nobody/nothing@0123", {}, "neither a folder nor"),
+        ("nobody/nothing@0123", {}, "not a folder, and the hub"),
         (MODELS[1], {"generation": "vllm"}, "needs the package vllm"),
         (MODELS[1], {"generation": "sglang"}, "cannot be collected with generation 'sglang'"),
     ],
 )
-def test_what_cannot_be_rolled_out_is_refused_in_words(
+def test_what_cannot_be_rolled_out_is_refused_with_a_sentence(
     model: str, execution: dict[str, Any], message: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unknown models and engines are one sentence; no table is written."""
