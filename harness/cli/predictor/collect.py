@@ -13,7 +13,7 @@ import typer
 
 from harness.cli.bars import progress_bar
 from harness.cli.options import DataDir
-from harness.errors import Interrupted, UserError, did_you_mean
+from harness.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from harness.predictor.collection import CollectionRequest
@@ -141,6 +141,7 @@ def _changed(spec: RunSpec, seed: int, chosen: dict[str, dict[str, Any]]) -> Run
     data = {**spec.model_dump(mode="json"), "seed": seed}
     for section, values in chosen.items():
         data[section] = {**data[section], **{key: value for key, value in values.items() if value is not None}}
+    data["execution"] |= {"processes": 1, "nodes": 1}  # one model on one device
     if data["execution"]["generation"].startswith("vllm"):
         data["execution"]["generation"] = "vllm"
     try:
@@ -175,7 +176,8 @@ def _collect(request: CollectionRequest, out: Path, progress: Progress) -> None:
         words = worker.last_words() or f"its process ended with code {code} (log: {request_file.with_suffix('.log')})"
     except KeyboardInterrupt:
         worker.terminate()
-        raise Interrupted("stopped; the same command goes on where it was") from None
+        typer.echo("stopped; the same command goes on where it was", err=True)
+        raise
     finally:
         worker.close()
     if code:

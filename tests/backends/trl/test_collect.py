@@ -37,12 +37,13 @@ def halfway(cache: Path, *arguments: Any) -> subprocess.Popen[str]:
 
 def run(cache: Path, *arguments: Any) -> str:
     process = halfway(cache, *arguments)
-    said, complaint = process.communicate(timeout=250)
+    said, complaint = process.communicate(timeout=600)
     assert process.returncode == 0, complaint
     return said
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_collect_train_and_run_dots(tmp_path: Path, cache: Path) -> None:
     """Killed with SIGKILL in the middle, collected to the end, trained on, and used by ``dots``; nothing is lost and nothing is twice."""
     whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
