@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.authors.comparison import Clone, Comparison
 from harness import __version__
 
-FAMILIES = ("predictor", "history", "filters", "replay")
+FAMILIES = ("predictor", "history", "filters", "replay", "rounds", "allocation")
 COLUMNS = ("strategy", "rule", "repository", "commit", "file", "cases", "largest_difference", "deviation", "halfway")
 RESULT = Path(__file__).parent / "results" / "against_authors.csv"
 

@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from harness.records.ledger import RunLog
+from harness.records.ledger_records import start_of
 from harness.spec import RunSpec
 from harness.suite.reader import load_suite
 from harness.suite.suite import Suite, find_suite, plan
@@ -116,12 +117,12 @@ def start_pass_rates(spec: RunSpec, prepared: Any, rollouts: int, temperature: f
 def train(spec: RunSpec, cache: Path) -> tuple[RunLog, float]:
     """(ledger of a complete run, its processor seconds including preparation, evaluations and reward workers)."""
     from backends.trl.backend import TrlBackend
-    from harness.records.ledger import SCHEMA, LedgerWriter, read_ledger
+    from harness.records.ledger import LedgerWriter, read_ledger
 
     with tempfile.TemporaryDirectory() as folder:
         before, backend = processor_seconds(), TrlBackend()
         ledger = LedgerWriter(Path(folder) / "ledger.jsonl")
-        ledger.write("run", schema=SCHEMA, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+        ledger.write(start_of(spec))
         backend.prepare(spec, cache, lambda *_: None)
         backend.train(spec, Path(folder), cache, ledger, None)
         ledger.close()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.ledger import LedgerWriter
+from harness.records.ledger_records import Attempt, Complete, start_of
 from harness.records.run_folder import run_paths, run_status
 from harness.spec import RunSpec
 from harness.suite.reader import load_suite
@@ -49,17 +50,17 @@ def write_suite(folder: Path, runs: int) -> Suite:
 def write_ledger(path: Path, run: RunSpec) -> None:
     """Write a finished run: steps with their questions and pass rates, an evaluation every four steps."""
     ledger = LedgerWriter(path)
-    ledger.write("run", schema=1, run_id=run.run_id, spec=run.model_dump(mode="json"))
-    ledger.write("attempt", number=1, environment={}, resumed_from=0)
+    ledger.write(start_of(run))
+    ledger.write(Attempt(1, {}, 0))
     for step in range(1, STEPS + 1):
         costs = Costs(training_seconds=0.4 * step, training_steps=step)
         record = StepRecord(
             step, list(range(GROUPS)), [0.125] * GROUPS, [], [], 0.5, 0, 1, 0.4, {"rollout": 0.2, "update": 0.2}, costs, 0.1, 0.2, 7.5
         )
-        ledger.write("step", record)
+        ledger.write(record)
         if step % 4 == 0:
-            ledger.write("evaluation", EvalPoint(step, 0.3, {"test": 0.3}, 512, costs))
-    ledger.write("complete", step=STEPS)
+            ledger.write(EvalPoint(step, 0.3, {"test": 0.3}, 512, costs))
+    ledger.write(Complete(STEPS))
     ledger.close()
 
 

@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from backends.common.prepare import Prepared, prepare
 from harness.records.ledger import LedgerWriter
+from harness.records.ledger_records import start_of
 from harness.registry import strategy_entry
 from harness.spec import AlgorithmSpec, CombinationSpec, EvaluationSpec, ExecutionSpec, ModelSpec, RunSpec, StrategySpec, TaskSpec
 
@@ -107,7 +108,7 @@ def train_halfway(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[tupl
 
     folder.mkdir(parents=True)
     ledger = LedgerWriter(folder / "ledger.jsonl")
-    ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+    ledger.write(start_of(spec))
     trainer = build_trainer(spec, prepared, folder / "checkpoints", ledger)
     trainer.session.evaluate = lambda _: None  # type: ignore[method-assign]
     with trainer.session.engine.scoring():

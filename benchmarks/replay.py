@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from backends.common.prepare import prepare
 from benchmarks.overhead import CACHE, spec_of
 from harness.records.ledger import LedgerWriter, read_ledger
+from harness.records.ledger_records import start_of
 
 
 def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
@@ -46,7 +47,7 @@ def shares(steps: int, folder: Path) -> dict[str, float]:
     spec = spec_of("rr", steps, {"capacity": 256})
     folder.mkdir(parents=True)
     ledger = LedgerWriter(folder / "ledger.jsonl")
-    ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+    ledger.write(start_of(spec))
     trainer = build_trainer(spec, prepare(spec, CACHE, lambda *_: None), folder / "checkpoints", ledger)
     spent: dict[str, list[float]] = {"draw": [], "store": [], "collate": [], "pad": []}
     replay = trainer.session.run.driver.strategy.replay_part

@@ -276,7 +276,7 @@ class Costs:
 _COST_VALUES = itemgetter(*(f.name for f in fields(Costs)))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class StepRecord:
     """One training step (one batch of groups, ``updates`` optimizer steps) as the ledger keeps it.
 
@@ -306,7 +306,7 @@ class StepRecord:
     info: dict[str, float | str | bool] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class EvalPoint:
     """Accuracy after ``step`` training steps with every cost up to there; measured off the clock.
 

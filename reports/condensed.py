@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.records.curves import curve_of
 from harness.records.ledger import LedgerError, RunLog, read_ledger
+from harness.records.ledger_records import Provenance
 from harness.stats import Curve
 from harness.types import PHASES
 from reports.parallel import map_processes
@@ -151,7 +152,7 @@ def condense(log: RunLog) -> Run:
     state: State = "complete" if log.complete else "failed" if log.failure is not None else "unfinished"
     one_off: dict[str, float] = {}
     for record in log.one_off:
-        one_off[str(record["name"])] = one_off.get(str(record["name"]), 0.0) + float(record["seconds"])
+        one_off[record.name] = one_off.get(record.name, 0.0) + record.seconds
     last = log.evaluations[-1].costs if log.evaluations else log.steps[-1].costs if log.steps else None
     if last is not None and log.steps:
         last = max(last, log.steps[-1].costs, key=lambda c: c.oracle_rollouts)
@@ -180,12 +181,12 @@ def condense(log: RunLog) -> Run:
         machine=machine_of(log),
         attempts=len(log.attempts),
         warnings=list(dict.fromkeys([*log.warnings, *_unmeasured(unmeasured)])),
-        failure=str((log.failure or {}).get("message", "")) if state == "failed" else "",
+        failure=log.failure.message if log.failure is not None and state == "failed" else "",
         one_off=one_off,
         lost_seconds=log.lost_seconds,
         oracle_rollouts=last.oracle_rollouts if last is not None else 0,
-        questions=_questions(log.provenance or {}),
-        model=_model((log.provenance or {}).get("model", {})),
+        questions=_questions(log.provenance) if log.provenance else {},
+        model=_model(log.provenance.model if log.provenance else {}),
     )
 
 
@@ -232,17 +233,16 @@ def printable(text: str) -> str:
 
 def machine_of(log: RunLog) -> str:
     """What must be equal for seconds to be compared: hardware fingerprint of every attempt, device, processes."""
-    prints = sorted({str(a.get("environment", {}).get("fingerprint", "unknown")) for a in log.attempts})
+    prints = sorted({str(a.environment.get("fingerprint", "unknown")) for a in log.attempts})
     execution: Mapping[str, Any] = log.spec.get("execution", {})
     setting = [execution.get(k) for k in ("device", "threads", "processes")]
     return json.dumps([prints, setting], separators=(",", ":"))
 
 
-def _questions(provenance: Mapping[str, Any]) -> dict[str, tuple[int, str, str]]:
-    sources = provenance.get("sources", {})
+def _questions(provenance: Provenance) -> dict[str, tuple[int, str, str]]:
     return {
-        str(split): (int(found["questions"]), str(found["hash"]), _origin(sources.get(split, {})))
-        for split, found in provenance.get("questions", {}).items()
+        split: (int(found["questions"]), str(found["hash"]), _origin(provenance.sources.get(split, {})))
+        for split, found in provenance.questions.items()
     }
 
 

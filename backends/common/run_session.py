@@ -73,9 +73,9 @@ class RunSession:
         with naming_divergence():
             record = self.driver.finish_step(self.batch, report)
         with self.engine.clock.off():
-            self.ledger.write("step", record)
+            self.ledger.write(record)
             if self.spec.execution.keep_rollouts:
-                keep_rollouts(self.checkpoints.parent / "rollouts", record.step, self.batch.groups)
+                keep_rollouts(self.checkpoints.parent / "rollouts", record.step, self.batch.groups, self.engine.questions)
 
     def evaluate(self, step: int) -> EvalPoint:
         """Accuracy on the evaluation sets and, at every few evaluations, the predictor's quality; off the clock, into the ledger.
@@ -86,7 +86,7 @@ class RunSession:
             accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
             accuracy = self.spec.evaluation.accuracy(accuracies)
             point = EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), self._prediction_quality(step))
-            self.ledger.write("evaluation", point)
+            self.ledger.write(point)
         return point
 
     def _prediction_quality(self, step: int) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class RunSession:
     @property
     def budget_spent(self) -> bool:
         """Whether the finished steps have used up the run's budget."""
-        return self.spec.budget.reached(self.driver.costs.to_json())
+        return self.spec.budget.reached(self.driver.costs)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ class Clone:
         try:
             return self._git("show", f"HEAD:{path}")
         except subprocess.CalledProcessError as error:
-            raise FileNotFoundError(f"{self.folder} has no {path} at {self.commit}") from error
+            raise FileNotFoundError(f"no {path} at {self.commit[:12]}") from error
 
     def owner_of(self, path: str, method: str) -> str:
         """The class of a file that has this method. Raises LookupError for none."""

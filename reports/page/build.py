@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -17,6 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from harness.errors import UserError
+from harness.files import write_bytes
 from harness.tuning.lock_file import Lock
 from reports.arms import Analysis
 from reports.exports import csv_rows
@@ -28,9 +28,11 @@ from reports.page.data_used import data_table
 from reports.page.parts import Drawer, Section, Table
 from reports.page.prices import price_picture, price_table
 from reports.page.published import published_table
+from reports.page.regime import regime_section
 from reports.page.sides import backend_sections
 from reports.page.tuning import tuning_section
 from reports.parallel import map_processes
+from reports.regime import StartRegime
 
 
 def write_report(
@@ -44,6 +46,7 @@ def write_report(
     more: Sequence[Section] = (),
     question: str = "",
     lock: Lock | None = None,
+    regimes: Mapping[str, StartRegime] | None = None,
 ) -> Path:
     """Write the folder of an analysis; every file appears whole or not at all. For the rest see :func:`render`."""
     try:
@@ -53,7 +56,15 @@ def write_report(
             if folder is not None:
                 folder.mkdir()
             html = render(
-                analysis, title=title, description=description, figures=folder, extra=extra, more=more, question=question, lock=lock
+                analysis,
+                title=title,
+                description=description,
+                figures=folder,
+                extra=extra,
+                more=more,
+                question=question,
+                lock=lock,
+                regimes=regimes,
             )
             if folder is not None:
                 _move_figures(folder, out / "figures")
@@ -68,25 +79,10 @@ def write_report(
             "index.html": html,  # last: what it links to is there when it is
         }
         for name, text in files.items():
-            write_whole(out / name, text.encode("utf-8", "replace"))
+            write_bytes(out / name, text.encode("utf-8", "replace"))
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error.strerror or error}; choose another folder with -o") from error
     return out / "index.html"
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, synced, whole or not at all."""
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
 
 
 def _move_figures(drawn: Path, folder: Path) -> None:
@@ -107,12 +103,14 @@ def render(
     more: Sequence[Section] = (),
     question: str = "",
     lock: Lock | None = None,
+    regimes: Mapping[str, StartRegime] | None = None,
 ) -> str:
     """The page as text: no network, no time stamps, everything from the records escaped.
 
     figures: an existing folder to draw every figure into as SVG, PDF and PNG too. extra: what other rules say, beside the verdict.
     more: sections of their own before the combinations (two sides). lock: what tuning found, if the runs used it.
-    question: what the verdict answers, if it is not whether another strategy is cheaper than the baseline.
+    regimes: per combination, what ``halfway regime`` measured. question: what the verdict answers, if it is not whether another
+    strategy is cheaper than the baseline.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("reports", "templates"),
@@ -148,6 +146,7 @@ def render(
         alarms=verdict.alarms(analysis),
         sentences=csv_rows.verdicts(analysis),
         certainty=verdict.certainty_notes(analysis),
+        regime=regime_section(analysis, regimes or {}) if not question else None,
         overall=verdict.overall_table(analysis),
         off_clock=appendix.off_clock_table(analysis),
         trouble=appendix.trouble(analysis),

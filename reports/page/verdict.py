@@ -23,6 +23,7 @@ from reports.figures import curves as figures
 from reports.page.data_used import mismatches
 from reports.page.nothing_learned import nothing_learned
 from reports.page.parts import Cell, Drawer, Picture, Table
+from reports.page.regime import no_headroom
 
 #: More cards than this are a wall: then only what is faster or slower has one, the rest is a list.
 MOST_CARDS = 9
@@ -100,10 +101,11 @@ def is_simulated(analysis: Analysis) -> bool:
 
 
 def alarms(analysis: Analysis) -> list[str]:
-    """What must be read before the verdict: other questions or weights, nothing learned, targets on a plateau."""
+    """What must be read before the verdict: other questions or weights, nothing learned, no headroom, targets on a plateau."""
     found = [SIMULATED] if is_simulated(analysis) else []
     found += [sentence for c in analysis.combinations for sentence in mismatches(c)]
     found += [sentence for a in analysis.arms if (sentence := nothing_learned(a))]
+    found += [sentence for c in analysis.combinations if (sentence := no_headroom(c))]
     flat = [c.name for c in analysis.combinations if c.plateau is not None and c.plateau.flagged]
     if flat:
         found.append(

@@ -47,7 +47,7 @@ def test_page_says_first_what_it_shows(tmp_path: Path) -> None:
     index = build_report(read(mini_suite(tmp_path)), tmp_path / "out", title="T", baseline="grpo", target=TARGET)
     html = index.read_text(encoding="utf-8")
     sections = re.findall(r'<section id="([a-z0-9-]+)"', html)
-    assert sections == ["verdict", "c1", "off-clock", "trouble", "settings", "environment", "data"]
+    assert sections == ["regime", "verdict", "c1", "off-clock", "trouble", "settings", "environment", "data"]
     text = text_of(html)
     assert "dots-rr against grpo on spell-backward: undecided in training time to reach 47.2 % accuracy; speed-up 1.45×" in text
     assert "n = 3 paired seeds" in text

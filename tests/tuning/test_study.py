@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UserError
+from harness.errors import FailureKind, UserError
+from harness.records.ledger_records import Attempt, Failure
 from harness.records.run_folder import RunPaths, run_paths
 from harness.spec import RunSpec
 from harness.suite.suite import Suite
@@ -214,8 +215,8 @@ def test_a_wrecked_run_counts_as_a_miss(tmp_path: Path) -> None:
 
                 broken.add(spec.run_id)
                 ledger = LedgerWriter(run_paths(tmp_path, spec).ledger)
-                ledger.write("attempt", number=2, environment={}, resumed_from=0)
-                ledger.write("failure", kind="nan", message="the loss is NaN")
+                ledger.write(Attempt(2, {}, 0))
+                ledger.write(Failure(FailureKind.NAN, "the loss is NaN"))
                 ledger.close()
         return True
 

@@ -109,7 +109,7 @@ def test_trials_read_the_data_folder(place: ToyPlace) -> None:
     done = place.halfway("tune", "toy.toml", "--trials", "1", "--runs-dir", "runs", "--data-dir", "data")
     assert done.returncode == 0, done.stderr
     logs = [read_ledger(path) for path in (place.folder / "runs" / "toy.tuning").glob("*/ledger.jsonl")]
-    assert [(log.provenance or {})["sources"] for log in logs] == [{"train": {"file": "questions.json"}}] * 2
+    assert [log.provenance.sources if log.provenance else None for log in logs] == [{"train": {"file": "questions.json"}}] * 2
     again = place.halfway("tune", "toy.toml", "--trials", "1", "--runs-dir", "runs", HALFWAY_DATA=str(place.folder / "data"))
     assert again.returncode == 0, again.stderr
 

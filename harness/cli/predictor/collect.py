@@ -76,7 +76,7 @@ def collect(
             request = CollectionRequest(
                 spec=spec, model=name, split=split, questions=questions, rollouts=rollouts, portion=portion, out=str(target)
             )
-            _collect(request, target, _labelled(progress, label))
+            collect_model(request, target, _labelled(progress, label))
     _finish(target)
 
 
@@ -151,12 +151,14 @@ def _changed(spec: RunSpec, seed: int, chosen: dict[str, dict[str, Any]]) -> Run
         raise UserError(f"--{str(location[-1]).replace('_', '-')}: {words}") from None
 
 
-def _collect(request: CollectionRequest, out: Path, progress: Progress) -> None:
+def collect_model(request: CollectionRequest, out: Path, progress: Progress) -> None:
     """One model in a process of its own, so that its memory is free for the next, in the backend's interpreter."""
+    from harness.machine.interpreters import interpreter
     from harness.predictor.collection import journal_folder
-    from harness.records.tail import Follower
+    from harness.records.tail import Tail
     from harness.runner.executors.local import slots
-    from harness.runner.executors.process import WorkerProcess, interpreter
+    from harness.runner.executors.process import WorkerProcess
+    from harness.worker.protocol import read_progress
 
     folder = journal_folder(out)
     try:
@@ -166,14 +168,15 @@ def _collect(request: CollectionRequest, out: Path, progress: Progress) -> None:
         progress_file.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror}") from None
-    follower = Follower(progress_file)
+    tail = Tail(progress_file)
     worker = WorkerProcess(interpreter(request.spec), ["--collect", str(request_file)], slots([request.spec], 1)[0], progress_file)
     try:
         while (code := worker.poll()) is None:
-            for what, done, total in follower.news():
-                progress(what, done, total)
+            for line in tail.new_lines():
+                if found := read_progress(line):
+                    progress(*found)
             time.sleep(POLL_SECONDS)
-        words = worker.last_words() or f"its process ended with code {code} (log: {request_file.with_suffix('.log')})"
+        words = worker.error_message() or f"its process ended with code {code} (log: {request_file.with_suffix('.log')})"
     except KeyboardInterrupt:
         worker.terminate()
         typer.echo("stopped; the same command goes on where it was", err=True)

@@ -96,6 +96,12 @@ FAMILIES = {
     "prompt-replay+aper": {"cooldown": 0},  # single rollouts beside the batch
     "repo": {"min_cache_to_replay": 4, "num_replays": 3, "adv_norm": "mixed"},  # stored rollouts inside groups
     "pods+rlep": {"oversample": 1.5},  # subset and stored rollouts in one group
+    "rr": {"variant": "code", "capacity": 16, "replay_after": 1},  # a batch that shrinks, replayed groups last
+    "fair-replay": {"capacity": 24},  # fresh groups that wait in the buffer
+    "lze": {},  # part of a round
+    "dppo": {},  # weights on groups
+    "reinforce-ada": {"round_rollouts": 4},  # several probes of a question, the baseline over all
+    "vip+rr": {"capacity": 16},  # embeddings, rollouts per question, replayed groups of several sizes
 }
 
 
