@@ -1,8 +1,8 @@
 """Training the attention predictor on other models' pass rates (arXiv 2506.05316, section 3 and appendix); needs torch.
 
-As in the authors' code: some questions are set aside as a table of references; a batch is 256 (question, model) pairs of the others,
-models mixed, with one random set of K references; the loss is the binary cross-entropy of the calibrated prediction against the pair's
-pass rate. Adam, learning rate 1e-3, a linear schedule whose warm-up takes 100 steps, or a tenth of all where those are fewer.
+As in the authors' code a batch is 256 (question, model) pairs, models mixed, with one random set of K references, in their code out of a
+table of their own; the loss is the binary cross-entropy of the calibrated prediction against the pair's pass rate. Adam, learning rate
+1e-3, a linear schedule whose warm-up takes 100 steps, or a tenth of all where those are fewer.
 """
 
 from __future__ import annotations
@@ -150,11 +150,12 @@ def learning_rate_factor(step: int, total: int) -> float:
 
 
 def _split(rates: FloatArray, settings: TrainingSettings, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-    """Questions set aside as references, shape (C,), and the measured (question, model) pairs of the others, shape (P, 2)."""
+    """Questions that serve as references, shape (C,), and the measured (question, model) pairs that are asked, shape (P, 2)."""
     count = len(rates)
-    size = min(max(round(settings.reference_share * count), settings.references), count // 2)
-    order = rng.permutation(count)
-    candidates, queries = order[:size], order[size:]
+    candidates = queries = rng.permutation(count)
+    if settings.reference_share > 0:
+        size = min(max(round(settings.reference_share * count), settings.references), count // 2)
+        candidates, queries = candidates[:size], candidates[size:]
     pairs = np.argwhere(~np.isnan(rates[queries]))
     pairs[:, 0] = queries[pairs[:, 0]]
     return candidates, pairs
@@ -186,11 +187,13 @@ def _batch(rates: FloatArray, candidates: IntArray, pairs: IntArray, settings: T
     if settings.rollouts is not None:
         drawn = rng.binomial(settings.rollouts, np.nan_to_num(observed)) / settings.rollouts
         observed = np.where(np.isnan(observed), np.nan, drawn)
-    enough = (~np.isnan(observed)).sum(axis=1) >= _LEAST_REFERENCES
-    questions, models = pairs[enough[pairs[:, 1]]].T
+    seen = observed[pairs[:, 1]]
+    seen[pairs[:, :1] == references] = np.nan  # a question never learns from its own outcome
+    enough = (~np.isnan(seen)).sum(axis=1) >= _LEAST_REFERENCES
+    questions, models = pairs[enough].T
     return _Batch(
         queries=torch.from_numpy(questions),
         targets=torch.from_numpy(rates[questions, models].astype(np.float32)),
         references=torch.from_numpy(references),
-        reference_rates=torch.from_numpy(observed[models].astype(np.float32)),
+        reference_rates=torch.from_numpy(seen[enough].astype(np.float32)),
     )
