@@ -13,13 +13,12 @@ import typer.core
 
 from harness.cli import compare, predictor, regime, rehearse, strategies, tune, validate
 from harness.cli.chosen_runs import ONLY_KEYS, chosen_runs, value_of
-from harness.cli.options import AsJson, DataDir, OnBackend, Only, Plugins, RunsDir, SuiteName, Untuned, print_json
+from harness.cli.options import AsJson, DataDir, OnBackend, Only, Plugins, RunsDir, SuiteName, Untuned, global_options, print_json
 from harness.cli.price import price as price_of_tokens
 from harness.cli.tables import print_table
 from harness.errors import UserError
 
 if TYPE_CHECKING:
-    from harness.runner.suite_runner import SuiteResult
     from harness.spec import RunSpec
 
 #: Order of the help: a suite's way from the idea to the page, then strategies, then the rest.
@@ -46,6 +45,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.callback()(global_options)
 app.add_typer(predictor.app, name="predictor")
 app.command("tune")(tune.tune)
 app.command("compare")(compare.compare)
@@ -102,6 +102,7 @@ def run(
     executor: Annotated[str, typer.Option(metavar="local|ray", help="Where runs go: this machine, or a running Ray cluster.")] = "local",
 ) -> None:
     """Run a suite, or go on with it: what is done is not done again."""
+    from harness.cli.ending import say_how_it_ended
     from harness.data.missing_predictors import refuse_missing_predictors
     from harness.data.provenance import use_data_folder
     from harness.display.choose import make_display
@@ -120,7 +121,7 @@ def run(
         )
     finally:
         display.close()
-    _say_how_it_ended(result, suite)
+    say_how_it_ended(result, suite, runs_dir, only or ())
     if report is not None and any(outcome.done for outcome in result.outcomes):
         from harness.cli.report import report_runs
 
@@ -328,18 +329,3 @@ def _status_rows(
             "generated_tokens": found.tokens, "failure": found.failure,
         })  # fmt: skip
     return runs, rows
-
-
-def _say_how_it_ended(result: SuiteResult, suite: str) -> None:
-    done = sum(outcome.done for outcome in result.outcomes)
-    typer.echo(f"{done} of {len(result.outcomes)} runs done", err=True)
-    left = [outcome for outcome in result.outcomes if not outcome.done]
-    for outcome in left:
-        if outcome.status.state == "failed" and not outcome.shown:  # in an earlier command
-            typer.echo(f"{outcome.spec.title} failed: {outcome.status.failure}", err=True)
-    if result.stopped:
-        typer.echo(f"stopped; 'halfway run {suite}' goes on from the last checkpoints", err=True)
-    elif result.spent and left:
-        typer.echo(f"{result.spent}; 'halfway run {suite}' goes on from the last checkpoints", err=True)
-    elif any(outcome.status.state == "failed" and not outcome.status.mendable for outcome in left):
-        typer.echo(f"once the cause is fixed: halfway run {suite} --retry-failed", err=True)

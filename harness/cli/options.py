@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.cli import tables
+
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name ('halfway list' shows them) or a path to a .toml file.")]
 RunsDir = Annotated[Path, typer.Option(help="Folder that holds all runs.")]
 Plugins = Annotated[list[str] | None, typer.Option("--plugin", metavar="MODULE:CLASS", help="A strategy from your own code; repeatable.")]
@@ -29,3 +31,21 @@ DataDir = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder with data files, looked at before the hub; also HALFWAY_DATA.", show_default=False),
 ]
+
+
+def _print_version(asked: bool) -> None:
+    from harness import __version__
+
+    if asked:
+        typer.echo(f"halfway {__version__}")
+        raise typer.Exit
+
+
+def global_options(
+    version: Annotated[  # noqa: ARG001 - its callback has answered
+        bool, typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True)
+    ] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Tables at their full width, also in a terminal.")] = False,
+) -> None:
+    """Options that come before the command."""
+    tables.wide = wide
