@@ -19,6 +19,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for use inside a sentence."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else "no message"
+
+
 class Interrupted(Exception):
     """A run that was cut off from outside (one of its processes was killed): it may go on from its last checkpoint."""
 

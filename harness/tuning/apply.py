@@ -39,7 +39,7 @@ def _check_fresh(locked: LockedStudy, now: Mapping[str, str], path: Path, suite:
     if changed:
         raise UserError(
             f"{path} is stale: {locked.combination}/{locked.strategy} was tuned before the suite's {' and '.join(changed)} settings (or "
-            f"the versions behind them) changed; tune again ('halfway tune {suite.path.stem}'), or run with --untuned"
+            f"the versions behind them) changed; tune again ('halfway tune {suite.argument}'), or run with --untuned"
         )
 
 

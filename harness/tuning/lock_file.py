@@ -113,7 +113,7 @@ class Lock(Settings):
         """Raises UserError in words: unreadable, edited by hand, written by a newer version."""
         mend = f"tune again ('halfway tune'), remove {path.name}, or run with --untuned"
         try:
-            data = _with_nulls(tomllib.loads(path.read_text(encoding="utf-8")))
+            data = _with_nulls(tomllib.loads(path.read_text(encoding="utf-8-sig")))
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
         except tomllib.TOMLDecodeError as error:

@@ -250,7 +250,7 @@ def test_bad_words_to_tune(tuned: Place) -> None:
         in tuned.command("tune", "made-up.toml", "--only", "seed=1")[2]
     )
     code, _, err = tuned.command("tune", "made-up.toml", "--only", "strategy=rrr")
-    assert (code, "nothing in this suite has strategy 'rrr'; did you mean 'rr'?" in err) == (2, True)
+    assert (code, "no arm of this suite has strategy 'rrr'; did you mean 'rr'?" in err) == (2, True)
     tuned.edit("[tuning]", "[tuning]\ntrails = 3")
     assert "line 16: unknown key 'trails' in [tuning]" in tuned.command("tune", "made-up.toml")[2]
 
