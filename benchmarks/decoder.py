@@ -19,8 +19,9 @@ from typing import Any
 import torch
 
 from backends.common.decoder import Decoder
-from backends.common.model_loading import load_model, resolve_model
+from backends.common.model_loading import load_model
 from backends.common.prompts import encode_prompts
+from backends.common.tiny_models import build_tiny_model, is_embedded
 from suites.tasks.spell_backward import SpellBackward
 
 PROMPTS, ROLLOUTS, MAX_NEW_TOKENS = 32, 8, 16
@@ -37,7 +38,9 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     task = SpellBackward({}).build()
-    loaded = load_model(resolve_model(arguments.model, task, 0, arguments.cache))
+    name = arguments.model
+    model = build_tiny_model(name, task, 0, arguments.cache) if is_embedded(name) else name
+    loaded = load_model(str(model))
     prompts = encode_prompts(loaded.tokenizer, task, task.split("train"))
     engines: dict[str, Callable[[list[list[int]], int], Any]] = {
         "generate": lambda batch, seed: generate(loaded, batch, seed),

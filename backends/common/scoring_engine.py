@@ -1,4 +1,4 @@
-"""What both rollout engines do with completions, whoever sampled them: texts, rewards and prompt groups."""
+"""What the rollout engines of TRL and verl do with completions: texts, rewards and prompt groups."""
 
 from __future__ import annotations
 

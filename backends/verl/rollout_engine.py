@@ -1,4 +1,4 @@
-"""Rollouts through verl: the agent loop and whichever inference engine it is configured for, fetched from TransferQueue.
+"""Rollouts through verl: made by its agent loop and inference engine, fetched from TransferQueue.
 
 Fresh rollouts stay in the queue under their keys until the step is over, so that only replayed ones are put back for the update.
 """

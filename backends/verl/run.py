@@ -143,7 +143,7 @@ def cluster(config: Any) -> Iterator[Any]:
     if "RAY_ADDRESS" in os.environ:
         options = {k: v for k, v in options.items() if k not in ("num_cpus", "num_gpus", "include_dashboard", "object_store_memory")}
     else:
-        options["address"] = "local"  # not whichever cluster somebody has started on this machine
+        options["address"] = "local"  # not a cluster that somebody else has started on this machine
     ray.init(**options, runtime_env={**environment, **given})
     try:
         tq.init(config.transfer_queue)

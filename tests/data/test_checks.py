@@ -62,6 +62,7 @@ def suite(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_sound_suite_has_no_problems(suite: str, data: Write) -> None:
     """Exit code 0; every set with its size, hash and source; what is not pinned is named; nothing is written."""
     write_all(data)
@@ -77,6 +78,7 @@ def test_a_sound_suite_has_no_problems(suite: str, data: Write) -> None:
     assert sorted(Path(suite).parent.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_what_is_planted_is_found(suite: str, data: Write) -> None:
     """A gold answer that the reward rejects, one that counts letter by letter only, a repeat, a shared question, a prompt too long."""
     pool = [
@@ -104,6 +106,7 @@ def test_what_is_planted_is_found(suite: str, data: Write) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_data_and_predictors_that_are_not_there(suite: str, data: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is a problem in one sentence; the other combinations are checked all the same."""
     monkeypatch.chdir(tmp_path)
@@ -123,6 +126,7 @@ def test_data_and_predictors_that_are_not_there(suite: str, data: Write, tmp_pat
     assert validate(suite, "--combination", "one")[1]["tasks"] == [first]
 
 
+@pytest.mark.slow
 def test_nonsense_that_scores_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """reasoning-gym's ``game_of_life_halting`` gives any answer a full score."""
     settings = "train = 20, test = 10, validation = 0, adapter = 0, warm_up = 0"
@@ -135,6 +139,7 @@ def test_nonsense_that_scores_is_found(tmp_path: Path, monkeypatch: pytest.Monke
     assert any("questions give nonsense a full score" in remark["words"] for remark in found["tasks"][0]["problems"])
 
 
+@pytest.mark.slow
 def test_for_a_person(suite: str, data: Write) -> None:
     """A table, the problems with examples, a last line that says how many; progress goes to the other stream."""
     write_all(data, math500=[*MATH500, POOL[0]])

@@ -79,6 +79,7 @@ def irt_trainer(folder: Path, seen: list[tuple[str, ...]]) -> Any:
     return train
 
 
+@pytest.mark.slow
 def test_a_family_is_never_trained_on_itself(table: tuple[PassRateTable, Any], tmp_path: Path) -> None:
     """Leave-one-family-out: three trainings, none with a column of the held-out family; every target and draw gives a record."""
     seen: list[tuple[str, ...]] = []
@@ -92,6 +93,7 @@ def test_a_family_is_never_trained_on_itself(table: tuple[PassRateTable, Any], t
     assert overall["draws"] == 3
 
 
+@pytest.mark.slow
 def test_new_questions_are_really_new(table: tuple[PassRateTable, Any], tmp_path: Path) -> None:
     """Training sees the train split only, the pool is the test split; known questions are predicted better."""
     sizes: list[int] = []
@@ -109,6 +111,7 @@ def test_new_questions_are_really_new(table: tuple[PassRateTable, Any], tmp_path
     assert 0.6 < new["pearson"] < old["pearson"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_references(table: tuple[PassRateTable, Any], tmp_path: Path) -> None:
     """The protocol is deterministic under its seed, and another seed draws others."""
     runs = [list(evaluate_families(*table, "new-model", irt_trainer(tmp_path, []), Protocol(40, draws=2, seed=s))) for s in (1, 1, 2)]

@@ -12,7 +12,10 @@ from tests.reports.browser import CHROMIUM, Browser
 from tests.reports.ledgers import mini_suite, read, write_run
 from tests.reports.pages import build_report
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)"),
+]
 
 HOSTILE = '"><script>window.broken=1</script><img src=x onerror="window.broken=2">'
 

@@ -84,6 +84,7 @@ def test_old_ledgers_without_these_fields_still_load(tmp_path: Path) -> None:
     assert table.rows[0][2].text == "1 in 1 draws"
 
 
+@pytest.mark.slow
 def test_every_picture_is_there_where_it_was_recorded(tmp_path: Path) -> None:
     """Pass rates, coverage, correlation, calibration, ages and ratios; only the arms that have them."""
     analysis = analyse(map(condense, read(mini_suite(tmp_path))), baseline="grpo", target={"share_of_gain": 0.9})

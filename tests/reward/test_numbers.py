@@ -57,6 +57,7 @@ def test_only_values_of_one_kind_are_compared() -> None:
     assert compare("0.5", "1/2") is None
 
 
+@pytest.mark.slow
 def test_never_otherwise_than_the_parser() -> None:
     """On 60 random pairs that are decided here, math-verify gives the same score."""
     scorer, rng = build_scorer("math-verify"), random.Random(4)

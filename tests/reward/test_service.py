@@ -116,6 +116,7 @@ def processor_seconds_of_ended_workers() -> float:
     return used.ru_utime + used.ru_stime
 
 
+@pytest.mark.slow
 def test_hostile_answers_score_zero_within_their_limit() -> None:
     """None raises, hangs, takes the service down or costs more processor time than its limit and a replacement; all score 0."""
     limit, start = 0.5, 4.0
@@ -137,6 +138,7 @@ def test_hostile_gold_answers_cost_no_more(math: RewardService) -> None:
     assert math.timeouts + math.crashes >= 2
 
 
+@pytest.mark.slow
 def test_reasoning_gym_needs_a_full_score() -> None:
     """spell_backward gives 2/3 for two right letters of three; that is a wrong answer here."""
     with RewardService(RewardSpec("reasoning-gym:spell_backward"), workers=1) as service:
@@ -144,6 +146,7 @@ def test_reasoning_gym_needs_a_full_score() -> None:
         assert service.score(items).tolist() == [1.0, 0.0, 1.0, 1.0, 0.0]
 
 
+@pytest.mark.slow
 def test_a_scorer_that_raises_on_its_metadata_gives_zero() -> None:
     """countdown needs its numbers: without them its scorer raises, which is a wrong answer, not a crash."""
     with RewardService(RewardSpec("reasoning-gym:countdown"), workers=1) as service:
@@ -222,6 +225,7 @@ def test_a_worker_killed_between_two_calls_is_replaced() -> None:
         assert after not in (0.0, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -292,6 +296,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_right_answer_on_a_busy_machine_is_right() -> None:
     """The limit is processor time: a worker that is stopped for longer than its limit still gives the score."""
     with RewardService(RewardSpec("math-verify", seconds=0.6), workers=1) as service:

@@ -50,6 +50,7 @@ def run_it(run: Path, worker: NodeWorker, moments: list[Path] | None = None, sto
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_run_comes_home(tmp_path: Path, node: Path) -> None:
     """Ledger, logs and the last checkpoint are there; the scratch folder is gone; every moment on the way could have been the last."""
     run, calm = new_run(tmp_path / "home"), new_run(tmp_path / "calm")
@@ -73,6 +74,7 @@ def test_a_run_comes_home(tmp_path: Path, node: Path) -> None:
         assert what_counts(moment) == what_counts(calm)
 
 
+@pytest.mark.slow
 def test_going_on_elsewhere(tmp_path: Path, node: Path) -> None:
     """Another node gets the ledger, the checkpoint and the number of attempts, and goes on where the lost one was."""
     run, calm = new_run(tmp_path / "home"), new_run(tmp_path / "calm")
@@ -167,6 +169,7 @@ def test_a_shared_folder_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     worker.close()
 
 
+@pytest.mark.slow
 def test_killing_reaches_the_worker(tmp_path: Path, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``kill`` and ``terminate`` act on the process on the node."""
     monkeypatch.setenv("TOY_STEP_SECONDS", "0.2")

@@ -27,6 +27,7 @@ def smaller_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness.testing.strategy_contract, "LARGE_POOLS", (1_000, 100_000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*sorted(BUILTIN_STRATEGIES), "mopps+rr", "dapo+aper", "pods+rlep"])
 def test_shipped_strategies_keep_every_promise(name: str, smaller_pools: None) -> None:
     """The contract that plugins are held to holds for our own, and for what is combined from them."""
@@ -35,6 +36,7 @@ def test_shipped_strategies_keep_every_promise(name: str, smaller_pools: None) -
     assert not [p for p in promises if not p.passed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "config"),
     [

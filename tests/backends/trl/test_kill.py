@@ -100,7 +100,7 @@ sys.exit(main())
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_at_a_checkpoint_is_named_and_loses_nothing(tmp_path: Path, cache: Path) -> None:
-    """Files over 200 kB cannot be written: the model's checkpoint fails, in words; with room again the run goes on from its ledger."""
+    """Files over 200 kB cannot be written: saving the model fails with a sentence; with room again the run goes on from its ledger."""
     run_dir = tmp_path / SPEC.run_id
     run_dir.mkdir()
     SPEC.save(run_dir / "spec.json")

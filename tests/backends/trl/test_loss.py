@@ -53,7 +53,7 @@ def clipped(made: dict[str, Any], pi: float, epsilon: float = 0.2) -> float:
     ],
 )
 def test_replayed_token_by_hand(center: Any, cap: float | None, advantage: float, expected: float) -> None:
-    """Both variants of method.md, with and without a cap, on one token."""
+    """Both centres of the clip, with and without a cap, on one token."""
     made = batch(mu=-3 * LOG2, old=-2 * LOG2, advantage=advantage)
     pi = LOG3 - 3 * LOG2
     correct_replayed(made, torch.tensor([[pi]]), Correction(center, cap), RatioStatistics())

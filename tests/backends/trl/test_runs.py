@@ -70,7 +70,7 @@ def test_resume_continues_as_if_never_stopped(strategy: str, config: Any, algori
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, cache: Path) -> None:
-    """Mixing two runs' folders is an error in words, not a mixture."""
+    """Mixing two runs' folders is an error, not a mixture."""
     from backends.trl.backend import TrlBackend
 
     train(make_spec("grpo", algorithm={"max_steps": 2}), tmp_path, cache)
@@ -113,7 +113,7 @@ def test_kept_rollouts_are_those_of_the_batches(tmp_path: Path, cache: Path) -> 
     ("device", "words"), [("gpu", "use auto, cpu, cuda or cuda:N"), ("cpu:1", "not a device"), ("cuda:99", "no such GPU")]
 )
 def test_a_device_that_is_not_there_is_named(device: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Misspelt and missing devices are errors in words, before anything is built."""
+    """Misspelt and missing devices are errors, before anything is built."""
     import torch
 
     from backends.common.devices import choose_device
@@ -204,7 +204,7 @@ def test_a_predictor_trained_elsewhere_serves_dots(tmp_path: Path, cache: Path) 
     assert log.steps[0].costs.probe_rollouts == 8 * 4
 
 
-def test_nan_loss_ends_the_run_in_words(tmp_path: Path, cache: Path) -> None:
+def test_nan_loss_ends_the_run(tmp_path: Path, cache: Path) -> None:
     """A run that diverges says so and is not retried blindly."""
     with pytest.raises(RunFailed, match="learning_rate") as caught:
         train(make_spec("grpo", algorithm={"learning_rate": 1e30, "max_grad_norm": 1e30, "max_steps": 8}), tmp_path, cache)
@@ -214,7 +214,7 @@ def test_nan_loss_ends_the_run_in_words(tmp_path: Path, cache: Path) -> None:
 
 
 @pytest.mark.parametrize(("task", "kind", "words"), [("Raises", "reward-raised", "IndexError"), ("Hangs", "reward-hangs", "0.2 s")])
-def test_a_broken_reward_ends_the_run_in_words(task: str, kind: str, words: str, tmp_path: Path, cache: Path) -> None:
+def test_a_broken_reward_ends_the_run(task: str, kind: str, words: str, tmp_path: Path, cache: Path) -> None:
     """A user's reward that raises or hangs stops its run with the function's name, quickly, and leaves no worker behind."""
     spec = make_spec(reward_seconds=0.2)
     broken = spec.combination.task.model_copy(update={"name": f"tests.backends.trl.broken_rewards:{task}"})
@@ -237,7 +237,7 @@ def test_batches_that_cannot_be_split_are_refused(tmp_path: Path, cache: Path) -
 
 
 def test_an_unsupported_trl_is_named() -> None:
-    """Versions and missing packages are reported in words with the supported range."""
+    """Versions and missing packages are reported with the supported range."""
     from backends.trl.seams import check_seams, unsupported_reason
 
     good = {"trl": "1.16.0", "torch": "2.13.0", "transformers": "5.23.0", "accelerate": "1.15.0", "datasets": "5.2.0"}

@@ -45,7 +45,7 @@ def test_rewards_are_at_the_last_token() -> None:
 
 
 def test_an_unsupported_environment_is_named() -> None:
-    """Missing packages, another version and a TRL beside it, each in words."""
+    """Missing packages, another version and a TRL beside it, each by name."""
     good = {"verl": "0.9.1", "TransferQueue": "0.1.11", "ray": "2.60.0", "torch": "2.13.0", "transformers": "5.10.4", "cachetools": "8.0.1"}
     assert unsupported_reason(good, has_trl=False) == ""
     assert "verl 0.10.0 is not supported" in unsupported_reason({**good, "verl": "0.10.0"}, has_trl=False)

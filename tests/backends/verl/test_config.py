@@ -112,7 +112,7 @@ def test_what_the_run_owns_is_refused(engine: dict[str, Any], words: str) -> Non
         preview(with_(ARMS["qwen2.5-math-1.5b-math", "grpo"], "execution", engine=engine))
 
 
-def test_verl_s_own_refusal_is_passed_on_in_words() -> None:
+def test_verls_own_refusal_is_passed_on() -> None:
     """What validate_config raises becomes a sentence: sequence parallelism needs unpadded batches."""
     engine = {"actor_rollout_ref.actor.ulysses_sequence_parallel_size": 2, "actor_rollout_ref.model.use_remove_padding": False}
     with pytest.raises(UserError, match=r"verl does not accept this configuration: .*use_remove_padding"):

@@ -134,7 +134,7 @@ def test_a_checkpoint_of_verl_without_ours_does_not_count(
     ("loop", "words"), [("Raising", "prompts failed in verl's agent loop"), ("GivingUp", "TimeoutError: the engine gives up")]
 )
 def test_a_prompt_that_fails(loop: str, words: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run ends with the reason and its checkpoint; with the cause mended it goes on from there."""
+    """The run ends with the reason and its checkpoint; once the cause is removed it goes on from there."""
     import backends.verl.run as run
 
     yaml = tmp_path / "loop.yaml"
