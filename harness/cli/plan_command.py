@@ -23,6 +23,7 @@ def plan_suite(
 ) -> None:
     """List every run of a suite with what it will cost, without starting anything."""
     from harness.cli.plan import parallel_here, plan_rows, print_configurations, print_plan
+    from harness.cli.power import detectable
     from harness.cli.tables import print_missing
     from harness.data.missing_predictors import missing_predictors
     from harness.data.provenance import unpinned
@@ -36,6 +37,7 @@ def plan_suite(
         print_json(rows)
         return
     print_plan(rows, parallel_here(runs))
+    typer.echo(detectable(loaded, runs, runs_dir))
     print_missing(missing_predictors(runs, suite))
     for words in unpinned(runs):
         typer.echo(f"not pinned: {words} (a run records the commit that it got)")
