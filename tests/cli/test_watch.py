@@ -131,8 +131,8 @@ def test_a_plot_by_hand() -> None:
     assert len(rows) == 9
     assert rows[0].startswith("100 %+")
     assert rows[0].rstrip().endswith("x")
-    assert rows[6].startswith("  0 %+x")
-    assert rows[3].count("-") > 10
+    assert rows[5].startswith("  0 %+x")
+    assert rows[2].count("-") > 10
     assert rows[-1].split() == ["steps"]
     assert rows[-2].split() == ["0", "10"]
     dots = plot([(0, [(0.0, 0.5)]), (1, [(0.0, 0.0), (10.0, 1.0)])], axes, 30, 9, target=None, braille=True).plain
