@@ -13,7 +13,7 @@ from harness.cli.only import RUN_KEYS, choose
 if TYPE_CHECKING:
     from harness.spec import RunSpec
     from harness.suite.suite import Suite
-    from harness.tuning.lock_file import Lock
+    from harness.tuning.lock_file import TuningLock
 
 
 def chosen_runs(
@@ -27,28 +27,28 @@ def chosen_runs(
     from harness.suite.suite import find_suite, plan
 
     loaded = load_suite(find_suite(name), plugins or ())
-    suite, lock, path = with_lock(with_backend(loaded, backend) if backend else loaded, runs_dir, untuned)
+    suite, lock, path = with_tuned_settings(with_backend(loaded, backend) if backend else loaded, runs_dir, untuned)
     runs = choose(plan(suite), only or [], RUN_KEYS, "run of this suite")
     check_compared(lock, path, runs)
     return suite, runs
 
 
-def with_lock(suite: Suite, runs_dir: Path, untuned: bool) -> tuple[Suite, Lock | None, Path | None]:
+def with_tuned_settings(suite: Suite, runs_dir: Path, untuned: bool) -> tuple[Suite, TuningLock | None, Path | None]:
     """The suite as ``run``, ``plan``, ``status`` and ``report`` see it: with tuned settings where there is a lock.
 
     Raises UserError if the lock is stale.
     """
     from harness.tuning.apply import tuned
-    from harness.tuning.lock_file import Lock, find_lock
+    from harness.tuning.lock_file import TuningLock, find_tuning_lock
 
-    path = None if untuned else find_lock(suite, runs_dir)
+    path = None if untuned else find_tuning_lock(suite, runs_dir)
     if path is None:
         return suite, None, None
-    lock = Lock.read(path)
+    lock = TuningLock.read(path)
     return tuned(suite, lock, path), lock, path
 
 
-def check_compared(lock: Lock | None, path: Path | None, runs: Sequence[RunSpec]) -> None:
+def check_compared(lock: TuningLock | None, path: Path | None, runs: Sequence[RunSpec]) -> None:
     """Refuse to compare arms that were not tuned alike; say that tuned settings are used."""
     from harness.tuning.apply import check_equal_budgets
 

@@ -19,7 +19,7 @@ def doctor(
     """Show what is installed, which backends can run here, whether there is a GPU, and which predictors a suite lacks."""
     from harness.cli.tables import print_missing
     from harness.data.missing_predictors import missing_predictors
-    from harness.machine.doctor import examine, in_words
+    from harness.machine.doctor import examine, report
 
     runs = chosen_runs(suite, None, None, Path("runs"), untuned=True, backend=None)[1] if suite else []
     missing = missing_predictors(runs, suite or "")
@@ -27,7 +27,7 @@ def doctor(
     if as_json:
         print_json(found if suite is None else {**found, "missing_predictors": [asdict(one) for one in missing]})
         return
-    typer.echo(in_words(found))
+    typer.echo(report(found))
     print_missing(missing)
     if suite is not None and not missing:
         typer.echo(f"suite {suite}: no predictor is missing")

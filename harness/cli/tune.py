@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from harness.runner.suite_runner import SuiteResult
     from harness.spec import RunSpec
     from harness.suite.suite import Suite
-    from harness.tuning.lock_file import Lock, LockedStudy
-    from harness.tuning.tuner import State, Tuner
+    from harness.tuning.lock_file import LockedStudy, TuningLock
+    from harness.tuning.tuner import Tuner, TuningState
 
 
 def tune(
@@ -61,11 +61,11 @@ def tune(
         _export(tuner, export)
         return
     from harness.runner.suite_runner import run_suite
-    from harness.tuning.lock_file import Lock, lock_path
+    from harness.tuning.lock_file import TuningLock, lock_path
 
     with _alone(tuner, runs_dir):
         path = lock_path(loaded.name, runs_dir)
-        before = Lock.read(path) if path.is_file() else None  # now: it would be a pity to find it unreadable when all is done
+        before = TuningLock.read(path) if path.is_file() else None  # now: it would be a pity to find it unreadable when all is done
         state, stopped, failures = _work(
             tuner,
             lambda runs, display: run_suite(
@@ -105,7 +105,7 @@ def _alone(tuner: Tuner, runs_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]) -> tuple[State, bool, list[str]]:
+def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]) -> tuple[TuningState, bool, list[str]]:
     """Run until every study has its trials; (how they stand, whether somebody stopped it, what failed)."""
     from harness.display.choose import make_display
     from harness.display.lines import LineDisplay
@@ -114,7 +114,7 @@ def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]
     rounds, display, stopped = Rounds(), make_display(), False
     failures: list[str] = []
 
-    def execute(runs: Sequence[RunSpec], state: State) -> bool:
+    def execute(runs: Sequence[RunSpec], state: TuningState) -> bool:
         nonlocal stopped, display
         if not isinstance(display, LineDisplay):  # bars belong to one round
             display.close()
@@ -137,7 +137,7 @@ def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]
     return state, stopped, failures
 
 
-def _freeze(suite: Suite, state: State, runs_dir: Path, before: Lock | None) -> Lock | None:
+def _freeze(suite: Suite, state: TuningState, runs_dir: Path, before: TuningLock | None) -> TuningLock | None:
     """Write the lock of the studies that are complete; None where there is none."""
     from harness.tuning.freeze import freeze
     from harness.tuning.lock_file import lock_path
@@ -162,7 +162,7 @@ def _export(tuner: Tuner, path: Path) -> None:
     typer.echo(f"{state.judged} trials of {len(state.progress)} studies in {path}; look at them with: optuna-dashboard sqlite:///{path}")
 
 
-def _show(lock: Lock, state: State, as_json: bool) -> None:
+def _show(lock: TuningLock, state: TuningState, as_json: bool) -> None:
     """The studies of this command: the suite's own settings against the best found."""
     names = {(study.arm.combination.name, study.arm.strategy.label) for study, _ in state.progress}
     studies = [study for study in lock.studies if (study.combination, study.strategy) in names]

@@ -27,7 +27,7 @@ from harness.reward.spec import RewardSpec
 from harness.spec import RunSpec
 from harness.suite.reader import load_suite
 from harness.suite.suite import find_suite, plan
-from harness.tuning.lock_file import Lock
+from harness.tuning.lock_file import TuningLock
 from suites.tasks.pools import read_items
 from suites.tasks.sources import Source
 from tests.made_records import evaluation, step
@@ -215,7 +215,7 @@ def test_any_lock_file(tmp_path: Path, table: dict[str, Any]) -> None:
     """A lock file edited by hand."""
     (tmp_path / "lock.toml").write_bytes("\n".join(f"{k} = {toml(v)}" for k, v in table.items()).encode("utf-8", "surrogatepass"))
     try:
-        Lock.read(tmp_path / "lock.toml")
+        TuningLock.read(tmp_path / "lock.toml")
     except UserError as error:
         assert "lock.toml" in str(error)
 
