@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("trl", reason="the TRL backend's tests need the extra [trl]")
 
 from harness.records.ledger import LedgerWriter, RunLog, read_ledger
+from harness.records.ledger_records import start_of
 from harness.registry import strategy_entry
 from harness.spec import (
     AlgorithmSpec,
@@ -66,7 +67,7 @@ def start(spec: RunSpec, run_dir: Path) -> LedgerWriter:
     run_dir.mkdir(parents=True, exist_ok=True)
     spec.save(run_dir / "spec.json")
     ledger = LedgerWriter(run_dir / "ledger.jsonl")
-    ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+    ledger.write(start_of(spec))
     return ledger
 
 

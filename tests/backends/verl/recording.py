@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.ledger import LedgerWriter, read_ledger
+from harness.records.ledger_records import start_of
 from harness.spec import RunSpec
 from harness.testing.backend_contract import Row, Seen, Training
 
@@ -20,7 +21,7 @@ def start(spec: RunSpec, run_dir: Path) -> LedgerWriter:
     spec.save(run_dir / "spec.json")
     ledger = LedgerWriter(run_dir / "ledger.jsonl")
     if new:
-        ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+        ledger.write(start_of(spec))
     return ledger
 
 
