@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import RunFailed
+from harness.errors import FailureKind, RunFailed
 from harness.reward.answers import MAX_ANSWER, math_answer, same_choice, tagged_answer
 from harness.reward.numbers import compare
 from harness.reward.pool import Item, Outcome, WorkerPool
@@ -117,14 +117,14 @@ class RewardService:
             self.crashes += outcome.kind == "crashed"
             if outcome.kind == "raised":
                 raise RunFailed(
-                    "reward-raised",
+                    FailureKind.REWARD_RAISED,
                     f"the reward function {self.spec.name} raised {outcome.message} on the answer {_short(asked[position][0])}; "
                     "mend the function and run again",
                 )
             hanging += outcome.kind in ("timeout", "crashed")
             if self.spec.is_user_function and hanging >= MIN_HANGING and hanging > MAX_HANGING_SHARE * call_size:
                 raise RunFailed(
-                    "reward-hangs",
+                    FailureKind.REWARD_HANGS,
                     f"the reward function {self.spec.name} gave no score within {self.spec.seconds:g} seconds for {hanging} of "
                     f"{call_size} answers, the last one {_short(asked[position][0])}; mend it or raise reward_seconds",
                 )

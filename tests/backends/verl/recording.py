@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.ledger import LedgerWriter, read_ledger
-from harness.records.ledger_records import start_of
+from harness.records.ledger_records import Attempt, start_of
 from harness.spec import RunSpec
 from harness.testing.backend_contract import Row, Seen, Training
 
@@ -119,7 +119,7 @@ def record(
     ):
         ledger = start(spec, run_dir)
         if resume_from is not None:
-            ledger.write("attempt", number=2, environment={}, resumed_from=int(resume_from.name.rpartition("-")[2]))
+            ledger.write(Attempt(2, {}, int(resume_from.name.rpartition("-")[2])))
         VerlBackend().train(spec, run_dir, cache, ledger, resume_from)
         ledger.close()
     training.log = read_ledger(run_dir / "ledger.jsonl")
