@@ -82,6 +82,6 @@ class RunFailed(UserError):
 
     exit_code = 3
 
-    def __init__(self, kind: FailureKind | str, message: str) -> None:
+    def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)
-        self.kind = FailureKind.read(kind)
+        self.kind = kind

@@ -44,21 +44,20 @@ class LedgerError(UserError):
 
 
 class LedgerWriter:
-    """Appends records to one ledger. The caller holds the run's lock: there is one writer at a time."""
+    """Appends records to one ledger. The caller holds the run's lock: there is one writer at a time.
+
+    stopped: a checkpoint was recorded at which training ends, short of its last step.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.stopped = False
         path.parent.mkdir(parents=True, exist_ok=True)
         cut_torn_tail(path)
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - lives as long as the run
 
-    def write(self, record: Record | str, content: Any = None, **fields: Any) -> None:
-        """Append one record and sync it: a crash leaves the whole line or nothing. Raises LedgerError, for example on a full disk.
-
-        ``write("step", record)`` and ``write("checkpoint", step=4)`` are the earlier form of ``write(record)``.
-        """
-        if isinstance(record, str):
-            record = content if content is not None else from_json({"type": record, **fields})
+    def write(self, record: Record) -> None:
+        """Append one record and sync it: a crash leaves the whole line or nothing. Raises LedgerError, for example on a full disk."""
         data = _seal(json.dumps(to_json(record), separators=(",", ":"), ensure_ascii=False).encode())
         start = self._file.seek(0, os.SEEK_END)
         try:

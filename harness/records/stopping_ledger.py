@@ -6,7 +6,6 @@ A run that has spent its budget, or that was asked to end, ends at its next chec
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from harness.records.learning_watch import LearningWatch
 from harness.records.ledger import LedgerWriter
@@ -16,30 +15,20 @@ from harness.spec import BudgetSpec
 from harness.types import EvalPoint, StepRecord
 
 
-class BudgetReached(BaseException):
-    """Unwinds a backend that does not look at what :meth:`RunLedger.write_checkpoint` returns."""
-
-
 class RunLedger(LedgerWriter):
-    """Knows the last step, and what has been spent. ``stopped``: a checkpoint was recorded at which training must end."""
+    """Knows the last step, and what has been spent."""
 
     def __init__(self, path: Path, budget: BudgetSpec, max_steps: int) -> None:
         super().__init__(path)
         self.step = 0
-        self.stopped = False
         self._budget, self._max_steps = budget, max_steps
         self._spent = False
         self._learning = LearningWatch()
         self._stop = path.with_name(STOP_NAME)
 
-    def write(self, record: Record | str, content: Any = None, **fields: Any) -> None:
+    def write(self, record: Record) -> None:
         """Append one record; see :meth:`LedgerWriter.write`."""
-        if record == "checkpoint":
-            if self.write_checkpoint(fields["step"]):
-                raise BudgetReached
-            return
-        super().write(record, content, **fields)
-        record = content if isinstance(record, str) else record
+        super().write(record)
         if isinstance(record, (StepRecord, EvalPoint)):
             self.step = max(self.step, record.step)
             self._spent = self._spent or self._budget.reached(record.costs)
