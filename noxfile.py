@@ -40,7 +40,7 @@ def quick(session: nox.Session) -> None:
 def fast(session: nox.Session) -> None:
     """The inner loop: everything that trains nothing, in parallel, in under a minute on two cores. Arguments go to pytest."""
     install(session, "dev")
-    session.run("pytest", "tests", "--ignore=tests/backends", "-m", "not slow", "-n", "auto", "-q", *session.posargs)
+    session.run("pytest", "tests", "--ignore=tests/backends", "-m", "not slow and not end_to_end", "-n", "auto", "-q", *session.posargs)
 
 
 @nox.session

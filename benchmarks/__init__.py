@@ -1,1 +1,1 @@
-"""Scripts that print ratios measured side by side in one run; no timing is asserted in tests."""
+"""Scripts that measure ratios side by side in one run; tests assert no timings."""

@@ -1,11 +1,11 @@
-"""How hard the combinations of a suite are at the start, what a step costs, and whether GRPO climbs: on validation questions.
+"""Calibrate the combinations of a suite on validation questions: initial difficulty, cost of a step, progress of GRPO.
 
     python benchmarks/calibrate_mini.py [--suite mini] [--only NAME ...] [--probe] [--seeds 101] [--steps N] [--lr X]
 
-For each combination: processor seconds of the warm-up, pass rates of the start on the validation questions (8 rollouts each), and one
-run of the baseline per seed, evaluated on the validation questions: processor seconds of a step, the share of rollouts in it, the share
-of non-degenerate groups in the first four steps, accuracy at the start, halfway and at the end, and the plateau check at the
-suite's target. ``--probe`` stops before the runs. Test questions are never touched, and the suite's own seeds are refused.
+Prints, for each combination, the processor seconds of the warm-up, the initial pass rates on the validation questions (8 rollouts each),
+and for one run of the baseline per seed, evaluated on the validation questions: processor seconds per step, the share of rollouts in it,
+the share of non-degenerate groups in the first four steps, accuracy at the start, halfway and at the end, and the plateau check at the
+suite's target. ``--probe`` stops before the runs. Test questions are not read, and the suite's own seeds are refused.
 The numbers behind ``suites/mini.toml`` are in ``docs/mini.md``.
 """
 
@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from harness.records.ledger import RunLog
+from harness.records.ledger_records import start_of
 from harness.spec import RunSpec
 from harness.suite.reader import load_suite
 from harness.suite.suite import Suite, find_suite, plan
@@ -35,9 +36,9 @@ def main() -> None:
     """Print one block of lines per combination."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", default="mini")
-    parser.add_argument("--only", nargs="*", help="combinations; default all")
-    parser.add_argument("--strategy", help="label of the arm; default the suite's baseline")
-    parser.add_argument("--probe", action="store_true", help="start pass rates only, no training")
+    parser.add_argument("--only", nargs="*", help="combinations; default: all")
+    parser.add_argument("--strategy", help="label of the arm; default: the suite's baseline")
+    parser.add_argument("--probe", action="store_true", help="initial pass rates only, no training")
     parser.add_argument("--seeds", type=int, nargs="+", default=[101])
     parser.add_argument("--steps", type=int, help="instead of the suite's max_steps")
     parser.add_argument("--lr", type=float, help="instead of the suite's learning_rate")
@@ -114,14 +115,14 @@ def start_pass_rates(spec: RunSpec, prepared: Any, rollouts: int, temperature: f
 
 
 def train(spec: RunSpec, cache: Path) -> tuple[RunLog, float]:
-    """(ledger of a whole run, processor seconds that it took with preparation, evaluations and reward workers)."""
+    """(ledger of a complete run, its processor seconds including preparation, evaluations and reward workers)."""
     from backends.trl.backend import TrlBackend
-    from harness.records.ledger import SCHEMA, LedgerWriter, read_ledger
+    from harness.records.ledger import LedgerWriter, read_ledger
 
     with tempfile.TemporaryDirectory() as folder:
         before, backend = processor_seconds(), TrlBackend()
         ledger = LedgerWriter(Path(folder) / "ledger.jsonl")
-        ledger.write("run", schema=SCHEMA, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+        ledger.write(start_of(spec))
         backend.prepare(spec, cache, lambda *_: None)
         backend.train(spec, Path(folder), cache, ledger, None)
         ledger.close()
@@ -129,7 +130,7 @@ def train(spec: RunSpec, cache: Path) -> tuple[RunLog, float]:
 
 
 def report(runs: list[tuple[RunLog, float]], spec: RunSpec) -> None:
-    """Print what the runs showed."""
+    """Print the results of the runs."""
     from harness.records.curves import curve_of
     from harness.stats.target import check_plateau, parse_target, resolve_target
 

@@ -1,4 +1,4 @@
-"""How long a person waits: `halfway --help`, and status and plan of 1,000 finished runs with ledgers of real length.
+"""Measure how long a user waits for `halfway --help`, and for `status` and `plan` of 1,000 finished runs with ledgers of real length.
 
 python benchmarks/cli.py [--quick]
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.ledger import LedgerWriter
+from harness.records.ledger_records import Attempt, Complete, start_of
 from harness.records.run_folder import run_paths, run_status
 from harness.spec import RunSpec
 from harness.suite.reader import load_suite
@@ -37,7 +38,7 @@ def seconds_of(command: list[str], times: int) -> float:
 
 
 def write_suite(folder: Path, runs: int) -> Suite:
-    """A suite of ten combinations, two arms each, with as many seeds as it takes."""
+    """A suite of ten combinations with two arms each, and enough seeds for ``runs`` runs."""
     text = f'name = "many"\nseeds = {list(range(runs // 20))}\n'
     for i in range(10):
         text += f'[[combinations]]\nname = "c{i}"\nbackend = "trl"\nmodel = "m{i}"\ntask = "spell-backward"\n'
@@ -47,24 +48,24 @@ def write_suite(folder: Path, runs: int) -> Suite:
 
 
 def write_ledger(path: Path, run: RunSpec) -> None:
-    """A finished run: steps with their questions and pass rates, an evaluation every four."""
+    """Write a finished run: steps with their questions and pass rates, an evaluation every four steps."""
     ledger = LedgerWriter(path)
-    ledger.write("run", schema=1, run_id=run.run_id, spec=run.model_dump(mode="json"))
-    ledger.write("attempt", number=1, environment={}, resumed_from=0)
+    ledger.write(start_of(run))
+    ledger.write(Attempt(1, {}, 0))
     for step in range(1, STEPS + 1):
         costs = Costs(training_seconds=0.4 * step, training_steps=step)
         record = StepRecord(
             step, list(range(GROUPS)), [0.125] * GROUPS, [], [], 0.5, 0, 1, 0.4, {"rollout": 0.2, "update": 0.2}, costs, 0.1, 0.2, 7.5
         )
-        ledger.write("step", record)
+        ledger.write(record)
         if step % 4 == 0:
-            ledger.write("evaluation", EvalPoint(step, 0.3, {"test": 0.3}, 512, costs))
-    ledger.write("complete", step=STEPS)
+            ledger.write(EvalPoint(step, 0.3, {"test": 0.3}, 512, costs))
+    ledger.write(Complete(STEPS))
     ledger.close()
 
 
 def measure(runs: int, times: int) -> dict[str, Any]:
-    """Seconds of help and of the status of ``runs`` runs: of the look at their ledgers, and of whole commands."""
+    """Seconds of ``--help`` and of ``status`` for ``runs`` runs: of reading their ledgers, and of the whole commands."""
     halfway = [sys.executable, "-m", "harness.cli"]
     help_seconds = seconds_of([*halfway, "--help"], times)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
-"""The decoder against Hugging Face ``generate`` on the embedded model: 32 prompts × 8 rollouts, side by side in one run.
+"""Measure the decoder against Hugging Face ``generate`` on the embedded model: 32 prompts × 8 rollouts, side by side in one run.
 
     python benchmarks/decoder.py [--rounds 30] [--model embedded:llama-64x2]
 
-Every round decodes other prompts once with each engine, in turn, so that a busy machine hits all of them; printed are medians over
+Every round decodes new prompts once with each engine, in turn, so that a busy machine affects all of them. Prints medians over
 rounds, the ratio of medians, and the median of the rounds' own ratios. Promise: at least 1.6 × faster.
 """
 
@@ -19,8 +19,9 @@ from typing import Any
 import torch
 
 from backends.common.decoder import Decoder
-from backends.common.model_loading import load_model, resolve_model
+from backends.common.model_loading import load_model
 from backends.common.prompts import encode_prompts
+from backends.common.tiny_models import build_tiny_model, is_embedded
 from suites.tasks.spell_backward import SpellBackward
 
 PROMPTS, ROLLOUTS, MAX_NEW_TOKENS = 32, 8, 16
@@ -29,7 +30,7 @@ PROMPTS, ROLLOUTS, MAX_NEW_TOKENS = 32, 8, 16
 def main() -> None:
     """Measure with one and two threads and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="as it is: this benchmark is quick")
+    parser.add_argument("--quick", action="store_true", help="no effect: this benchmark is quick")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--model", default="embedded:llama-64x2")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -37,7 +38,9 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     task = SpellBackward({}).build()
-    loaded = load_model(resolve_model(arguments.model, task, 0, arguments.cache))
+    name = arguments.model
+    model = build_tiny_model(name, task, 0, arguments.cache) if is_embedded(name) else name
+    loaded = load_model(str(model))
     prompts = encode_prompts(loaded.tokenizer, task, task.split("train"))
     engines: dict[str, Callable[[list[list[int]], int], Any]] = {
         "generate": lambda batch, seed: generate(loaded, batch, seed),
@@ -69,14 +72,14 @@ def decode(decoder: Decoder) -> Callable[[list[list[int]], int], Any]:
 
 @torch.no_grad()
 def generate(loaded: Any, batch: list[list[int]], seed: int) -> Any:
-    """The same rollouts by ``generate``; without the log-probs that the decoder gives too."""
+    """The same rollouts by ``generate``, without the log-probs that the decoder also returns."""
     torch.manual_seed(seed)
     inputs = loaded.tokenizer.pad({"input_ids": [p for p in batch for _ in range(ROLLOUTS)]}, return_tensors="pt")
     return loaded.model.generate(**inputs, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=MAX_NEW_TOKENS)
 
 
 def report(threads: int, seconds: dict[str, list[float]]) -> None:
-    """One line per engine: median, and how many times faster than ``generate``."""
+    """Print one line per engine: the median, and the speed relative to ``generate``."""
     base = seconds["generate"]
     print(f"\n{threads} thread{'s' if threads > 1 else ''}")
     for name, values in seconds.items():

@@ -1,9 +1,9 @@
-"""The table of the field, made from runs: what every strategy rolled out, trained on and needed to the target.
+"""Make the tables of the field from runs: what every strategy rolled out, trained on, and needed to reach the target.
 
     halfway run field --report report
     python -m benchmarks.field runs/field report            # benchmarks/results/field.csv and the tables of docs/strategies.md
 
-Nothing in those tables is typed. Rollouts and tokens come from the ledgers, targets, ratios and intervals from ``halfway report``.
+No number in those tables is typed: rollouts and tokens come from the ledgers; targets, ratios and intervals from ``halfway report``.
 """
 
 from __future__ import annotations

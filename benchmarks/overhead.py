@@ -1,4 +1,4 @@
-"""Halfway's GRPO against a bare ``GRPOTrainer`` with the same decoder, settings and seed: seconds and accuracy.
+"""Measure Halfway's GRPO against a bare ``GRPOTrainer`` with the same decoder, settings and seed: seconds and accuracy.
 
     python benchmarks/overhead.py [--quick]
 
@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from backends.common.prepare import Prepared, prepare
 from harness.records.ledger import LedgerWriter
+from harness.records.ledger_records import start_of
 from harness.registry import strategy_entry
 from harness.spec import AlgorithmSpec, CombinationSpec, EvaluationSpec, ExecutionSpec, ModelSpec, RunSpec, StrategySpec, TaskSpec
 
@@ -53,7 +54,7 @@ def bare_trainer(spec: RunSpec, prepared: Prepared, output: Path) -> Any:
     from backends.common.prompts import encode_prompts
     from backends.trl.config import grpo_config
     from backends.trl.dataset import run_order_dataset
-    from backends.trl.engine import stream_generator
+    from backends.trl.rollout_engine import stream_generator
 
     loaded = load_model(prepared.model)
     pool = prepared.task.split("train")
@@ -107,10 +108,10 @@ def train_halfway(spec: RunSpec, prepared: Prepared, folder: Path) -> tuple[tupl
 
     folder.mkdir(parents=True)
     ledger = LedgerWriter(folder / "ledger.jsonl")
-    ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+    ledger.write(start_of(spec))
     trainer = build_trainer(spec, prepared, folder / "checkpoints", ledger)
     trainer.session.evaluate = lambda _: None  # type: ignore[method-assign]
-    with trainer.session.scoring():
+    with trainer.session.engine.scoring():
         return _timed(trainer), trainer.model
 
 

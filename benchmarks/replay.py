@@ -1,9 +1,9 @@
-"""What rollout replay costs beside training: store, draw, pad and collate, as a share of a step.
+"""Measure the bookkeeping of rollout replay (store, draw, pad, collate) as a share of a step.
 
     python benchmarks/replay.py [--quick]
 
-Real RR runs through the real trainer. Store and draw are timed in the strategy; handing the batch to TRL (collate) and TRL's
-padding of it work on all rows alike, of which the replayed rows' share is counted.
+RR runs through the real trainer. Storing and drawing are timed in the strategy. Passing the batch to TRL (collate) and TRL's padding
+treat all rows alike; of these, the share of the replayed rows is counted.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from backends.common.prepare import prepare
 from benchmarks.overhead import CACHE, spec_of
 from harness.records.ledger import LedgerWriter, read_ledger
+from harness.records.ledger_records import start_of
 
 
 def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
@@ -46,17 +47,17 @@ def shares(steps: int, folder: Path) -> dict[str, float]:
     spec = spec_of("rr", steps, {"capacity": 256})
     folder.mkdir(parents=True)
     ledger = LedgerWriter(folder / "ledger.jsonl")
-    ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+    ledger.write(start_of(spec))
     trainer = build_trainer(spec, prepare(spec, CACHE, lambda *_: None), folder / "checkpoints", ledger)
     spent: dict[str, list[float]] = {"draw": [], "store": [], "collate": [], "pad": []}
-    replay = trainer.session.driver.strategy.replay_part
+    replay = trainer.session.run.driver.strategy.replay_part
     replay.replay = timed(replay.replay, spent["draw"])
     replay.observe = timed(replay.observe, spent["store"])
     trainer.rollout_func = timed(trainer.rollout_func, spent["collate"])
     original = trl_module.pad
     trl_module.pad = timed(original, spent["pad"])
     try:
-        with trainer.session.scoring():
+        with trainer.session.engine.scoring():
             trainer.train()
     finally:
         trl_module.pad = original

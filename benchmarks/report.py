@@ -1,7 +1,7 @@
-"""How long a report takes and how much memory it needs: 10, 100 and 1,000 runs of 100 evaluations and 500 steps.
+"""Measure time and memory of a report of 10, 100 and 1,000 runs with 100 evaluations and 500 steps each.
 
-Writes ledgers with the project's own writer into a temporary folder (not timed), then, in a fresh process per size, reads
-them and builds the whole page. Promise: 1,000 runs in at most 15 seconds and 1.5 GiB.
+Writes ledgers with the project's own writer into a temporary folder (not timed), then reads them and builds the whole page, in a
+fresh process per size. Promise: 1,000 runs in at most 15 seconds and 1.5 GiB.
 
     python -m benchmarks.report            # 10, 100, 1,000 runs
     python -m benchmarks.report --runs 50

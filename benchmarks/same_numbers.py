@@ -1,12 +1,12 @@
-"""Did a change leave the numbers alone? Compares two folders of runs byte for byte, apart from ids and timings.
+"""Check that a change left the numbers as they were: compare two folders of runs byte for byte, apart from ids and timings.
 
     halfway run suite.toml --runs-dir before      # on the old code
     halfway run suite.toml --runs-dir after       # on the new code
     python benchmarks/same_numbers.py before after
 
-Runs are matched by suite, combination, strategy and seed. Ledger records must be equal once what a clock, a hash or an environment
-decides is removed; rollouts kept with ``execution.keep_rollouts`` must be equal in every column. Exit code 1 and the first difference
-of every run where they are not.
+Runs are matched by suite, combination, strategy and seed. Ledger records must be equal after removing whatever depends on a clock, a hash
+or the environment; rollouts kept with ``execution.keep_rollouts`` must be equal in every column. If runs differ, prints the first
+difference of each and exits with code 1.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-#: Keys whose values a clock, an identity hash or the environment decides.
+#: Keys whose values depend on a clock, an identity hash or the environment.
 UNSTABLE = re.compile(r"(^|_)(seconds|crc|time|run_id|version|schema|environment|started|host|hash|attempt)($|_)|^phases$")
 
 
 def stable(value: Any) -> Any:
-    """A record without what may differ between two equal runs."""
+    """``value`` without the keys that may differ between two equal runs."""
     if isinstance(value, dict):
         return {k: stable(v) for k, v in value.items() if not UNSTABLE.search(k)}
     return [stable(v) for v in value] if isinstance(value, list) else value
 
 
 def runs(folder: Path) -> dict[str, Path]:
-    """Run folders by what a person calls them."""
+    """Run folders by suite, combination, strategy and seed."""
     found = {}
     for spec in sorted(folder.glob("*/*/spec.json")):
         data = json.loads(spec.read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def runs(folder: Path) -> dict[str, Path]:
 
 
 def records(run: Path) -> list[tuple[str, str]]:
-    """(type, canonical text) of every record whose content is about the training."""
+    """(type, canonical text) of every record that describes the training."""
     parsed = [json.loads(line) for line in (run / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
     return [(r["type"], json.dumps(stable(r), sort_keys=True)) for r in parsed if r["type"] in ("step", "evaluation", "complete")]
 
@@ -58,13 +58,14 @@ def difference(before: Path, after: Path) -> str | None:
         other = after / "rollouts" / file.name
         if not other.is_file():
             return f"{file.name} is missing"
-        if not pq.read_table(file).equals(pq.read_table(other)):
+        old_table, new_table = pq.read_table(file), pq.read_table(other)
+        if not old_table.equals(new_table.select(old_table.column_names)):  # a later version may keep more columns
             return f"{file.name} differs"
     return None
 
 
 def main() -> int:
-    """Print one line per run; 0 if all are equal."""
+    """Print one line per run and return 0 if all are equal."""
     before, after = (runs(Path(argument)) for argument in sys.argv[1:3])
     failed = sorted(set(before) ^ set(after))
     for name in failed:

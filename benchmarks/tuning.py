@@ -1,11 +1,11 @@
-"""What tuning is worth: a strategy with the suite's own settings against the same strategy as ``halfway tune`` left it.
+"""Measure what tuning is worth: a strategy with the suite's own settings against the same strategy with those of ``halfway tune``.
 
     halfway tune SUITE --only combination=NAME --only strategy=grpo --trials 10
     python benchmarks/tuning.py SUITE --combination NAME [--strategy grpo] [--runs-dir runs] [--csv FILE]
 
-Both run on the suite's reporting seeds and test questions, which tuning never saw, in pairs. The target comes from the untuned runs by the
-suite's rule, so that it is the one a report without tuning would use. Tokens and steps first: seconds depend on the machine.
-Starting it again goes on where it was; stopped early, it compares the pairs that are finished.
+Both run in pairs on the reporting seeds and test questions, which tuning never used. The target is computed from the untuned runs by
+the suite's rule, as in a report without tuning. Tokens and steps come first, because seconds depend on the machine. Run it again to
+continue; if it is stopped early, it compares the finished pairs.
 """
 
 from __future__ import annotations

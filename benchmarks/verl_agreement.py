@@ -1,9 +1,9 @@
-"""How far TRL and verl agree on the suite ``backends``: the same specs, seeds and random numbers on both.
+"""Measure how far TRL and verl agree on the suite ``backends``: the same specs, seeds and random numbers on both.
 
     halfway run backends && python benchmarks/verl_agreement.py [--runs-dir runs] [--csv benchmarks/results/backends-agreement.csv]
 
-Reads ledgers only. Per strategy and seed: in how many steps the same questions were selected and how far pass rates and accuracies are
-apart; the largest gap between the log-probs of sampling and of training on fresh tokens; seconds a step.
+Reads ledgers only. Prints, per strategy and seed, in how many steps the same questions were selected, how far pass rates and accuracies
+differ, the largest gap between the log-probs of sampling and of training on fresh tokens, and seconds per step.
 """
 
 from __future__ import annotations

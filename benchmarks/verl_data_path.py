@@ -1,10 +1,10 @@
-"""What a strategy's data path adds to a step of verl at the paper's size: selection, replay and the queue, without rollouts and updates.
+"""Measure what a strategy's data path (selection, replay, queue) adds to a step of verl at the paper's size, without rollouts and updates.
 
     python benchmarks/verl_data_path.py [--groups 512] [--group-size 8] [--tokens 3072]
 
-In the verl environment. Synthetic rollouts lie in a real TransferQueue as verl's agent loop would have put them; then the adapter's
-own code fetches the fresh half, puts the replayed half, writes rewards, and reads ratios off; the strategy observes, stores and
-draws. The share is of the paper's step at this size: 248 s (Qwen2.5-Math-1.5B, MATH, 8 x L40S; 4.14 h in 60 steps).
+Runs in the verl environment. Synthetic rollouts are put into a real TransferQueue as verl's agent loop would do it. Then the adapter's own
+code fetches the fresh half, puts the replayed half, writes rewards and reads ratios, and the strategy observes, stores and draws. The
+share refers to the paper's step at this size: 248 s (Qwen2.5-Math-1.5B, MATH, 8 x L40S; 4.14 h in 60 steps).
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ import numpy as np
 
 from harness.registry import strategy_entry
 from harness.step.clock import Clock
-from harness.step.driver import Batch
-from harness.types import PromptGroup, Rollout, Selection
+from harness.types import PromptGroup, Rollout
 
 PAPER_STEP_SECONDS = 248.0
 PROMPT_TOKENS = 160
@@ -53,30 +52,30 @@ def timed(name: str, found: dict[str, float]) -> Iterator[None]:
 
 
 def put_as_agent_loop(groups: list[PromptGroup]) -> tuple[list[list[str]], list[list[dict[str, Any]]]]:
-    """What verl's agent loop does while it rolls out; not part of what is measured."""
+    """Do what verl's agent loop does while it rolls out; this is not measured."""
     import transfer_queue as tq
 
     from backends.verl.columns import replay_columns
-    from backends.verl.session import _AGENT_FIELDS, _tag
+    from backends.verl.queued_batch import AGENT_FIELDS, agent_tag
 
     keys = [[f"q{g.question_id}_{n}_0" for n in range(g.size)] for g in groups]
-    tags = [[_tag(r, 1) for r in g.rollouts] for g in groups]
+    tags = [[agent_tag(r, 1) for r in g.rollouts] for g in groups]
     rollouts = [r for g in groups for r in g.rollouts]
     uids = [f"q{g.question_id}" for g in groups for _ in g.rollouts]
     flat = [key for group in keys for key in group]
     tq.kv_batch_put(
-        keys=flat, partition_id="train", fields=replay_columns(rollouts, uids, _AGENT_FIELDS), tags=[t for row in tags for t in row]
+        keys=flat, partition_id="train", fields=replay_columns(rollouts, uids, AGENT_FIELDS), tags=[t for row in tags for t in row]
     )
     return keys, tags
 
 
 def measure(groups: int, size: int, tokens: int) -> dict[str, float]:
     """Seconds per part of one step whose batch is half fresh and half replayed."""
-    import transfer_queue as tq
-
+    from backends.common.ratios import RatioStatistics
     from backends.verl.columns import put_column
-    from backends.verl.engine import VerlEngine
-    from backends.verl.session import Session
+    from backends.verl.queued_batch import BatchWriter
+    from backends.verl.rollout_engine import VerlRolloutEngine
+    from backends.verl.session import VerlSession
     from harness.strategy import StepContext
 
     rng, found = np.random.default_rng(0), {}
@@ -92,40 +91,28 @@ def measure(groups: int, size: int, tokens: int) -> dict[str, float]:
     fresh = made_groups(0, half, size, tokens, 1, rng)
     keys, tags = put_as_agent_loop(fresh)
 
-    engine: Any = VerlEngine.__new__(VerlEngine)
-    engine._keys, engine._seeded, engine._eos, engine.clock = {}, False, frozenset({2}), Clock()
+    engine: Any = VerlRolloutEngine.__new__(VerlRolloutEngine)
+    engine._queued, engine._seeded, engine._eos, engine.clock = {}, False, frozenset({2}), Clock()
     uids = [f"u{i}" for i in range(half)]
     engine.trainer = SimpleNamespace(
         replay_buffer=SimpleNamespace(wait=lambda *_: dict(zip(uids, zip(keys, tags, strict=True), strict=True)))
     )
     engine._submit = lambda given, *_: uids.__setitem__(slice(None), given)
-    session: Any = Session.__new__(Session)
-    session.engine, session.correction, session._constants = engine, strategy.correction, {}
-    session.driver = SimpleNamespace(step=1)
+    session: Any = VerlSession.__new__(VerlSession)
+    session.engine, session.correction, session._ratios = engine, strategy.correction, RatioStatistics()
     with timed("replay: draw", found):
         replayed = strategy.replay(groups, context(2))
     with timed("select", found):
         strategy.select(half, context(2))
     with timed("rollout: fetch tokens and log-probs", found):
         engine._generate([[1]] * half, [size] * half, {}, 0, "train")
-    for group, group_keys, group_tags in zip(fresh, keys, tags, strict=True):
-        for rollout, key, tag in zip(group.rollouts, group_keys, group_tags, strict=True):
-            engine._keys[id(rollout)] = (rollout, key, tag)
+    engine.remember(fresh, keys, tags)
     with timed("observe: store", found):
         strategy.observe(fresh, context(2))
-    session._batch = Batch(2, [*fresh, *replayed], Selection(np.arange(half)), fresh)
-    with timed("replay: put stored rollouts", found):
-        session._rows = session._place(session._batch.groups)
-    rows = [row.key for row in session._rows]
-    with timed("rewards", found):
-        from tensordict import TensorDict
-
-        from backends.verl.columns import reward_column
-
-        column = reward_column([row.rollout for row in session._rows])
-        tq.kv_batch_put(keys=rows, partition_id="train", fields=TensorDict({"rm_scores": column}, batch_size=[len(rows)]))
-        engine.forget(rows)
-    put_column(rows, "old_log_probs", [row.rollout.behaviour_log_probs for row in session._rows])  # verl's own pass does that
+    with timed("replay: put stored rollouts and rewards", found):
+        session.queued = BatchWriter(engine).put([*fresh, *replayed], 1)
+    rows = session.queued.rows
+    put_column(session.queued.keys, "old_log_probs", [row.rollout.behaviour_log_probs for row in rows])  # verl's own pass does that
     with timed("ratios", found):
         session.read_ratios()
     assert len(rows) == groups * size

@@ -1,4 +1,4 @@
-"""Halfway's GRPO on verl against verl's stock trainer: same model, questions, random numbers, configuration and decoder.
+"""Measure Halfway's GRPO on verl against verl's own trainer: same model, questions, random numbers, configuration and decoder.
 
     python benchmarks/verl_overhead.py [--steps 12] [--pairs 1]
 
@@ -73,7 +73,7 @@ def pair(steps: int, folder: Path) -> tuple[float, float]:
     from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
     from backends.common.prepare import prepare
-    from backends.verl.engine import VerlEngine
+    from backends.verl.rollout_engine import VerlRolloutEngine
     from backends.verl.trainer import HalfwayTrainer
     from tests.backends.verl.recording import patched, record
     from tests.backends.verl.stock import noted_requests, train_stock
@@ -92,7 +92,7 @@ def pair(steps: int, folder: Path) -> tuple[float, float]:
 
         return meter(step, ours_cpu)
 
-    with patched(VerlEngine, "_submit", noted_requests(prepared, sent)), patched(HalfwayTrainer, "step", timed):
+    with patched(VerlRolloutEngine, "_submit", noted_requests(prepared, sent)), patched(HalfwayTrainer, "step", timed):
         record(spec, folder / "ours", CACHE, watch=False)
     with patched(PPOTrainerSync, "step", lambda original: meter(original, theirs_cpu)):
         _, stock = train_stock(spec, prepared, sent, folder / "stock", watch=False)

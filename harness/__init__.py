@@ -1,8 +1,8 @@
-"""Halfway's referee: types, strategies, ledger, clock, statistics, runner and command line.
+"""The referee: types, strategies, the step driver, records, statistics, the runner and the command line.
 
-Nothing in this package imports torch, transformers, TRL or verl at module level, and nothing imports
-``backends``, ``suites`` or ``reports``; those are reached through lazy ``"module:attr"`` strings
-(see :mod:`harness.registry`). Import-linter contracts in ``pyproject.toml`` hold this.
+Only :mod:`harness.predictor.lab` imports torch. Nothing here imports TRL, verl, ``backends``, ``suites`` or ``reports`` at module
+level: these are reached through lazy ``"module:attr"`` strings (see :mod:`harness.registry`). The import contracts in
+``pyproject.toml`` enforce this; ``docs/architecture.md`` shows them.
 """
 
 __version__ = "0.2.0.dev0"

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from harness.records.ledger import LedgerWriter
+from harness.records.ledger_records import OneOff
 from harness.strategy import Requirement
 from harness.types import FloatArray, IntArray, PromptGroup
 
 if TYPE_CHECKING:
     from harness.predictor.collection import CollectionRequest
     from harness.spec import RunSpec
+
+__all__ = [
+    "EVERYTHING", "WHOLE_GROUPS", "Backend", "BackendStatus", "CollectsPassRates", "OneOff", "Progress", "RolloutEngine", "RolloutPhase",
+]  # fmt: skip
 
 #: What every backend has given strategies from the start; ``Backend.capabilities`` may be more or less.
 WHOLE_GROUPS: frozenset[Requirement] = frozenset({"probe", "embed", "predictor", "oracle", "behaviour_log_probs"})
@@ -33,15 +38,6 @@ class BackendStatus:
     reason: str
     versions: dict[str, str] = field(default_factory=dict)
     supported: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class OneOff:
-    """A cost paid once, off the clock: name, seconds, and what was done (JSON)."""
-
-    name: str
-    seconds: float
-    detail: dict[str, Any] = field(default_factory=dict)
 
 
 class Backend(Protocol):

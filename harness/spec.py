@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from harness.errors import UserError, did_you_mean
+from harness.files import write_text
+from harness.types import Costs
 
 IDENTITY_VERSION = 2
 """Part of the hash. Raising it makes every run a new run: say so in the changelog.
@@ -198,10 +199,10 @@ class BudgetSpec(Settings):
     training_seconds: float | None = Field(default=None, gt=0)
     generated_tokens: int | None = Field(default=None, ge=1)
 
-    def reached(self, costs: dict[str, Any]) -> bool:
-        """Whether the cost ledgers of a step or evaluation record are at or past a limit."""
-        limits = ((self.training_seconds, "training_seconds"), (self.generated_tokens, "generated_tokens"))
-        return any(limit is not None and costs.get(name, 0) >= limit for limit, name in limits)
+    def reached(self, costs: Costs) -> bool:
+        """Whether the costs of a step or evaluation are at or past a limit."""
+        limits = ((self.training_seconds, costs.training_seconds), (self.generated_tokens, costs.generated_tokens))
+        return any(limit is not None and spent >= limit for limit, spent in limits)
 
 
 class RunSpec(Settings):
@@ -239,16 +240,11 @@ class RunSpec(Settings):
 
     def save(self, path: Path) -> None:
         """Write as JSON: the whole file or nothing."""
-        partial = path.with_name(path.name + ".partial")
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(self.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_text(path, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> RunSpec:
-        """Read ``spec.json``. Raises SpecError in words."""
+        """Read ``spec.json``. Raises SpecError if it cannot be read or is not a spec of this version."""
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

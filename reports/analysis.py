@@ -10,19 +10,25 @@ import numpy as np
 from harness.errors import UserError, did_you_mean
 from harness.stats import (
     COST_LEDGERS,
+    DEFAULT_PRICES,
+    FORWARD_PRICE,
+    PRICED_LEDGERS,
+    PriceCurve,
     Target,
     TargetRule,
+    TokenPrices,
     check_plateau,
     holm,
     paired_speed_up,
     parse_target,
     pooled_speed_up,
+    price_curve,
     probability_of_improvement,
     reach_everywhere,
     resolve_target,
     sign_test,
 )
-from reports.arms import COMPARED, CPU_SECONDS, SECONDS, TOKENS, Analysis, Arm, Combination, Overall, pairs_of
+from reports.arms import COMPARED, CPU_SECONDS, SECONDS, TOKENS, Analysis, Arm, Combination, Overall, pairs_of, tokens_spent
 from reports.condensed import Run
 
 
@@ -35,11 +41,13 @@ def analyse(
     absent: Mapping[tuple[str, str, int], tuple[str, str]] | None = None,
     assumed_deviation: float | None = None,
     targets: Mapping[str, Target] | None = None,
+    prices: Sequence[TokenPrices] = tuple(map(TokenPrices, DEFAULT_PRICES)),
 ) -> Analysis:
     """Compare every strategy with the baseline on every combination.
 
     expected: (combination, strategy label, seed) of runs that should exist; what has no record is shown as missing. absent: of
-    some of these, (state, reason) why they have no result. targets: per combination, where they were resolved elsewhere.
+    some of these, (state, reason) why they have no result. targets: per combination, where they were resolved elsewhere. prices: of
+    tokens, at which every verdict is repeated.
     Raises UserError where there is nothing to report or the baseline is nowhere.
     """
     rule = parse_target(target)
@@ -63,7 +71,7 @@ def analyse(
     wanted = set(expected)
     combinations = []
     for name in sorted(table):
-        found = _combination(name, table[name], baseline, rule, seeds_of[name], assumed_deviation, (targets or {}).get(name))
+        found = _combination(name, table[name], baseline, rule, seeds_of[name], assumed_deviation, (targets or {}).get(name), prices)
         for arm in found.arms:
             if wanted:
                 arm.missing = [s for s in arm.missing if (name, arm.strategy, s) in wanted]
@@ -72,7 +80,7 @@ def analyse(
         found.duplicates = duplicates.get(name, [])
         combinations.append(found)
     strategies = sorted(labels, key=lambda s: (s != baseline, s))
-    return Analysis(baseline, rule, strategies, combinations, _overall(combinations, baseline))
+    return Analysis(baseline, rule, strategies, combinations, _overall(combinations, baseline, prices), prices)
 
 
 def _preferred(a: Run, b: Run, notes: list[str]) -> Run:
@@ -93,6 +101,7 @@ def _combination(
     seeds: set[int],
     assumed_deviation: float | None,
     target: Target | None,
+    prices: Sequence[TokenPrices],
 ) -> Combination:
     base_runs = [table.get(baseline, {})[s] for s in sorted(table.get(baseline, {}))]
     comparable = len({r.machine for arm in table.values() for r in arm.values() if len(r.curve.accuracy)}) <= 1
@@ -102,27 +111,38 @@ def _combination(
     arms = []
     for strategy in sorted(table, key=lambda s: (s != baseline, s)):
         runs = [table[strategy][s] for s in sorted(table[strategy])]
-        reached = [reach_everywhere(r.curve, target.accuracy, rule.crossing) for r in runs]
-        outcomes = {cost: [r[cost] for r in reached] for cost in COST_LEDGERS if all(cost in r for r in reached)}
+        priced = [p.ledger for p in prices]
+        reached = [reach_everywhere(r.curve, target.accuracy, rule.crossing, priced) for r in runs]
+        outcomes = {cost: [r[cost] for r in reached] for cost in (*COST_LEDGERS, *priced) if all(cost in r for r in reached)}
         outcomes.setdefault(SECONDS, [])
         missing = sorted(seeds - set(table[strategy]))
         arms.append(Arm(name, strategy, strategy == baseline, runs, missing, outcomes))
     base = next((a for a in arms if a.is_baseline), None)
     for arm in arms:
         if base is not None and not arm.is_baseline and target.accuracy is not None:
-            _compare(arm, base, comparable)
+            _compare(arm, base, comparable, prices)
     _adjust(arms)
     return Combination(name, target, plateau, arms, comparable)
 
 
-def _compare(arm: Arm, base: Arm, seconds: bool) -> None:
-    for cost in COMPARED:
+def _compare(arm: Arm, base: Arm, seconds: bool, prices: Sequence[TokenPrices]) -> None:
+    for cost in (*COMPARED, *(p.ledger for p in prices)):
         if (cost in (SECONDS, CPU_SECONDS) and not seconds) or cost not in arm.outcomes or cost not in base.outcomes:
             continue
         arm.speed_ups[cost] = paired_speed_up(pairs_of(base, arm, cost))
         if arm.improvement is None:  # on the first, that is, the deciding ledger
             costs = [np.array([o.cost for o in a.outcomes[cost]]) for a in (base, arm)]
             arm.improvement = probability_of_improvement([(costs[0], costs[1])])
+    arm.price_curve = _price_curve(arm, base, prices)
+
+
+def _price_curve(arm: Arm, base: Arm, prices: Sequence[TokenPrices]) -> PriceCurve | None:
+    """Over the price of a generated token, forward-only tokens at the price of the first of ``prices``; None without tokens."""
+    if any(ledger not in a.outcomes for ledger in PRICED_LEDGERS for a in (arm, base)):
+        return None
+    forward = prices[0].forward if prices else FORWARD_PRICE
+    spent, of_base = tokens_spent(arm, forward), tokens_spent(base, forward)
+    return price_curve([(of_base[seed], spent[seed]) for seed in spent if seed in of_base])
 
 
 def _adjust(arms: Sequence[Arm]) -> None:
@@ -133,7 +153,7 @@ def _adjust(arms: Sequence[Arm]) -> None:
             arm.p_values[cost] = p
 
 
-def _overall(combinations: Sequence[Combination], baseline: str) -> list[Overall]:
+def _overall(combinations: Sequence[Combination], baseline: str, prices: Sequence[TokenPrices]) -> list[Overall]:
     labels = sorted({a.strategy for c in combinations for a in c.arms} - {baseline})
     found = []
     for label in labels:
@@ -144,7 +164,7 @@ def _overall(combinations: Sequence[Combination], baseline: str) -> list[Overall
             if a.strategy == label and c.baseline is not None and c.target.accuracy is not None
         ]
         speed_ups = {}
-        for cost in COMPARED:
+        for cost in (*COMPARED, *(p.ledger for p in prices)):
             usable = [(b, a) for _, b, a in arms if b is not None and cost in a.speed_ups]
             if usable and len(usable) == len(arms):
                 speed_ups[cost] = pooled_speed_up([pairs_of(b, a, cost) for b, a in usable])

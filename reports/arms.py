@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.stats import Band, Plateau, Reach, SpeedUp, Target, TargetRule
+from harness.stats import PRICED_LEDGERS, Band, Plateau, PriceCurve, Reach, SpeedUp, Target, TargetRule, TokenPrices, TokensSpent
 from harness.types import PHASES
 from reports.condensed import Run
 
@@ -26,8 +27,9 @@ class Arm:
     """One strategy on one combination.
 
     outcomes: per cost ledger, one per run in order of seed. speed_ups: against the baseline, pairs of equal seed; empty
-    for the baseline itself. missing: seeds that other arms have and this one has not. absent: of some of these, (state, reason)
-    why they have no result, where something was recorded.
+    for the baseline itself. price_curve: speed-up over the price of a generated token, where tokens are known. missing: seeds that
+    other arms have and this one has not. absent: of some of these, (state, reason) why they have no result, where something was
+    recorded.
     """
 
     combination: str
@@ -39,6 +41,7 @@ class Arm:
     speed_ups: dict[str, SpeedUp] = field(default_factory=dict)
     p_values: dict[str, float] = field(default_factory=dict)
     improvement: Band | None = None
+    price_curve: PriceCurve | None = None
     absent: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     @property
@@ -150,13 +153,17 @@ class Overall:
 
 @dataclass(slots=True)
 class Analysis:
-    """Everything a report says, before words and pictures. ``strategies``: labels, baseline first, then by name."""
+    """Everything a report says, before words and pictures.
+
+    strategies: labels, baseline first, then by name. prices: of tokens, at which every verdict is repeated.
+    """
 
     baseline: str
     rule: TargetRule
     strategies: list[str]
     combinations: list[Combination]
     overall: list[Overall]
+    prices: Sequence[TokenPrices] = ()
 
     @property
     def arms(self) -> list[Arm]:
@@ -173,3 +180,16 @@ def pairs_of(base: Arm, arm: Arm, cost: str) -> list[tuple[Reach, Reach]]:
     """(baseline, strategy) outcomes of equal seed, in order of seed."""
     by_seed = {r.seed: o for r, o in zip(base.runs, base.outcomes[cost], strict=True)}
     return [(by_seed[r.seed], o) for r, o in zip(arm.runs, arm.outcomes[cost], strict=True) if r.seed in by_seed]
+
+
+def tokens_spent(arm: Arm, forward: float) -> dict[int, TokensSpent]:
+    """Per seed what its run spent up to the target, or in all; forward-only tokens at ``forward`` trained ones."""
+    rows = zip(arm.runs, *(arm.outcomes[ledger] for ledger in PRICED_LEDGERS), strict=True)
+    return {
+        run.seed: TokensSpent(_known(generated), forward * _known(passed) + _known(trained), generated.reached)
+        for run, generated, passed, trained in rows
+    }
+
+
+def _known(outcome: Reach) -> float:
+    return outcome.cost if outcome.reached else outcome.budget

@@ -17,8 +17,9 @@ import numpy as np
 
 from harness.records.curves import curve_of
 from harness.records.ledger import LedgerError, RunLog, read_ledger
+from harness.records.ledger_records import Provenance
 from harness.stats import Curve
-from harness.types import PHASES
+from harness.types import PHASES, EvalPoint, StepRecord
 from reports.parallel import map_processes
 from reports.run_columns import (
     RELIABILITY_BINS,
@@ -151,7 +152,7 @@ def condense(log: RunLog) -> Run:
     state: State = "complete" if log.complete else "failed" if log.failure is not None else "unfinished"
     one_off: dict[str, float] = {}
     for record in log.one_off:
-        one_off[str(record["name"])] = one_off.get(str(record["name"]), 0.0) + float(record["seconds"])
+        one_off[record.name] = one_off.get(record.name, 0.0) + record.seconds
     last = log.evaluations[-1].costs if log.evaluations else log.steps[-1].costs if log.steps else None
     if last is not None and log.steps:
         last = max(last, log.steps[-1].costs, key=lambda c: c.oracle_rollouts)
@@ -179,13 +180,13 @@ def condense(log: RunLog) -> Run:
         environment=dict(log.environment),
         machine=machine_of(log),
         attempts=len(log.attempts),
-        warnings=list(dict.fromkeys([*log.warnings, *_unmeasured(unmeasured)])),
-        failure=str((log.failure or {}).get("message", "")) if state == "failed" else "",
+        warnings=list(dict.fromkeys([*log.warnings, *_unmeasured(unmeasured), *_unscored(log.steps, log.evaluations)])),
+        failure=log.failure.message if log.failure is not None and state == "failed" else "",
         one_off=one_off,
         lost_seconds=log.lost_seconds,
         oracle_rollouts=last.oracle_rollouts if last is not None else 0,
-        questions=_questions(log.provenance or {}),
-        model=_model((log.provenance or {}).get("model", {})),
+        questions=_questions(log.provenance) if log.provenance else {},
+        model=_model(log.provenance.model if log.provenance else {}),
     )
 
 
@@ -194,6 +195,15 @@ def _unmeasured(steps: Sequence[int]) -> list[str]:
         return []
     at = ", ".join(map(str, steps))
     return [f"evaluations without a number as accuracy are left out (step {at})"]
+
+
+def _unscored(steps: Sequence[StepRecord], evaluations: Sequence[EvalPoint]) -> list[str]:
+    """A sentence on answers that scored 0 without having been judged; none if there were none."""
+    records: list[StepRecord | EvalPoint] = [*steps, *evaluations]
+    timeouts, crashes = sum(r.reward_timeouts for r in records), sum(r.reward_crashes for r in records)
+    if not timeouts + crashes:
+        return []
+    return [f"answers that scored 0 without being judged: {timeouts} took longer than the time limit, {crashes} ended the scoring process"]
 
 
 def bare_run(curve: Curve, state: State = "complete") -> Run:
@@ -232,17 +242,16 @@ def printable(text: str) -> str:
 
 def machine_of(log: RunLog) -> str:
     """What must be equal for seconds to be compared: hardware fingerprint of every attempt, device, processes."""
-    prints = sorted({str(a.get("environment", {}).get("fingerprint", "unknown")) for a in log.attempts})
+    prints = sorted({str(a.environment.get("fingerprint", "unknown")) for a in log.attempts})
     execution: Mapping[str, Any] = log.spec.get("execution", {})
     setting = [execution.get(k) for k in ("device", "threads", "processes")]
     return json.dumps([prints, setting], separators=(",", ":"))
 
 
-def _questions(provenance: Mapping[str, Any]) -> dict[str, tuple[int, str, str]]:
-    sources = provenance.get("sources", {})
+def _questions(provenance: Provenance) -> dict[str, tuple[int, str, str]]:
     return {
-        str(split): (int(found["questions"]), str(found["hash"]), _origin(sources.get(split, {})))
-        for split, found in provenance.get("questions", {}).items()
+        split: (int(found["questions"]), str(found["hash"]), _origin(provenance.sources.get(split, {})))
+        for split, found in provenance.questions.items()
     }
 
 

@@ -6,8 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.stats import PRICED_LEDGERS, TokenPrices, measured_prices
 from harness.types import PHASES
 from reports.arms import CPU_SECONDS, ROLLOUT_PHASES, SECONDS, Arm, Combination
+from reports.condensed import Run
+
+#: Phases whose seconds a price of tokens is computed from.
+_PRICED_PHASES = {"rollout": ROLLOUT_PHASES, "log_probs": ("log_probs",), "update": ("update",)}
 
 
 def busy_shares(combination: Combination) -> tuple[float, float] | None:
@@ -54,3 +59,18 @@ def break_even_rollout_share(base: Arm, arm: Arm) -> float | None:
     if (r - 1) * (o - 1) >= 0:
         return None
     return (o - 1) / (o - r)
+
+
+def measured_prices_of(arm: Arm | None) -> TokenPrices | None:
+    """The prices that the phases of an arm's runs show; None where they recorded no seconds or no tokens."""
+    return measured_prices_of_runs(arm.runs) if arm is not None else None
+
+
+def measured_prices_of_runs(runs: Sequence[Run]) -> TokenPrices | None:
+    """The prices that the phases of runs show together; None where they recorded no seconds or no tokens."""
+    runs = [r for r in runs if len(r.curve.accuracy) and r.curve.has("price:1")]
+    seconds = {name: sum(r.phase_seconds[p] for r in runs for p in phases) for name, phases in _PRICED_PHASES.items()}
+    tokens = {ledger: sum(float(r.curve.costs[ledger][-1]) for r in runs) for ledger in PRICED_LEDGERS}
+    if min(seconds["rollout"], seconds["update"], tokens["generated_tokens"], tokens["trained_tokens"]) <= 0:
+        return None
+    return measured_prices(seconds, tokens)

@@ -46,6 +46,9 @@ STEP_COLUMNS = (
     "fresh_groups",
     "replayed_groups",
     "mean_staleness",
+    "mean_pass_rate",
+    "all_wrong",
+    "all_right",
 )
 
 
@@ -62,6 +65,14 @@ def _phases(seconds: Mapping[str, float]) -> tuple[float, ...]:
     return found
 
 
+def _outcomes(pass_rates: Sequence[float]) -> tuple[float, float, float]:
+    """Mean pass rate of a step's fresh groups, and the shares that are all wrong and all right; NaN where there are none."""
+    n = len(pass_rates)
+    if not n:
+        return np.nan, np.nan, np.nan
+    return sum(pass_rates) / n, sum(r <= 0 for r in pass_rates) / n, sum(r >= 1 for r in pass_rates) / n
+
+
 def step_columns(steps: list[StepRecord]) -> dict[str, Array]:
     """``STEP_COLUMNS`` and one ``seconds_<phase>`` per phase, each of shape (T,)."""
     rows = [
@@ -70,6 +81,7 @@ def step_columns(steps: list[StepRecord]) -> dict[str, Array]:
             len(s.question_ids),
             len(s.replayed_question_ids),
             sum(s.staleness) / len(s.staleness) if s.staleness else np.nan,
+            *_outcomes(s.pass_rates),
             *_phases(s.phases),
         )
         for s in steps

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from harness.stats import LEAST_PAIRS, CostModel, SpeedUp
+from harness.stats import LEAST_PAIRS, CostModel, SpeedUp, TokenPrices
 from harness.stats.speedup import LEVEL
 from reports.arms import SECONDS, TOKENS, Analysis, Arm, Combination, Overall
 
@@ -168,6 +168,39 @@ def verdict_sentence(combination: Combination, arm: Arm, baseline: str) -> str:
 def undecided(found: SpeedUp) -> str:
     """``no difference shown``, or ``undecided`` where there are too few pairs for any verdict."""
     return "no difference shown" if found.n >= LEAST_PAIRS else "undecided"
+
+
+def price(value: float) -> str:
+    """A price with two figures, ``0.62``, ``1.4``, ``12``, ``∞``."""
+    return "∞" if math.isinf(value) else f"{float(f'{value:.2g}'):g}"
+
+
+def break_even(arm: Arm) -> str:
+    """``0.6 [0.2, 1.2], cheaper above``, or at which prices the strategy is cheaper where there is no single such price."""
+    curve = arm.price_curve
+    if curve is None or not curve.n:
+        return NO_VALUE
+    even, between = curve.break_even, curve.undecided
+    brackets = "" if between is None else f" [{price(between[0])}, {price(between[1])}]"
+    if even is not None:
+        return f"{price(even)}{brackets}, cheaper {curve.cheaper}"
+    reading = {"everywhere": "cheaper at every price", "nowhere": "dearer at every price"}.get(curve.cheaper, "unknown")
+    return f"{reading}{f', undecided in{brackets}' if brackets and reading != 'unknown' else ''}"
+
+
+def price_sentence(speed_ups: Mapping[str, SpeedUp], prices: Sequence[TokenPrices], arm: Arm | None = None) -> str:
+    """``At μ = ⅓ 0.9× [0.8, 1.1], at μ = 1 1.2× … (faster); break-even μ 0.6 [0.2, 1.2], cheaper above.``; empty without tokens."""
+    found = [(p, speed_ups[p.ledger]) for p in prices if p.ledger in speed_ups and speed_ups[p.ledger].n]
+    if not found:
+        return ""
+    parts = [
+        f"at {p.label} {speed_up(s)} {interval(s)}" + (f" ({s.verdict})" if s.verdict in ("faster", "slower") else "") for p, s in found
+    ]
+    even = ""
+    if arm is not None and arm.price_curve is not None:
+        known = arm.price_curve.break_even is not None
+        even = f"; break-even μ {break_even(arm)}" if known else f"; {break_even(arm)}" if arm.price_curve.cheaper != "unknown" else ""
+    return f"Priced by tokens, {', '.join(parts)}{even}."
 
 
 def where_of(item: Overall, analysis: Analysis) -> str:

@@ -1,4 +1,4 @@
-"""What all tests share: the toy engine, the folder of real data, a data folder for one test."""
+"""What all tests share: the toy engine, the folder of real data, a data folder for one test, the mark ``end_to_end``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ from toy_place import place  # noqa: E402
 __all__ = ["place"]
 
 DATA = HERE.parents[1] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever uses ``place`` runs the command line or a suite in processes of its own; ``nox -s fast`` leaves it out."""
+    for item in items:
+        if "place" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.end_to_end)
 
 
 @pytest.fixture

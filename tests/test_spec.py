@@ -27,6 +27,7 @@ from harness.spec import (
     TaskSpec,
     explain,
 )
+from harness.types import Costs
 
 
 def make(**changes: Any) -> RunSpec:
@@ -171,7 +172,7 @@ def test_the_default_target_is_ninety_percent_of_the_gain() -> None:
 def test_a_budget_counts_what_was_spent() -> None:
     """A budget is reached at its limit, on whichever ledger reaches it first."""
     budget = BudgetSpec(training_seconds=10, generated_tokens=100)
-    assert not budget.reached({"training_seconds": 9.9, "generated_tokens": 99})
-    assert budget.reached({"training_seconds": 10.0, "generated_tokens": 0})
-    assert budget.reached({"training_seconds": 0.0, "generated_tokens": 100})
-    assert not BudgetSpec().reached({"training_seconds": 1e9, "generated_tokens": 10**12})
+    assert not budget.reached(Costs(training_seconds=9.9, generated_tokens=99))
+    assert budget.reached(Costs(training_seconds=10.0, generated_tokens=0))
+    assert budget.reached(Costs(training_seconds=0.0, generated_tokens=100))
+    assert not BudgetSpec().reached(Costs(training_seconds=1e9, generated_tokens=10**12))

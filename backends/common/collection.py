@@ -116,7 +116,7 @@ def _from_hub(name: str, revision: str | None) -> Source:
         folder = Path(snapshot_download(name, revision=revision, ignore_patterns=["*.pth", "*.bin", "original/*"]))
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"model {name!r} is neither a folder nor to be had from the hub: {reason}") from error
+        raise UserError(f"model {name!r} is neither a folder nor available from the hub: {reason}") from error
     return Source(str(folder), name.rpartition("/")[2], folder.name)
 
 

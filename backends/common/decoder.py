@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from backends.common.completion import Completion
-from backends.common.fused import FusedEngine, supports_fused
+from backends.common.fused import FusedForward, supports_fused
 
 #: Finished rows leave the batch when at most this share of it is still going; leaving copies the cache of the others.
 COMPACT_BELOW = 0.5
@@ -24,7 +24,7 @@ COMPACT_BELOW = 0.5
 CHECK_EVERY_ON_DEVICE = 8
 
 
-class Engine(Protocol):
+class ForwardPass(Protocol):
     """Incremental forward pass over a batch of rows."""
 
     def prefill(self, token_ids: Tensor, mask: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Engine(Protocol):
         ...
 
 
-class HuggingFaceEngine:
+class HuggingFaceForward:
     """Any Hugging Face causal language model with a dynamic cache."""
 
     def __init__(self, model: Any) -> None:
@@ -50,7 +50,7 @@ class HuggingFaceEngine:
         self._cache: Any = None
 
     def prefill(self, token_ids: Tensor, mask: Tensor) -> Tensor:
-        """See :class:`Engine`."""
+        """See :class:`ForwardPass`."""
         from transformers import DynamicCache
 
         self._mask, self._cache = mask, DynamicCache(config=self._model.config)
@@ -59,12 +59,12 @@ class HuggingFaceEngine:
         return self._forward(token_ids, positions)
 
     def select(self, rows: Tensor) -> None:
-        """See :class:`Engine`."""
+        """See :class:`ForwardPass`."""
         self._cache.batch_select_indices(rows)
         self._mask, self._positions = self._mask[rows], self._positions[rows]
 
     def step(self, token_ids: Tensor) -> Tensor:
-        """See :class:`Engine`."""
+        """See :class:`ForwardPass`."""
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(token_ids), 1)], dim=1)
         self._positions = self._positions + 1
         return self._forward(token_ids[:, None], self._positions[:, None])
@@ -137,14 +137,14 @@ class Decoder:
         self, prompts: Sequence[Sequence[int]], counts: Sequence[int], max_new_tokens: int, sampler: _Sampler
     ) -> list[list[Completion]]:
         device = self._model.device
-        engine: Engine = FusedEngine(self._model, max_new_tokens) if self._fused else HuggingFaceEngine(self._model)
+        forward: ForwardPass = FusedForward(self._model, max_new_tokens) if self._fused else HuggingFaceForward(self._model)
         token_ids, mask = left_pad(prompts, self._pad_id, device)
         group_of_row = torch.tensor([group for group, count in enumerate(counts) for _ in range(count)], device=device)
-        logits = engine.prefill(token_ids, mask)
+        logits = forward.prefill(token_ids, mask)
         if not bool(torch.isfinite(logits).all()):
             raise FloatingPointError("the policy's logits are not finite")
         logits = logits[group_of_row]
-        engine.select(group_of_row)
+        forward.select(group_of_row)
 
         rows = torch.arange(len(group_of_row), device=device)  # which row of the result each row of the batch is
         tokens = torch.zeros(len(rows), max_new_tokens, dtype=torch.int32, device=device)
@@ -170,9 +170,9 @@ class Decoder:
                     break
                 if left <= COMPACT_BELOW * len(rows):
                     keep = running.nonzero()[:, 0]
-                    engine.select(keep)
+                    forward.select(keep)
                     rows, running, chosen = rows[keep], running[keep], chosen[keep]
-            logits = engine.step(chosen)
+            logits = forward.step(chosen)
         return _collect(tokens, log_probs, lengths, ended, counts)
 
 

@@ -1,4 +1,4 @@
-"""Question embeddings from a frozen causal language model: the mean of its last hidden states (method.md, DOTS step 2)."""
+"""Question embeddings from a frozen causal language model: the mean of its last hidden states (DOTS, arXiv 2506.05316, section 3.1)."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class _Layer:
     down: tuple[Tensor, Tensor | None]
 
 
-class FusedEngine:
+class FusedForward:
     """One decoding call of one model; weights are read when it is made.
 
     Keys and values: one tensor per layer of shape (2, rows, key-value heads, capacity, head width), filled up to ``_length``.

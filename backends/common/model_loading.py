@@ -1,16 +1,13 @@
-"""Policy and tokenizer by name: an embedded model is built, a folder or a hub name is loaded."""
+"""Policy and tokenizer from a folder or the hub."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from backends.common.tiny_models import Progress, build_tiny_model, is_embedded
 from harness.errors import UserError, did_you_mean
-from harness.task import TaskData
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -23,11 +20,6 @@ class LoadedModel:
     tokenizer: Any
     eos_ids: tuple[int, ...]
     pad_id: int
-
-
-def resolve_model(name: str, task: TaskData, seed: int, cache_dir: Path, progress: Progress | None = None) -> str:
-    """A folder or hub name that ``from_pretrained`` loads; builds the model if the name is an embedded one."""
-    return str(build_tiny_model(name, task, seed, cache_dir, progress)) if is_embedded(name) else name
 
 
 def load_model(source: str, *, revision: str | None = None, precision: str = "float32", device: str = "cpu") -> LoadedModel:

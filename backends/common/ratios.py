@@ -1,14 +1,26 @@
-"""Statistics of importance ratios of replayed tokens, accumulated over one training step."""
+"""The importance ratio ρ = π_old/μ of replayed tokens: which correction applies, the capped weight, statistics of a step."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from harness.strategy import Correction, Strategy
 from harness.types import RATIO_EDGES
+
+
+def correction_of(strategy: Strategy) -> Correction | None:
+    """How a strategy's replayed rollouts enter the loss; None for a strategy that declares no use of behaviour log-probs."""
+    return strategy.correction if "behaviour_log_probs" in strategy.requires else None
+
+
+def capped(log_ratio: torch.Tensor, correction: Correction) -> torch.Tensor:
+    """log of the weight that a correction gives to tokens: log ρ, bounded by its cap; the shape stays."""
+    return log_ratio if correction.weight_cap is None else log_ratio.clamp(max=math.log(correction.weight_cap))
 
 
 @dataclass(slots=True)
@@ -24,6 +36,7 @@ class RatioStatistics:
     classes: list[int] = field(default_factory=lambda: [0] * (len(RATIO_EDGES) + 1))
 
     def add(self, log_ratio: torch.Tensor, replayed: torch.Tensor, fresh: torch.Tensor) -> None:
+        """Count tokens. log_ratio: log ρ; replayed, fresh: which of its elements are such tokens, booleans of the same shape."""
         if bool(fresh.any()):
             deviation = float(log_ratio[fresh].abs().max())
             self.fresh = deviation if self.fresh is None else max(self.fresh, deviation)

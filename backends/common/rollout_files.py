@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from harness.types import PromptGroup
+from harness.files import replacing
+from harness.types import PromptGroup, Question
 
 
-def keep_rollouts(folder: Path, step: int, groups: Sequence[PromptGroup]) -> Path:
+def keep_rollouts(folder: Path, step: int, groups: Sequence[PromptGroup], questions: Sequence[Question]) -> Path:
     """Write every rollout of a step's batch to ``folder/step-NNNNNN.parquet``, whole or not at all; a resumed step replaces its file.
 
-    Columns: question_id, source, policy_version, reward, truncated, tokens, completion (empty for replayed groups of a resumed run).
+    questions: the training questions, by id. Columns: question_id, prompt, gold, source, policy_version, reward, truncated, tokens,
+    completion (empty for replayed groups of a resumed run).
     """
     rows = [
         {
             "question_id": group.question_id,
+            "prompt": questions[group.question_id].prompt,
+            "gold": questions[group.question_id].answer,
             "source": group.source,
             "policy_version": rollout.policy_version,
             "reward": rollout.reward,
@@ -29,9 +32,7 @@ def keep_rollouts(folder: Path, step: int, groups: Sequence[PromptGroup]) -> Pat
         for group in groups
         for rollout in group.rollouts
     ]
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:06d}.parquet"
-    partial = path.with_suffix(".partial")
-    pd.DataFrame(rows).to_parquet(partial, index=False)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        pd.DataFrame(rows).to_parquet(partial, index=False)
     return path

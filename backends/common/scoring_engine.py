@@ -1,9 +1,10 @@
-"""What every engine does with completions, whoever sampled them: texts, rewards and prompt groups."""
+"""What the rollout engines of TRL and verl do with completions: texts, rewards and prompt groups."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from harness.errors import UserError
 from harness.types import FloatArray, IntArray, PromptGroup, Question, Rollout
 
 if TYPE_CHECKING:
+    import torch
+
     from harness.backend import RolloutPhase
     from harness.reward.service import RewardService
     from harness.spec import RunSpec
@@ -22,9 +25,10 @@ if TYPE_CHECKING:
 
 
 class ScoringEngine(ABC):
-    """A :class:`harness.backend.RolloutEngine` but for the sampling; ``scorer`` is None where another rank scores.
+    """A :class:`harness.backend.RolloutEngine` except for the sampling itself; ``scorer`` is None where another rank scores.
 
-    token_ids: the prompts of the training questions, by question. Raises UserError for a prompt longer than the run allows.
+    token_ids: token ids of the prompt of every training question, in the order of the pool. policy_version: training steps
+    completed, set before each batch. Raises UserError for a prompt longer than the run allows.
     """
 
     def __init__(
@@ -37,11 +41,35 @@ class ScoringEngine(ABC):
         self.policy_version = 0
         self._embeddings = embeddings
 
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """The reward's worker processes for the block: started off the clock, ended with it."""
+        try:
+            if self.scorer is not None:
+                self.scorer.start()
+            yield
+        finally:
+            if self.scorer is not None:
+                self.scorer.close()
+
     @abstractmethod
     def rollout(
         self, question_ids: IntArray, rollouts_per_question: int | IntArray, phase: RolloutPhase, stream: Sequence[int]
     ) -> list[PromptGroup]:
         """See :class:`harness.backend.RolloutEngine`."""
+
+    @abstractmethod
+    def decode(
+        self,
+        prompts: Sequence[Sequence[int]],
+        rollouts_per_prompt: int | Sequence[int],
+        *,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        generator: torch.Generator,
+    ) -> list[list[Completion]]:
+        """See :class:`backends.common.completion.Decode`; what the evaluator samples with."""
 
     def embed(self, question_ids: IntArray) -> FloatArray:
         """See :class:`harness.backend.RolloutEngine`."""

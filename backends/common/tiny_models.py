@@ -47,7 +47,7 @@ class Architecture:
 
     @classmethod
     def parse(cls, name: str) -> Architecture:
-        """Read a name; UserError in words if it is not one."""
+        """Read a name. Raises UserError if it is not one of an embedded model."""
         match = _NAME.fullmatch(name)
         if match is None:
             raise UserError(f"unknown embedded model {name!r}; names are like embedded:llama-64x2 (width x layers) or embedded:qwen2-96x3")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.backend import EVERYTHING, BackendStatus, OneOff, Progress
 from harness.errors import UserError
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from harness.spec import RunSpec
 
 TASK, MODEL = "latent-skills", "simulated"
-PRICE = "generated_token_price"
 
 
 class SimulatorBackend:
@@ -33,13 +32,15 @@ class SimulatorBackend:
         return []
 
     def train(self, spec: RunSpec, run_dir: Path, cache: Path, ledger: LedgerWriter, resume_from: Path | None) -> None:
-        from backends.simulator.session import Session
+        from backends.simulator.session import SimulatorSession
 
-        Session(spec, run_dir, cache, ledger).run(resume_from)
+        SimulatorSession(spec, run_dir, cache, ledger).run(resume_from)
 
 
 def _check(spec: RunSpec) -> None:
     """Refuse what the simulator cannot be asked to do."""
+    from backends.simulator.engine import PRICE, generated_price
+
     combination = spec.combination
     if combination.task.name != TASK or combination.model.name != MODEL:
         raise UserError(
@@ -52,9 +53,3 @@ def _check(spec: RunSpec) -> None:
     price = generated_price(spec)
     if price is None or price <= 0:
         raise UserError(f"execution.engine.{PRICE} must be a positive number")
-
-
-def generated_price(spec: RunSpec) -> float | None:
-    """μ: the price of a generated token in units of a trained one (default 1); None where it is no number."""
-    value: Any = spec.execution.engine.get(PRICE, 1.0)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

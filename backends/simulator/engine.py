@@ -10,9 +10,12 @@ import numpy as np
 from backends.simulator.policy import Policy
 from harness.backend import RolloutPhase
 from harness.numerics.latent_skills import SkillQuestions
+from harness.spec import RunSpec
 from harness.step.clock import Clock
 from harness.types import FloatArray, IntArray, PromptGroup, Rollout
 
+#: The simulator's one key of ``execution.engine``.
+PRICE = "generated_token_price"
 #: Simulated seconds of training on one token; the other prices are in units of it.
 SECONDS_PER_TRAINED_TOKEN = 1e-4
 FORWARD_PRICE = 1 / 3
@@ -86,3 +89,9 @@ def accuracy(questions: SkillQuestions, theta: FloatArray, *, samples: int, gree
         return float((rates > 0.5).mean())
     draws: Any = np.random.default_rng([seed, 0x6576616C]).random((samples, len(rates)))
     return float((draws < rates).mean())
+
+
+def generated_price(spec: RunSpec) -> float | None:
+    """μ: the price of a generated token in units of a trained one (default 1); None where it is no number."""
+    value: Any = spec.execution.engine.get(PRICE, 1.0)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

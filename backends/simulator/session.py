@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backends.simulator.backend import generated_price
-from backends.simulator.engine import PricedTime, SimulatorEngine, accuracy, embeddings_of
+from backends.simulator.engine import PricedTime, SimulatorEngine, accuracy, embeddings_of, generated_price
 from backends.simulator.policy import Policy
 from backends.simulator.predictor import predictor_for, settings_of
 from harness.errors import UserError
@@ -21,7 +20,7 @@ from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.types import EvalPoint, QuestionPool
 
 
-class Session:
+class SimulatorSession:
     """Builds everything from the run's spec; ``run`` trains to its last step."""
 
     def __init__(self, spec: RunSpec, run_dir: Path, cache: Path, ledger: LedgerWriter) -> None:

@@ -1,4 +1,4 @@
-"""A run spec in TRL's words."""
+"""TRL's configuration of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": 
 
 
 def rows_per_update(spec: RunSpec, world: int) -> int:
-    """Rollouts of one optimizer step on one rank. Raises UserError where the batch cannot be split so."""
+    """Rollouts of one optimizer step on one rank. Raises UserError where a batch cannot be split into whole groups and equal updates."""
     algorithm = spec.algorithm
     if algorithm.groups_per_step % world:
         raise UserError(
@@ -31,9 +31,12 @@ def rows_per_update(spec: RunSpec, world: int) -> int:
 
 
 def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOConfig:
-    """``GRPOConfig`` for one run. One Halfway training step is one generation batch, ``updates_per_batch`` optimizer steps."""
+    """``GRPOConfig`` of a run on ``world`` ranks. One training step is one generation batch and ``updates_per_batch`` optimizer steps.
+
+    Raises UserError for settings that TRL cannot express.
+    """
     algorithm, execution = spec.algorithm, spec.execution
-    _refuse_verls(spec)
+    _refuse_verl_settings(spec)
     rows = rows_per_update(spec, world)
     micro = min(execution.micro_batch_rollouts or rows, rows)
     if rows % micro:
@@ -83,7 +86,7 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
     )
 
 
-def _refuse_verls(spec: RunSpec) -> None:
+def _refuse_verl_settings(spec: RunSpec) -> None:
     """Settings of the verl backend are refused rather than ignored."""
     execution = spec.execution
     if execution.generation in ("vllm", "sglang"):

@@ -20,9 +20,9 @@ _BUDGET = "budget-reached"
 
 
 def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) -> None:
-    """Run ``spec.execution.processes`` ranks and wait. The caller writes nothing to the ledger meanwhile.
+    """Run ``spec.execution.processes`` ranks and wait for them. The caller writes nothing to the ledger meanwhile.
 
-    Raises what rank 0 raised (RunFailed, UserError), or Interrupted if a rank died without a word.
+    Raises what rank 0 raised (RunFailed, UserError), or Interrupted if a rank died without leaving a reason.
     """
     failure = run_dir / _FAILURE
     failure.unlink(missing_ok=True)
@@ -46,8 +46,9 @@ def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) 
 
 
 def main() -> int:
-    """One rank."""
+    """One rank; arguments: run folder, cache folder, checkpoint to resume from or nothing."""
     die_with_parent(os.getppid())
+    from backends.common.prepare import prepare
     from backends.trl.run import train_on_this_rank
     from harness.records.ledger import LEDGER_NAME
 
@@ -55,7 +56,7 @@ def main() -> int:
     spec = RunSpec.load(run_dir / "spec.json")
     ledger = RunLedger(run_dir / LEDGER_NAME, spec.budget, spec.algorithm.max_steps) if os.environ["RANK"] == "0" else None
     try:
-        train_on_this_rank(spec, run_dir, cache, ledger, Path(resume_from) if resume_from else None)
+        train_on_this_rank(spec, prepare(spec, cache, lambda *_: None), run_dir, ledger, Path(resume_from) if resume_from else None)
     except (UserError, BudgetReached) as error:
         if ledger is not None:
             kind = _BUDGET if isinstance(error, BudgetReached) else getattr(error, "kind", None)

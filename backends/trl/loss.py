@@ -5,7 +5,7 @@ TRL's loss is not rewritten. Both changes are made on the tensors it reads, and 
 * a degenerate group has zero advantage, so without KL its rows add nothing to loss or gradient; dropping them and
   rescaling the advantages by what each ``loss_type`` divides by leaves loss and gradient as they were;
 * ``min(r̃A, clip(r̃, ρ(1−ε), ρ(1+ε))A)`` with r̃ = π/μ and ρ = π_old/μ equals ``ρ·min((π/π_old)A, clip(π/π_old, 1±ε)A)``
-  (method.md, RR): TRL's clipped loss with advantages of shape (B, T) multiplied by the detached weight ρ.
+  (rollout replay, arXiv 2506.05316): TRL's clipped loss with advantages of shape (B, T) multiplied by the detached weight ρ.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from backends.common.ratios import RatioStatistics
+from backends.common.ratios import RatioStatistics, capped
 from harness.strategy import Correction
 
 Tensors = dict[str, Any]
@@ -79,11 +79,11 @@ def correct_replayed(batch: Tensors, log_probs: torch.Tensor, correction: Correc
     stats.add(log_ratio, replayed, ~batch["replayed"][:, None] & mask)
     if not bool(batch["replayed"].any()):
         return
-    log_weight = log_ratio.masked_fill(~replayed, 0.0)
-    if correction.weight_cap is not None:
-        log_weight = log_weight.clamp(max=float(torch.log(torch.tensor(correction.weight_cap))))
     if correction.coefficient != 1.0:
         batch["advantages"] = torch.where(batch["replayed"], batch["advantages"] * correction.coefficient, batch["advantages"])
+    if correction.ratio == "old":
+        return
+    log_weight = capped(log_ratio.masked_fill(~replayed, 0.0), correction)
     if correction.clip_center == "old":
         batch["advantages"] = batch["advantages"][:, None] * log_weight.exp()
     else:

@@ -1,4 +1,4 @@
-"""Prompt groups as the rows of TRL's batch, also where groups differ in size, are trained on in part or hold stored rollouts.
+"""Prompt groups as the rows of TRL's batch, also where groups differ in size or weight, are trained on in part or hold stored rollouts.
 
 TRL computes advantages by cutting the batch into runs of ``num_generations`` rows, and cuts the batch into its updates by
 whole numbers of rows. Whole groups of one size and one baseline go through untouched: every number is TRL's. For any other
@@ -26,8 +26,11 @@ Tensors = dict[str, Any]
 
 
 def is_plain(groups: Sequence[PromptGroup], group_size: int) -> bool:
-    """Whether TRL's own advantages are right: whole groups of one size and one policy version."""
-    return all(g.trained is None and g.size == group_size and len({r.policy_version for r in g.rollouts}) == 1 for g in groups)
+    """Whether TRL's own advantages are right: whole groups of one size, one policy version and loss weight 1."""
+    return all(
+        g.trained is None and g.size == group_size and g.loss_weight == 1.0 and len({r.policy_version for r in g.rollouts}) == 1
+        for g in groups
+    )
 
 
 def padding_rows(rows: int, group_size: int, parts: int) -> int:

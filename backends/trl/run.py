@@ -1,4 +1,4 @@
-"""One run of the TRL backend inside one process: the trainer is built here and trained."""
+"""One run of the TRL backend in one process: its trainer is built and trained."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backends.common.failures import out_of_gpu_memory
 from backends.trl.seams import check_seams
-from harness.errors import RunFailed
 
 if TYPE_CHECKING:
     from backends.common.prepare import Prepared
@@ -16,23 +16,22 @@ if TYPE_CHECKING:
     from harness.spec import RunSpec
 
 
-def train_on_this_rank(
-    spec: RunSpec, run_dir: Path, cache: Path, ledger: LedgerWriter | None, resume_from: Path | None, prepared: Prepared | None = None
-) -> None:
-    """Train one run in this process; ``ledger`` is None on ranks other than 0, ``prepared`` saves preparing it again."""
+def train_on_this_rank(spec: RunSpec, prepared: Prepared, run_dir: Path, ledger: LedgerWriter | None, resume_from: Path | None) -> None:
+    """Train one run to its end in this process.
+
+    ledger: the run's, None on ranks other than 0. resume_from: a complete checkpoint, None to start at step 0. Raises UserError
+    for settings that TRL cannot run and RunFailed for a run that cannot go on.
+    """
     import torch
 
-    from backends.common.prepare import prepare
-
-    prepared = prepared or prepare(spec, cache, lambda *_: None)
     trainer = build_trainer(spec, prepared, run_dir / "checkpoints", ledger)
-    with trainer.session.scoring():
+    with trainer.session.engine.scoring():
         if resume_from is not None:
             trainer.session.resume(resume_from)
         try:
             trainer.train(resume_from_checkpoint=str(resume_from) if resume_from is not None else None)
         except torch.cuda.OutOfMemoryError as error:
-            raise RunFailed("out-of-memory", f"the GPU is out of memory ({error}); set execution.micro_batch_rollouts lower") from error
+            raise out_of_gpu_memory(error) from error
 
 
 def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: LedgerWriter | None) -> HalfwayGRPOTrainer:
@@ -44,11 +43,11 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
 
     from backends.common.devices import choose_device
     from backends.common.model_loading import load_model
-    from backends.common.run_session import build_driver, build_evaluator
+    from backends.common.run_session import build_session
     from backends.trl.config import grpo_config
     from backends.trl.dataset import run_order_dataset
-    from backends.trl.engine import TrlEngine
-    from backends.trl.session import Session, SessionCallback
+    from backends.trl.rollout_engine import TrlRolloutEngine
+    from backends.trl.session import SessionCallback, TrlSession
     from backends.trl.trainer import HalfwayGRPOTrainer
     from harness.registry import entry_of
     from harness.reward.service import RewardService
@@ -65,14 +64,14 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
         RewardService(task.reward, workers=max(1, spec.execution.threads), seconds=spec.execution.reward_seconds) if rank == 0 else None
     )
     clock = Clock(None if use_cpu else torch.cuda.synchronize)
-    engine = TrlEngine(spec, task, tokenizer, scorer, clock, prepared.embeddings)
+    engine = TrlRolloutEngine(spec, task, tokenizer, scorer, clock, prepared.embeddings)
     strategy = entry_of(spec.strategy).build(spec.strategy.config)
     engine.needs_log_probs = "behaviour_log_probs" in strategy.requires
-    driver = evaluator = None
+    run = None
     if scorer is not None:
-        driver = build_driver(spec, strategy, engine, prepared)
-        evaluator = build_evaluator(spec, task, tokenizer, scorer)
-    session = Session(spec, engine, driver, ledger, evaluator, strategy.correction)
+        assert ledger is not None, "rank 0 holds the ledger"
+        run = build_session(spec, strategy, engine, prepared, scorer, ledger, output)
+    session = TrlSession(spec, engine, run, strategy.correction)
     args = grpo_config(spec, output, world, use_cpu)
     trainer = HalfwayGRPOTrainer(
         session,

@@ -1,17 +1,17 @@
-"""Which TRL versions are supported, and whether the seams this adapter uses exist in the installed one.
+"""Which TRL versions are supported, and whether the installed one has the methods that this adapter overrides or calls.
 
 Importing this module does not import TRL: versions come from package metadata, so ``halfway doctor`` stays instant.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from backends.common.installed import lacking_methods
 from harness.errors import UserError
 
 SUPPORTED = "trl >=1.14.2, !=1.15.0, <1.17"  # 1.15.0 computes no log-probs where Triton is missing (CPU)
@@ -19,19 +19,8 @@ SUPPORTED = "trl >=1.14.2, !=1.15.0, <1.17"  # 1.15.0 computes no log-probs wher
 PACKAGES = ("trl", "torch", "transformers", "accelerate", "datasets", "vllm")
 
 
-def installed_versions() -> dict[str, str]:
-    """Versions of the packages this backend uses, without importing them."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def unsupported_reason(versions: dict[str, str]) -> str:
-    """Why this environment cannot run the TRL backend, in words; empty if it can."""
+    """Why this environment cannot run the TRL backend, as a sentence; empty if it can."""
     missing = [p for p in ("trl", "torch", "transformers", "accelerate", "datasets") if p not in versions]
     if missing:
         return f"{', '.join(missing)} not installed; pip install 'halfway[trl]'"
@@ -55,20 +44,9 @@ SEAMS: dict[str, tuple[str, ...]] = {
 
 
 def check_seams(trainer_class: Any) -> None:
-    """Raise UserError naming every seam the installed ``GRPOTrainer`` lacks."""
-    lacking = []
-    for name, parameters in SEAMS.items():
-        method = getattr(trainer_class, name, None)
-        if method is None or not _takes(method, parameters):
-            lacking.append(name)
+    """Raise UserError naming every method or parameter that the installed ``GRPOTrainer`` lacks."""
+    lacking = lacking_methods(trainer_class, SEAMS)
     if "rollout_func" not in inspect.signature(trainer_class.__init__).parameters:
         lacking.append("rollout_func")
     if lacking:
         raise UserError(f"this TRL lacks {', '.join(lacking)}, which Halfway builds on; supported: {SUPPORTED}")
-
-
-def _takes(method: Any, names: tuple[str, ...]) -> bool:
-    """Whether a method has these parameters; one that passes ``*args`` on may have them under it."""
-    known = inspect.signature(inspect.unwrap(method)).parameters
-    open_ended = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in known.values())
-    return open_ended or set(names) <= set(known)

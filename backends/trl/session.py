@@ -1,142 +1,107 @@
-"""One run of one strategy inside a ``GRPOTrainer``: batches, books, evaluation, checkpoints."""
+"""Where TRL's trainer meets a run: on every rank, with the :class:`~backends.common.run_session.RunSession` on rank 0 alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from transformers import TrainerCallback
 
-from backends.common.ratios import RatioStatistics
-from backends.common.rollout_files import keep_rollouts
-from backends.common.run_session import diagnose, resume_driver, save_driver
-from backends.trl.engine import TrlEngine
-from harness.errors import RunFailed
-from harness.records import checkpoint
-from harness.records.ledger import LedgerWriter
+from backends.common.run_session import RunSession, evaluation_due
+from backends.trl.books import StepBooks
+from backends.trl.rollout_engine import GenerationTrainer, TrlRolloutEngine
 from harness.spec import RunSpec
 from harness.step.clock import Clock
-from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.strategy import Correction
-from harness.types import EvalPoint, PromptGroup
-
-if TYPE_CHECKING:
-    from backends.common.evaluator import Evaluator
-    from backends.trl.trainer import HalfwayGRPOTrainer
+from harness.types import PromptGroup
 
 
-class Session:
-    """What rank 0 knows; on other ranks ``driver``, ``ledger`` and ``evaluator`` are None and the session follows."""
+class SessionTrainer(GenerationTrainer, Protocol):
+    """What the session needs of the trainer."""
 
-    def __init__(
-        self,
-        spec: RunSpec,
-        engine: TrlEngine,
-        driver: StepDriver | None,
-        ledger: LedgerWriter | None,
-        evaluator: Evaluator | None,
-        correction: Correction,
-    ) -> None:
-        self.spec, self.engine, self.driver, self.ledger, self.evaluator = spec, engine, driver, ledger, evaluator
-        self.correction = correction
+    args: Any
+    state: Any
+    control: Any
+    callback_handler: Any
+    books: StepBooks
+
+
+class TrlSession:
+    """What the trainer's overrides and the callback ask for, on any rank.
+
+    run: the run on rank 0; on other ranks None, where the session follows what rank 0 does. correction: how replayed
+    rollouts enter the loss.
+    """
+
+    def __init__(self, spec: RunSpec, engine: TrlRolloutEngine, run: RunSession | None, correction: Correction) -> None:
+        self.spec, self.engine, self.run, self.correction = spec, engine, run, correction
         self.clock: Clock = engine.clock
-        self.drop_degenerate = spec.algorithm.drop_degenerate
-        self._batch: Batch | None = None
+        self.trainer: SessionTrainer
 
-    def attach(self, trainer: HalfwayGRPOTrainer) -> None:
+    def attach(self, trainer: SessionTrainer) -> None:
+        """The trainer of this rank; call it before training."""
         self.trainer = trainer
         self.engine.attach(trainer)
 
-    @contextmanager
-    def scoring(self) -> Iterator[None]:
-        """The reward's worker processes: started off the clock, ended at the end."""
-        try:
-            if self.engine.scorer is not None:
-                self.engine.scorer.start()
-            yield
-        finally:
-            if self.engine.scorer is not None:
-                self.engine.scorer.close()
-
     @property
     def updates(self) -> int:
+        """Optimizer steps per training step."""
         return self.spec.algorithm.updates_per_batch
 
     def prompt(self, question_id: int) -> str:
+        """The prompt of a training question, as TRL's rows carry it."""
         return self.engine.questions[question_id].prompt
 
     # -- one step --------------------------------------------------------------------------------------------------
 
     def next_groups(self) -> list[PromptGroup] | None:
-        """This rank's groups of the next batch; None outside of training."""
+        """This rank's whole groups of the next batch; None outside of training.
+
+        Raises RunFailed for a run that cannot go on; on ranks other than 0 also where rank 0 has failed.
+        """
         if not self.trainer.model.training:
             return None
-        if self.driver is None:
+        if self.run is None:
             self.engine.follow()
             return self.engine.hand_out(None)
-        with self._ending_followers():
-            self.engine.policy_version = self.driver.step
-            self._batch = self.driver.next_batch()
+        with self._followers_released_on_failure():
+            batch = self.run.next_batch()
         with self.clock.phase("replay"):
             self.engine.release()
-            return self.engine.hand_out(self._batch.groups)
+            return self.engine.hand_out(batch.groups)
 
     @contextmanager
-    def _ending_followers(self) -> Iterator[None]:
-        """Around what rank 0 does while the others follow: if it fails, they are told instead of waiting for ever."""
+    def _followers_released_on_failure(self) -> Iterator[None]:
+        """Around what rank 0 does while the others follow: if it fails, they stop too instead of waiting for ever."""
         try:
             yield
         except BaseException as error:
             self.engine.abort(f"{type(error).__name__}: {error}")
-            if isinstance(error, FloatingPointError):
-                raise _diverged(error) from error
             raise
 
     def end_step(self) -> None:
-        """After the last update of a batch: write the step, evaluate if it is time."""
-        trainer = self.trainer
-        ratio, trained = _reduce(trainer)
-        if self.driver is not None and self._batch is not None and self.ledger is not None:
-            report = UpdateReport(
-                updates=self.updates,
-                loss=sum(trainer.losses) / self.updates,
-                trained_tokens=trained["tokens"],
-                forward_tokens=trained["forward"],
-                dropped_groups=trained["dropped"] // self.spec.algorithm.group_size,
-                importance_ratio=ratio.summary(),
-                fresh_log_ratio=ratio.fresh,
-            )
-            try:
-                record = self.driver.finish_step(self._batch, report)
-            except FloatingPointError as error:
-                raise _diverged(error) from error
-            with self.clock.off():
-                self.ledger.write("step", record)
-                if self.spec.execution.keep_rollouts:
-                    keep_rollouts(Path(trainer.args.output_dir).parent / "rollouts", record.step, self._batch.groups)
-        trainer.reset_books()
-        step = trainer.state.global_step // self.updates
-        if step % self.spec.evaluation.every_steps == 0 or step == self.spec.algorithm.max_steps:
+        """After the last update of a batch, on all ranks: write the step, evaluate if it is time."""
+        books = self.trainer.books.of_all_ranks(self.trainer.accelerator.num_processes)
+        if self.run is not None:
+            self.run.record_step(books.report(self.updates, self.spec.algorithm.group_size))
+        self.trainer.books = StepBooks()
+        step = self.trainer.state.global_step // self.updates
+        if evaluation_due(self.spec, step):
             self.evaluate(step)
 
     def evaluate(self, step: int) -> None:
-        """Accuracy on the evaluation sets and, every few times, the predictor's quality; all off the clock."""
+        """Evaluate after a training step, on all ranks; off the clock."""
         with self.clock.off():
-            if self.driver is None:
+            if self.run is None:
                 self.engine.follow()
                 return
-            assert self.evaluator is not None
-            assert self.ledger is not None
-            with self._ending_followers():
-                accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
-            predictor = diagnose(self.spec, self.driver, step)
+            with self._followers_released_on_failure():
+                point = self.run.evaluate(step)
             self.engine.release()
-            accuracy = self.spec.evaluation.accuracy(accuracies)
-            self.ledger.write("evaluation", EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), predictor))
             if self.spec.execution.trackers:
-                self._track({"eval_accuracy": accuracy, **{f"eval_accuracy_{name}": value for name, value in accuracies.items()}})
+                self._track({"eval_accuracy": point.accuracy, **{f"eval_accuracy_{name}": a for name, a in point.accuracies.items()}})
 
     def _track(self, values: dict[str, float]) -> None:
         """Hand values to the trackers alone: the trainer's own ``log`` would also flush its averages of the step."""
@@ -147,33 +112,22 @@ class Session:
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
-    def save_beside(self, global_step: int) -> None:
-        """Complete the trainer's checkpoint with ours; only then does it count and may older ones go."""
+    def complete_checkpoint(self, global_step: int) -> None:
+        """After TRL has saved on all ranks: complete its checkpoint of this optimizer step with ours."""
         self.trainer.accelerator.wait_for_everyone()
-        if self.driver is None or self.ledger is None:
-            return
-        checkpoints = Path(self.trainer.args.output_dir)
-        folder = checkpoints / f"checkpoint-{global_step}"
-        step = global_step // self.updates
-        save_driver(folder, self.spec, self.driver, self.engine.task)
-        checkpoint.seal(folder, step)
-        checkpoint.prune(checkpoints)
-        self.ledger.write("checkpoint", step=step)
+        if self.run is not None:
+            self.run.complete_checkpoint(Path(self.trainer.args.output_dir) / f"checkpoint-{global_step}", global_step // self.updates)
 
     def resume(self, folder: Path) -> None:
-        """Take back strategy, buffer, costs and clock."""
-        if self.driver is not None:
-            resume_driver(folder, self.spec, self.driver, self.engine.task)
-
-
-def _diverged(error: FloatingPointError) -> RunFailed:
-    return RunFailed("nan-loss", f"training diverged: {error}; lower learning_rate or max_grad_norm, then run the suite again")
+        """Take the run's state from a checkpoint; TRL takes the model's itself. Raises CheckpointError for another run's."""
+        if self.run is not None:
+            self.run.resume(folder)
 
 
 class SessionCallback(TrainerCallback):  # type: ignore[misc]
     """Where the trainer's loop meets the session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: TrlSession) -> None:
         self.session = session
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -193,19 +147,7 @@ class SessionCallback(TrainerCallback):  # type: ignore[misc]
 
     def _stop_on_budget(self, control: Any) -> None:
         # Rank 0 alone knows the costs; with several ranks the ledger ends the run at the next checkpoint of all of them.
-        driver = self.session.driver if self.session.trainer.accelerator.num_processes == 1 else None
-        if driver is not None and self.session.spec.budget.reached(driver.costs.to_json()):
+        run = self.session.run if self.session.trainer.accelerator.num_processes == 1 else None
+        if run is not None and run.budget_spent:
             control.should_save = True
             control.should_training_stop = True
-
-
-def _reduce(trainer: HalfwayGRPOTrainer) -> tuple[RatioStatistics, dict[str, int]]:
-    """Books of all ranks together."""
-    import torch
-
-    books = {"tokens": trainer.tokens_trained, "forward": trainer.forward_tokens, "dropped": trainer.rows_dropped}
-    if trainer.accelerator.num_processes == 1:
-        return trainer.ratio, books
-    everyone: list[Any] = [None] * trainer.accelerator.num_processes
-    torch.distributed.all_gather_object(everyone, (trainer.ratio, books))
-    return RatioStatistics.merge([r for r, _ in everyone]), {k: sum(b[k] for _, b in everyone) for k in books}

@@ -1,4 +1,4 @@
-"""The real ``GRPOTrainer`` with Halfway's seams: five small overrides, each ends in ``super()``.
+"""TRL's ``GRPOTrainer`` with small overrides, each of which calls ``super()``.
 
 The order inside one training step:
 
@@ -6,7 +6,8 @@ The order inside one training step:
    method runs on it with a ``rollout_func`` that plays the finished rollouts back. So padding, masks, token counts,
    advantages and old log-probs of fresh *and* replayed groups are made by TRL's code, not by a copy of it (advantages of
    groups of different sizes excepted: :mod:`backends.trl.rows`).
-2. ``_prepare_inputs``: TRL shuffles and splits the batch into its updates; degenerate rows are dropped from each part.
+2. ``_prepare_inputs``: TRL shuffles the batch and splits it into its updates, or it is split in order where the strategy's
+   correction asks for that; degenerate rows are dropped from each part.
 3. ``compute_loss``: TRL's loss; replayed rows get their importance weight between its forward pass and its formula.
 
 Selection never happens in a sampler: Accelerate draws batch t+1 before step t has generated, and a resumed run draws every
@@ -20,15 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from trl import GRPOTrainer
+from trl.trainer.utils import split_tensor_dict
 
-from backends.common.ratios import RatioStatistics
+from backends.common.failures import naming_full_disk
+from backends.trl.books import StepBooks
 from backends.trl.loss import DIVIDES_BY_ROWS, correct_replayed, drop_degenerate_rows
 from backends.trl.rows import is_plain, mark_rows, mask_padding, padded, padding_rows, set_advantages
-from harness.records.checkpoint import probe_disk
 from harness.types import PromptGroup, Rollout
 
 if TYPE_CHECKING:
-    from backends.trl.session import Session
+    from backends.trl.session import TrlSession
 
 
 def stored_rewards(halfway_reward: list[float], **_: Any) -> list[float]:
@@ -48,14 +50,19 @@ def play_back(_prompts: list[Any], trainer: HalfwayGRPOTrainer) -> dict[str, Any
 
 
 class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
-    """A ``GRPOTrainer`` whose batches come from a :class:`~backends.trl.session.Session`."""
+    """A ``GRPOTrainer`` whose batches come from a :class:`~backends.trl.session.TrlSession`.
 
-    def __init__(self, session: Session, **kwargs: Any) -> None:
+    playback: the rollouts of the running batch, in the order of its rows, while TRL asks for them. books: what is counted
+    until the session ends the step.
+    """
+
+    def __init__(self, session: TrlSession, **kwargs: Any) -> None:
         self.session = session
         self.playback: list[Rollout] = []
-        self.reset_books()
+        self.books = StepBooks()
         self._running_inputs: dict[str, Any] | None = None
         self._buffered_inputs: Any = None  # TRL's own; declared here for its type
+        self._batch_in_order: dict[str, Any] = {}  # before TRL shuffles it
         super().__init__(reward_funcs=stored_rewards, rollout_func=play_back, **kwargs)
 
     # -- generation ----------------------------------------------------------------------------------------------
@@ -77,6 +84,7 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if "importance_sampling_ratio" in output:
             # TRL's own correction of the vLLM mismatch is for fresh rollouts; replayed rows get theirs in compute_loss.
             output["importance_sampling_ratio"][output["replayed"]] = 1.0
+        self._batch_in_order = output
         return output
 
     def _padding(self, groups: list[PromptGroup]) -> tuple[bool, int]:
@@ -93,10 +101,14 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
-        if self._buffered_inputs is not before and self.session.drop_degenerate:
+        if self._buffered_inputs is before:
+            return inputs
+        if self.session.correction.order == "fresh-first":
+            self._buffered_inputs = split_tensor_dict(self._batch_in_order, self.args.steps_per_generation)
+        if self.session.spec.algorithm.drop_degenerate:
             self._buffered_inputs = [self._without_degenerate(part) for part in self._buffered_inputs]
-            inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
-        return inputs
+        self._batch_in_order = {}
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _without_degenerate(self, part: dict[str, Any]) -> dict[str, Any]:
         rows = max(1, int(part["informative"].sum()))
@@ -104,14 +116,14 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             # TRL gathers per-row metrics, which must have one length on all ranks.
             rows = int(self.accelerator.gather(torch.tensor([rows], device=part["informative"].device)).max())
         smaller = drop_degenerate_rows(part, self.loss_type, keep_at_least=rows)
-        self.rows_dropped += _rows_in_loss(part) - _rows_in_loss(smaller)
+        self.books.dropped_rows += _rows_in_loss(part) - _rows_in_loss(smaller)
         return smaller
 
     # -- loss ----------------------------------------------------------------------------------------------------
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         self._running_inputs = dict(inputs)  # a copy: the buffered batch must not keep the correction
-        self.tokens_trained += int(inputs["completion_mask"].sum())
+        self.books.trained_tokens += int(inputs["completion_mask"].sum())
         try:
             return super().compute_loss(model, self._running_inputs, return_outputs, num_items_in_batch)
         finally:
@@ -120,25 +132,19 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _get_per_token_logps_and_entropies(self, model: Any, input_ids: Any, attention_mask: Any, *args: Any, **kwargs: Any) -> Any:
         if self._running_inputs is None:  # a pass without gradient: old or behaviour log-probs
             with self.session.clock.phase("log_probs"):
-                self.forward_tokens += int(attention_mask.sum())
+                self.books.forward_tokens += int(attention_mask.sum())
                 return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, *args, **kwargs)
         result = super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, *args, **kwargs)
         batch = self._running_inputs
         if "replayed" in batch and batch.get("sampling_per_token_logps") is not None:
-            correct_replayed(batch, result[0], self.session.correction, self.ratio)
+            correct_replayed(batch, result[0], self.session.correction, self.books.ratios)
         return result
 
-    # -- books ---------------------------------------------------------------------------------------------------
-
-    def reset_books(self) -> None:
-        """What is counted per training step starts at zero."""
-        self.ratio = RatioStatistics()
-        self.losses: list[float] = []
-        self.tokens_trained = self.rows_dropped = self.forward_tokens = 0
+    # -- the trainer's loop ----------------------------------------------------------------------------------------
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         loss = super().training_step(model, inputs, num_items_in_batch)
-        self.losses.append(float(loss))
+        self.books.losses.append(float(loss))
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -147,12 +153,9 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with self.session.clock.off():
-            try:
+            with naming_full_disk(Path(self.args.output_dir)):
                 super()._save_checkpoint(model, trial)
-            except Exception:
-                probe_disk(Path(self.args.output_dir))
-                raise
-            self.session.save_beside(self.state.global_step)
+            self.session.complete_checkpoint(self.state.global_step)
 
 
 def _rows_in_loss(part: dict[str, Any]) -> int:

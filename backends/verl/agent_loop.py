@@ -19,7 +19,7 @@ class HalfwayAgentLoop(AgentLoopBase):  # type: ignore[misc]
     """One turn, no chat template, no tools."""
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
-        """Sample one rollout of a prompt. An error of the engine comes back as words, in a rollout that cannot be mistaken."""
+        """Sample one rollout of a prompt. An error of the engine comes back as text, in a rollout whose log-prob is not a number."""
         request = kwargs[REQUEST]
         sampling = {**sampling_params, **request["sampling"]}
         if "seed" in sampling:

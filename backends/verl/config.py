@@ -1,6 +1,6 @@
-"""A run spec in verl's words: every key that Halfway sets, and the passage for the ones it does not.
+"""verl's configuration of a run: the keys that follow from its spec, Halfway's defaults, and the user's own keys.
 
-What a run owns is refused in ``execution.engine`` (:mod:`backends.verl.passed_on`); every other key of verl may be given there.
+A key that follows from the spec is refused in ``execution.engine`` (:mod:`backends.verl.engine_keys`); any other may be set there.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from backends.verl.engine_keys import flatten, refuse_owned_keys
 from backends.verl.names import AGENT_LOOP, CPU_ROLLOUT, TRAINER
-from backends.verl.passed_on import check_passed_on, flatten
 from harness.errors import UserError, did_you_mean
 from harness.spec import RunSpec
 from harness.strategy import Correction
@@ -41,7 +41,7 @@ _VLLM_ON_CPU: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Placement:
     """Where a run trains: device, processes per node, and whether an existing Ray cluster is used."""
 
     on_cpu: bool
@@ -49,8 +49,8 @@ class Place:
     per_node: int
 
     @classmethod
-    def of(cls, spec: RunSpec, gpus: int) -> Place:
-        """From the spec and the number of GPUs in sight (0 for none). Raises UserError where they do not fit."""
+    def of(cls, spec: RunSpec, gpus: int) -> Placement:
+        """From the spec and the number of visible GPUs, 0 for none. Raises UserError where they do not fit."""
         execution = spec.execution
         kind, _, index = execution.device.partition(":")
         if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
@@ -66,7 +66,10 @@ class Place:
 
 
 def rollout_name(spec: RunSpec, on_cpu: bool) -> str:
-    """verl's name of the inference engine. On GPUs the spec's default, ``decoder``, means vLLM. Raises UserError in words."""
+    """verl's name of the inference engine. On GPUs the spec's default, ``decoder``, means vLLM.
+
+    Raises UserError for an engine that verl does not have there.
+    """
     generation = spec.execution.generation
     if on_cpu:
         if generation not in ("decoder", "vllm"):
@@ -79,13 +82,17 @@ def rollout_name(spec: RunSpec, on_cpu: bool) -> str:
     return "sglang" if generation == "sglang" else "vllm"
 
 
-def settings(
-    spec: RunSpec, correction: Correction | None, place: Place, *, model: str, checkpoints: Path, prompt_tokens: int, pool: int
+def run_settings(
+    spec: RunSpec, correction: Correction | None, placement: Placement, *, model: str, checkpoints: Path, prompt_tokens: int, pool: int
 ) -> dict[str, Any]:
-    """verl's dotted keys for one run; ``correction`` is None where nothing is replayed. Raises UserError for what verl cannot express."""
+    """verl's dotted keys that follow from a run's spec; ``correction`` is None where nothing is replayed.
+
+    model: a folder or hub id. checkpoints: the run's folder for them. prompt_tokens: the longest prompt. pool: number of training
+    questions. Raises UserError for what verl cannot express.
+    """
     algorithm, execution = spec.algorithm, spec.execution
     _refuse(spec, correction)
-    name = rollout_name(spec, place.on_cpu)
+    name = rollout_name(spec, placement.on_cpu)
     return {
         "algorithm.adv_estimator": "grpo",
         "algorithm.norm_adv_by_std_in_grpo": algorithm.advantage_normalization == "std",
@@ -103,7 +110,7 @@ def settings(
         "data.seed": spec.seed,
         "data.shuffle": False,
         "actor_rollout_ref.model.path": model,
-        **_actor(spec, prompt_tokens, place),
+        **_actor(spec, correction, prompt_tokens, placement),
         "actor_rollout_ref.rollout.name": name,
         "actor_rollout_ref.rollout.mode": "async",
         "actor_rollout_ref.rollout.n": algorithm.group_size,
@@ -118,8 +125,8 @@ def settings(
         "actor_rollout_ref.rollout.agent.agent_loop_config_path": str(resources.files("backends.verl") / "agent_loop.yaml"),
         "reward.num_workers": 0,
         "trainer.v1.trainer_mode": TRAINER,
-        "trainer.v1.sampler.custom_sampler.path": "pkg://backends.verl.buffer",
-        "trainer.v1.sampler.custom_sampler.name": "HalfwayBuffer",
+        "trainer.v1.sampler.custom_sampler.path": "pkg://backends.verl.replay_buffer",
+        "trainer.v1.sampler.custom_sampler.name": "HalfwayReplayBuffer",
         "trainer.total_training_steps": algorithm.max_steps,
         "trainer.total_epochs": 1_000_000_000,
         "trainer.save_freq": -1,
@@ -130,26 +137,26 @@ def settings(
         "trainer.logger": list(execution.trackers),
         "trainer.project_name": spec.suite,
         "trainer.experiment_name": spec.run_id,
-        "trainer.device": "cpu" if place.on_cpu else "cuda",
-        "trainer.nnodes": place.nodes,
-        "trainer.n_gpus_per_node": place.per_node,
+        "trainer.device": "cpu" if placement.on_cpu else "cuda",
+        "trainer.nnodes": placement.nodes,
+        "trainer.n_gpus_per_node": placement.per_node,
     }
 
 
-def defaults(spec: RunSpec, place: Place) -> dict[str, Any]:
+def default_settings(spec: RunSpec, placement: Placement) -> dict[str, Any]:
     """What Halfway sets because verl's own value does not suit, and ``execution.engine`` may set otherwise."""
-    chosen: dict[str, Any] = {
+    common: dict[str, Any] = {
         "actor_rollout_ref.actor.strategy": "fsdp2",
         "actor_rollout_ref.actor.fsdp_config.strategy": "fsdp2",
         "actor_rollout_ref.rollout.tensor_model_parallel_size": 1,
         "actor_rollout_ref.rollout.dtype": spec.algorithm.precision,
     }
-    if not place.on_cpu:
-        return chosen
+    if not placement.on_cpu:
+        return common
     if spec.execution.generation == "vllm":
-        chosen |= _VLLM_ON_CPU
+        common |= _VLLM_ON_CPU
     return {
-        **chosen,
+        **common,
         "actor_rollout_ref.model.use_remove_padding": False,  # needs flash-attention
         "actor_rollout_ref.model.enable_gradient_checkpointing": False,
         "+actor_rollout_ref.model.override_config.attn_implementation": "sdpa",
@@ -159,25 +166,25 @@ def defaults(spec: RunSpec, place: Place) -> dict[str, Any]:
         "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,
         # Logical: verl's actors ask for more CPUs than they use.
         "ray_kwargs.ray_init.num_cpus": 16,
-        "+ray_kwargs.ray_init.num_gpus": place.nodes * place.per_node,
+        "+ray_kwargs.ray_init.num_gpus": placement.nodes * placement.per_node,
         "+ray_kwargs.ray_init.include_dashboard": False,
     }
 
 
-def resolve(chosen: Mapping[str, Any], usual: Mapping[str, Any], spec: RunSpec) -> Any:
+def resolve_config(settings: Mapping[str, Any], defaults: Mapping[str, Any], spec: RunSpec) -> Any:
     """verl's whole configuration (an OmegaConf DictConfig): its own files, our defaults, the user's keys, what the run owns."""
     import verl
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
     given = dict(flatten(spec.execution.engine))
-    check_passed_on(given)
+    refuse_owned_keys(given)
     given.pop("model_engine", None)
     engine = model_engine(spec)
     folder = Path(verl.__file__).parent / "trainer" / "config"
     with initialize_config_dir(config_dir=str(folder), version_base=None):
         config = compose("ppo_trainer", overrides=[f"model_engine={engine}"])
-    for key, value in {**_fitting(usual, config), **given, **chosen}.items():
+    for key, value in {**_applicable(defaults, config), **given, **settings}.items():
         bare = key.removeprefix("+")
         if not key.startswith("+") and not _exists(config, bare):
             near = did_you_mean(bare, _leaves(config))
@@ -216,9 +223,9 @@ def _refuse(spec: RunSpec, correction: Correction | None) -> None:
 
 
 def _correction(correction: Correction | None) -> dict[str, Any]:
-    """The off-policy correction as verl's rollout correction (method.md: ``code`` clips π/π_old and weights by ρ, ``paper`` clips π/μ)."""
+    """The off-policy correction as verl's rollout correction; its bypass mode, in which μ stands for the old policy, clips π/μ."""
     prefix = "algorithm.rollout_correction"
-    if correction is None:
+    if correction is None or correction.ratio == "old":
         return {f"{prefix}.bypass_mode": False, f"{prefix}.rollout_is": None}
     if correction.clip_center == "one":
         return {f"{prefix}.bypass_mode": True, f"{prefix}.rollout_is": None}
@@ -226,10 +233,10 @@ def _correction(correction: Correction | None) -> dict[str, Any]:
     return {f"{prefix}.bypass_mode": False, f"{prefix}.rollout_is": "token", f"{prefix}.rollout_is_threshold": cap}
 
 
-def _actor(spec: RunSpec, prompt_tokens: int, place: Place) -> dict[str, Any]:
+def _actor(spec: RunSpec, correction: Correction | None, prompt_tokens: int, placement: Placement) -> dict[str, Any]:
     algorithm = spec.algorithm
     groups = algorithm.groups_per_step // algorithm.updates_per_batch
-    micro = spec.execution.micro_batch_rollouts or (groups * algorithm.group_size if place.on_cpu else GPU_MICRO_BATCH)
+    micro = spec.execution.micro_batch_rollouts or (groups * algorithm.group_size if placement.on_cpu else GPU_MICRO_BATCH)
     high = algorithm.clip_epsilon if algorithm.clip_epsilon_high is None else algorithm.clip_epsilon_high
     optim = "actor_rollout_ref.actor.optim"
     actor = {
@@ -237,7 +244,7 @@ def _actor(spec: RunSpec, prompt_tokens: int, place: Place) -> dict[str, Any]:
         "use_dynamic_bsz": True,
         "ppo_max_token_len_per_gpu": micro * (prompt_tokens + algorithm.max_completion_tokens),
         "ppo_epochs": 1,
-        "shuffle": algorithm.updates_per_batch > 1,
+        "shuffle": algorithm.updates_per_batch > 1 and (correction is None or correction.order == "shuffled"),
         "data_loader_seed": spec.seed,
         "clip_ratio": algorithm.clip_epsilon,
         "clip_ratio_low": algorithm.clip_epsilon,
@@ -285,9 +292,9 @@ def _megatron(spec: RunSpec) -> dict[str, Any]:
     }
 
 
-def _fitting(usual: Mapping[str, Any], config: Any) -> dict[str, Any]:
+def _applicable(defaults: Mapping[str, Any], config: Any) -> dict[str, Any]:
     """Our defaults without those of another model engine (Megatron has no FSDP settings)."""
-    return {key: value for key, value in usual.items() if key.startswith("+") or _exists(config, key)}
+    return {key: value for key, value in defaults.items() if key.startswith("+") or _exists(config, key)}
 
 
 def _exists(config: Any, key: str) -> bool:

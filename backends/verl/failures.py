@@ -1,4 +1,4 @@
-"""What Ray and verl raise, as the sentence that a person or the runner can act on."""
+"""Errors of Ray and verl, translated into those that the worker and the runner act on."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from backends.common.failures import diverged, out_of_gpu_memory
 from harness.errors import Interrupted, RunFailed, UserError
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """Around a run: dead workers become Interrupted (the run goes on from its checkpoint), what would fail again RunFailed."""
     try:
         yield
@@ -21,14 +22,14 @@ def in_words() -> Iterator[None]:
     except (UserError, Interrupted, OSError, MemoryError):
         raise
     except Exception as error:
-        told = judge(error)
-        if told is None:
+        translation = translate(error)
+        if translation is None:
             raise
-        raise told from error
+        raise translation from error
 
 
-def judge(error: BaseException) -> Exception | None:
-    """The error to raise instead of one of Ray's, or None to let it be."""
+def translate(error: BaseException) -> Exception | None:
+    """The error to raise instead of one of Ray's, or None for an error that is not Ray's."""
     import ray.exceptions as ray_errors
 
     if isinstance(error, ray_errors.RayTaskError):
@@ -44,18 +45,13 @@ def judge(error: BaseException) -> Exception | None:
             "memory", "Ray killed a worker because the machine is out of memory: lower execution.micro_batch_rollouts or run fewer at once"
         )
     if isinstance(error, (ray_errors.RayActorError, ray_errors.WorkerCrashedError, ray_errors.NodeDiedError)):
-        words = _first_line(error)
-        if "creation task" in words:
+        reason = _first_line(error)
+        if "creation task" in reason:
             return RunFailed("worker-start", f"a Ray worker could not start: {_last_line(error)}")
-        return Interrupted(f"a Ray worker died in the middle of a step ({words})")
+        return Interrupted(f"a Ray worker died in the middle of a step ({reason})")
     if "timed out during startup" in str(error):  # Ray has no class for it
         return Interrupted("Ray did not start in time on this machine")
     return None
-
-
-def diverged(error: BaseException) -> RunFailed:
-    """The failure of a run whose numbers are not finite any more."""
-    return RunFailed("nan-loss", f"training diverged: {error}; lower learning_rate or max_grad_norm, then run the suite again")
 
 
 def _of_task(error: BaseException) -> Exception | None:
@@ -64,8 +60,8 @@ def _of_task(error: BaseException) -> Exception | None:
     if isinstance(cause, FloatingPointError):
         return diverged(cause)
     if type(cause).__name__ == "OutOfMemoryError":
-        return RunFailed("out-of-memory", f"the GPU is out of memory ({_first_line(cause)}); set execution.micro_batch_rollouts lower")
-    return judge(cause) if isinstance(cause, Exception) and cause is not error else None
+        return out_of_gpu_memory(_first_line(cause))
+    return translate(cause) if isinstance(cause, Exception) and cause is not error else None
 
 
 def _lines(error: object) -> list[str]:

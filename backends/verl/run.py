@@ -12,20 +12,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.verl.config import Place, defaults, resolve, rollout_name, settings
-from backends.verl.failures import in_words
+from backends.common.ratios import correction_of
+from backends.verl.config import Placement, default_settings, resolve_config, rollout_name, run_settings
+from backends.verl.failures import translated_errors
 from backends.verl.names import CPU_PLUGIN, CPU_ROLLOUT, TRAINER
 from harness.errors import UserError
 from harness.machine.environment import core_count, visible_gpus
 
 if TYPE_CHECKING:
     from backends.common.prepare import Prepared
-    from backends.verl.session import Session
+    from backends.verl.session import VerlSession
     from harness.records.ledger import LedgerWriter
     from harness.spec import RunSpec
 
 
-#: vLLM's CPU build takes 4 GiB and binds threads to cores unless told otherwise; Ray's processes share them here.
+#: vLLM's CPU build takes 4 GiB and binds threads to cores by default; here Ray's processes share both.
 _VLLM_ON_CPU = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -35,18 +36,22 @@ _VLLM_ON_CPU = {
 
 
 def train(spec: RunSpec, prepared: Prepared, run_dir: Path, ledger: LedgerWriter, resume_from: Path | None) -> None:
-    """Train one run to its end. Raises UserError, RunFailed and Interrupted in words."""
-    place = Place.of(spec, len(visible_gpus()))
-    set_environment(place, spec)
-    with in_words():
-        session, config = build(spec, prepared, run_dir / "checkpoints", ledger, place, resume_from)
-        with session.scoring(), cluster(config) as ready:
+    """Train one run to its end.
+
+    Raises UserError for settings that verl cannot run, RunFailed for a run that cannot go on, and Interrupted where one of Ray's
+    processes died.
+    """
+    placement = Placement.of(spec, len(visible_gpus()))
+    set_environment(placement, spec)
+    with translated_errors():
+        session, config = build(spec, prepared, run_dir / "checkpoints", ledger, placement, resume_from)
+        with session.engine.scoring(), cluster(config) as ready:
             fit(session, ready)
 
 
-def set_environment(place: Place, spec: RunSpec) -> None:
+def set_environment(placement: Placement, spec: RunSpec) -> None:
     """Variables that verl and Ray read when they are imported; Ray's workers inherit them."""
-    usual = {
+    defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
         "VERL_LOGGING_LEVEL": "WARN",
@@ -56,9 +61,9 @@ def set_environment(place: Place, spec: RunSpec) -> None:
         "RAY_raylet_start_wait_time_s": "300",
         "RAY_worker_register_timeout_seconds": "600",
     }
-    for name, value in usual.items():
+    for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    if not place.on_cpu:
+    if not placement.on_cpu:
         kind, _, index = spec.execution.device.partition(":")
         if kind == "cuda" and index:
             os.environ["CUDA_VISIBLE_DEVICES"] = index
@@ -72,15 +77,15 @@ def set_environment(place: Place, spec: RunSpec) -> None:
 
 
 def build(
-    spec: RunSpec, prepared: Prepared, checkpoints: Path, ledger: LedgerWriter, place: Place, resume_from: Path | None
-) -> tuple[Session, Any]:
+    spec: RunSpec, prepared: Prepared, checkpoints: Path, ledger: LedgerWriter, placement: Placement, resume_from: Path | None
+) -> tuple[VerlSession, Any]:
     """The session of a run and verl's configuration for it; nothing of Ray is started."""
     import torch
 
     from backends.common.model_loading import load_tokenizer
-    from backends.common.run_session import build_driver, build_evaluator
-    from backends.verl.engine import VerlEngine
-    from backends.verl.session import Session, verl_checkpoint
+    from backends.common.run_session import build_session
+    from backends.verl.rollout_engine import VerlRolloutEngine
+    from backends.verl.session import VerlSession, verl_checkpoint
     from harness.registry import entry_of
     from harness.reward.service import RewardService
     from harness.step.clock import Clock
@@ -91,22 +96,21 @@ def build(
     tokenizer, eos = load_tokenizer(model)
     scorer = RewardService(task.reward, workers=max(1, spec.execution.threads), seconds=spec.execution.reward_seconds)
     clock = Clock()
-    seeded = rollout_name(spec, place.on_cpu) == CPU_ROLLOUT
-    engine = VerlEngine(spec, task, tokenizer, eos, scorer, clock, prepared.embeddings, seeded=seeded)
+    seeded = rollout_name(spec, placement.on_cpu) == CPU_ROLLOUT
+    engine = VerlRolloutEngine(spec, task, tokenizer, eos, scorer, clock, prepared.embeddings, seeded=seeded)
     strategy = entry_of(spec.strategy).build(spec.strategy.config)
-    driver = build_driver(spec, strategy, engine, prepared)
-    evaluator = build_evaluator(spec, task, tokenizer, scorer)
-    correction = strategy.correction if "behaviour_log_probs" in strategy.requires else None
-    session = Session(spec, engine, driver, ledger, evaluator, correction, checkpoints)
+    run = build_session(spec, strategy, engine, prepared, scorer, ledger, checkpoints)
+    correction = correction_of(strategy)
+    session = VerlSession(run, engine, correction)
     prompt_tokens = algorithm.max_prompt_tokens or max(map(len, engine.token_ids))
-    chosen = settings(
-        spec, correction, place, model=model, checkpoints=checkpoints, prompt_tokens=prompt_tokens, pool=len(engine.questions)
+    settings = run_settings(
+        spec, correction, placement, model=model, checkpoints=checkpoints, prompt_tokens=prompt_tokens, pool=len(engine.questions)
     )
     if resume_from is not None:
-        session.resume(resume_from)
+        run.resume(resume_from)
         resumed = {"trainer.resume_mode": "resume_path", "trainer.resume_from_path": str(verl_checkpoint(resume_from))}
-        chosen |= {**resumed, "trainer.val_before_train": False}
-    return session, resolve(chosen, defaults(spec, place), spec)
+        settings |= {**resumed, "trainer.val_before_train": False}
+    return session, resolve_config(settings, default_settings(spec, placement), spec)
 
 
 def local_folder(model: str, revision: str | None) -> str:
@@ -139,7 +143,7 @@ def cluster(config: Any) -> Iterator[Any]:
     if "RAY_ADDRESS" in os.environ:
         options = {k: v for k, v in options.items() if k not in ("num_cpus", "num_gpus", "include_dashboard", "object_store_memory")}
     else:
-        options["address"] = "local"  # not whichever cluster somebody has started on this machine
+        options["address"] = "local"  # not a cluster that somebody else has started on this machine
     ray.init(**options, runtime_env={**environment, **given})
     try:
         tq.init(config.transfer_queue)
@@ -150,7 +154,7 @@ def cluster(config: Any) -> Iterator[Any]:
         ray.shutdown()
 
 
-def fit(session: Session, config: Any) -> None:
+def fit(session: VerlSession, config: Any) -> None:
     """Build verl's trainer around the session and train."""
     from verl.trainer.ppo.v1 import AgentLoopManagerTQ, get_trainer_cls
     from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer

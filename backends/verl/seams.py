@@ -1,18 +1,17 @@
-"""Which verl is supported, and whether the seams this adapter uses exist in the installed one.
+"""Which verl is supported, and whether the installed one has the methods that this adapter overrides or calls.
 
 Importing this module imports neither verl nor Ray: versions come from package metadata, so ``halfway doctor`` stays instant.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
-import inspect
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from backends.common.installed import lacking_methods
 from harness.errors import UserError
 
 SUPPORTED = "verl ==0.9.1"
@@ -24,19 +23,8 @@ _OWN_ENVIRONMENT = (
 _REQUIRED = ("verl", "TransferQueue", "ray", "torch", "transformers", "cachetools")
 
 
-def installed_versions() -> dict[str, str]:
-    """Versions of the packages this backend uses, without importing them."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def unsupported_reason(versions: dict[str, str], has_trl: bool | None = None) -> str:
-    """Why this environment cannot run the verl backend, in words; empty if it can."""
+    """Why this environment cannot run the verl backend, as a sentence; empty if it can."""
     missing = [p for p in _REQUIRED if p not in versions]
     if missing:
         return f"{', '.join(missing)} not installed; {_OWN_ENVIRONMENT}"
@@ -44,7 +32,7 @@ def unsupported_reason(versions: dict[str, str], has_trl: bool | None = None) ->
     if version not in SpecifierSet(SUPPORTED.removeprefix("verl ")):
         return f"verl {version} is not supported (supported: {SUPPORTED}); pip install 'halfway[verl]'"
     if importlib.util.find_spec("trl") is not None if has_trl is None else has_trl:
-        return f"trl is installed beside it, with which verl 0.9.1 does not start; {_OWN_ENVIRONMENT}"
+        return f"trl is installed beside it, and verl 0.9.1 does not start then; {_OWN_ENVIRONMENT}"
     return ""
 
 
@@ -58,6 +46,7 @@ TRAINER_SEAMS: dict[str, tuple[str, ...]] = {
     "_init_dataloader": (),
     "_compute_metrics": ("batch", "metrics"),
     "step": ("metrics", "timing_raw"),
+    "_balance_batch": ("batch", "metrics"),
     "_compute_old_log_prob": ("batch", "metrics"),
     "_compute_ref_log_prob": ("batch", "metrics"),
     "_compute_advantage": ("batch", "metrics"),
@@ -73,14 +62,8 @@ BUFFER_SEAMS: dict[str, tuple[str, ...]] = {
 
 
 def check_seams(trainer: Any, buffer: Any) -> None:
-    """Raise UserError naming every seam that the installed trainer or replay buffer lacks."""
-    lacking = [
-        f"{cls.__name__}.{name}" for cls, seams in ((trainer, TRAINER_SEAMS), (buffer, BUFFER_SEAMS)) for name, parameters in seams.items()
-        if not set(parameters) <= set(inspect.signature(getattr(cls, name, _missing)).parameters) or not hasattr(cls, name)
-    ]  # fmt: skip
+    """Raise UserError naming every method or parameter that the installed trainer or replay buffer lacks."""
+    lacking = [f"{owner.__name__}.{name}" for owner, seams in ((trainer, TRAINER_SEAMS), (buffer, BUFFER_SEAMS))
+               for name in lacking_methods(owner, seams)]  # fmt: skip
     if lacking:
         raise UserError(f"this verl lacks {', '.join(lacking)}, which Halfway builds on; supported: {SUPPORTED}")
-
-
-def _missing() -> None:
-    """Stands for a method that is not there."""

@@ -1,4 +1,4 @@
-"""verl's synchronous v1 trainer with Halfway's seams: small overrides, each ends in ``super()``.
+"""verl's synchronous v1 trainer with small overrides, each of which calls ``super()``.
 
 The order inside one training step:
 
@@ -31,14 +31,14 @@ from backends.verl.names import TRAINER
 from harness.types import FloatArray
 
 if TYPE_CHECKING:
-    from backends.verl.session import Session
+    from backends.verl.session import VerlSession
 
 
 @register_trainer(TRAINER)
 class HalfwayTrainer(PPOTrainerSync):  # type: ignore[misc]
     """Set ``session`` before ``init()``."""
 
-    session: Session
+    session: VerlSession
 
     def __init__(self, config: Any) -> None:
         with open_dict(config):
@@ -65,15 +65,21 @@ class HalfwayTrainer(PPOTrainerSync):  # type: ignore[misc]
         # verl's own answer for a batch of B·G rows; a strategy may also make batches of another size.
         return dp_size * int(self.session.spec.algorithm.updates_per_batch)
 
+    def _balance_batch(self, batch: Any, metrics: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        batch = super()._balance_batch(batch, metrics, *args, **kwargs)
+        if self.session.keeps_order:
+            batch.reorder(self.session.in_order(batch, self._ranks()))
+        return batch
+
     def _compute_old_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
         session = self.session
         with session.clock.phase("log_probs"):
-            owed = session.owed_log_probs(batch)
-            if len(owed) == len(batch):
+            missing = session.without_old_log_probs(batch)
+            if len(missing) == len(batch):
                 session.count_forward(batch.tags)
                 batch = super()._compute_old_log_prob(batch, metrics)
             else:
-                self._log_probs_of([batch.keys[i] for i in owed], [batch.tags[i] for i in owed], metrics)
+                self._log_probs_of([batch.keys[i] for i in missing], [batch.tags[i] for i in missing], metrics)
             session.read_ratios()
             if session.clips_around_one:
                 batch = super()._compute_old_log_prob(batch, metrics)  # verl's bypass mode: μ stands for the old policy
@@ -89,6 +95,9 @@ class HalfwayTrainer(PPOTrainerSync):  # type: ignore[misc]
         own = self.session.own_advantages()
         if own:
             put_column(list(own), "advantages", list(own.values()))
+        correction = self.session.correction
+        if correction is not None:
+            scale_advantages(self.session.replayed_keys(), correction.coefficient)
         if not self.session.spec.algorithm.drop_degenerate:
             scale_advantages(batch.keys, self.session.padding_scale(batch))
         return batch
@@ -192,7 +201,7 @@ class HalfwayTrainer(PPOTrainerSync):  # type: ignore[misc]
 
 def scale_advantages(keys: Sequence[str], scale: float) -> None:
     """Multiply the advantages of some rows of the training partition."""
-    if scale == 1.0:
+    if scale == 1.0 or not keys:
         return
     rows = rows_of(tq.kv_batch_get(keys=list(keys), partition_id="train", select_fields=["advantages"])["advantages"])
     put_column(keys, "advantages", [row * np.float32(scale) for row in rows])

@@ -1,1 +1,1 @@
-"""Our rules against the authors' public code, one module per paper."""
+"""Comparisons of our rules with the authors' own code, one file per family of strategies; run by ``benchmarks/against_authors.py``."""

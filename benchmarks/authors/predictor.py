@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.authors.comparison import Clone, Comparison, Result
 from harness.predictor import AttentionPredictor, AttentionSettings
 from harness.predictor.lab.attention_network import AttentionNetwork
 from harness.predictor.lab.attention_training import learning_rate_factor
@@ -153,6 +155,17 @@ def learning_rate() -> Row:
 def largest(ours: Any, theirs: Any) -> float:
     """Largest absolute difference."""
     return float(np.abs(np.asarray(ours) - np.asarray(theirs)).max())
+
+
+def attention(clone: Clone, path: str) -> Iterator[Result]:
+    """The rows of the table of all strategies."""
+    with tempfile.TemporaryDirectory() as folder:
+        clone.write(path, Path(folder))
+        for row in compare(Path(folder)):
+            yield Result(row.rule, QUESTIONS, row.difference, row.remark)
+
+
+COMPARISONS = [Comparison("dots", "ASTRAL-Group/data-efficient-llm-rl", "adaptive_difficulty_prediction/model.py", attention)]
 
 
 def main() -> None:

@@ -18,11 +18,11 @@ WIDTH, HEIGHT, TOP, BOX = 1200, 640, 84, 38
 STEPS = (
     ("draw stored groups (replay)", "harness/step/driver.py"),
     ("select question ids", "harness/strategies/"),
-    ("roll out: completions, log-probs", "backends/trl/engine.py, backends/verl/engine.py"),
+    ("roll out: completions, log-probs", "backends/{trl,verl}/rollout_engine.py"),
     ("score: a prompt group with rewards", "backends/common/scoring_engine.py"),
     ("admit, or refuse and refill", "harness/step/driver.py"),
     ("compose the batch; observe", "harness/step/driver.py"),
-    ("train; correct replayed groups", "backends/trl/trainer.py, backends/verl/trainer.py"),
+    ("train; correct replayed groups", "backends/{trl,verl}/trainer.py"),
     ("close the step: costs, StepRecord", "harness/step/driver.py"),
     ("append to the ledger", "harness/records/ledger.py"),
 )

@@ -89,7 +89,7 @@ def _runs(folder: Path) -> list[tuple[Path, RunSpec]]:
     if not ledgers:
         raise UserError(f"{folder} holds no runs: give a suite's folder such as runs/quick, which holds one folder per run")
     runs = [(path, RunSpec.load(path.parent / "spec.json")) for path in ledgers]
-    return [(path, spec) for path, spec in runs if run_status(RunPaths(path.parent), spec, mine=True).is_result]
+    return [(path, spec) for path, spec in runs if run_status(RunPaths(path.parent), spec, holding_lock=True).is_result]
 
 
 def _by_key(only: list[str]) -> dict[str, set[str]]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
-from harness.cli import compare, predictor, rehearse, strategies, tune, validate
+from harness.cli import compare, predictor, regime, rehearse, strategies, tune, validate
 from harness.cli.chosen_runs import ONLY_KEYS, chosen_runs, value_of
 from harness.cli.options import AsJson, DataDir, OnBackend, Only, Plugins, RunsDir, SuiteName, Untuned, print_json
+from harness.cli.price import price as price_of_tokens
 from harness.cli.tables import print_table
 from harness.errors import UserError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Order of the help: a suite's way from the idea to the page, then strategies, then the rest.
 ORDER = (
-    "list", "validate", "plan", "tune", "run", "status", "watch", "report", "compare",
+    "list", "validate", "regime", "plan", "tune", "run", "status", "watch", "report", "compare", "price",
     "rehearse", "strategies", "check", "new-strategy", "predictor", "doctor", "version",
 )  # fmt: skip
 
@@ -48,8 +49,10 @@ app = typer.Typer(
 app.add_typer(predictor.app, name="predictor")
 app.command("tune")(tune.tune)
 app.command("compare")(compare.compare)
+app.command("price")(price_of_tokens)
 app.command("rehearse")(rehearse.rehearse)
 app.command("validate")(validate.validate)
+app.command("regime")(regime.regime)
 app.command("strategies")(strategies.strategies)
 app.command("check")(strategies.check)
 app.command("new-strategy")(strategies.new_strategy)
@@ -138,6 +141,7 @@ def plan_suite(
 ) -> None:
     """List every run of a suite with what it will cost, without starting anything."""
     from harness.cli.plan import parallel_here, plan_rows, print_configurations, print_plan
+    from harness.cli.power import detectable
     from harness.cli.tables import print_missing
     from harness.data.missing_predictors import missing_predictors
     from harness.data.provenance import unpinned
@@ -151,6 +155,7 @@ def plan_suite(
         print_json(rows)
         return
     print_plan(rows, parallel_here(runs))
+    typer.echo(detectable(loaded, runs, runs_dir))
     print_missing(missing_predictors(runs, suite))
     for words in unpinned(runs):
         typer.echo(f"not pinned: {words} (a run records the commit that it got)")
@@ -211,6 +216,10 @@ def report_suite(
         bool, typer.Option("--mix-machines", help="Compare seconds even if runs come from different machines.")
     ] = False,
     untuned: Untuned = False,
+    price: Annotated[
+        list[float] | None, typer.Option(metavar="MU", help="Judge at these prices of a generated token instead; repeatable.")
+    ] = None,
+    forward_price: Annotated[float | None, typer.Option(metavar="PRICE", help="Price of a token that is only passed forward.")] = None,
 ) -> None:
     """Build the HTML page and the CSV files from the runs that are done, or from outside curves."""
     from harness.cli.report import report_curves, report_runs
@@ -225,7 +234,9 @@ def report_suite(
     if crossing or target:
         raise UserError("--crossing and --target go with --curves; a suite's own rule is in its table [target]")
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
-    if not report_runs(loaded, runs, runs_dir, output, figures=figures, mix_machines=mix_machines):
+    if not report_runs(
+        loaded, runs, runs_dir, output, figures=figures, mix_machines=mix_machines, prices=price or (), forward_price=forward_price
+    ):
         raise typer.Exit(1)
 
 
@@ -320,11 +331,11 @@ def _say_how_it_ended(result: SuiteResult, suite: str) -> None:
     typer.echo(f"{done} of {len(result.outcomes)} runs done", err=True)
     left = [outcome for outcome in result.outcomes if not outcome.done]
     for outcome in left:
-        if outcome.status.state == "failed":
-            typer.echo(f"{outcome.spec.title} failed: {outcome.message}", err=True)
+        if outcome.status.state == "failed" and not outcome.shown:  # in an earlier command
+            typer.echo(f"{outcome.spec.title} failed: {outcome.status.failure}", err=True)
     if result.stopped:
         typer.echo(f"stopped; 'halfway run {suite}' goes on from the last checkpoints", err=True)
     elif result.spent and left:
         typer.echo(f"{result.spent}; 'halfway run {suite}' goes on from the last checkpoints", err=True)
     elif any(outcome.status.state == "failed" and not outcome.status.mendable for outcome in left):
-        typer.echo(f"when the cause is mended: halfway run {suite} --retry-failed", err=True)
+        typer.echo(f"once the cause is fixed: halfway run {suite} --retry-failed", err=True)

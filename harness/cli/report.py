@@ -13,10 +13,12 @@ from typing import Any
 
 import typer
 
+from harness.cli.regime import FOLDER, start_regimes
 from harness.cli.tables import print_table
 from harness.errors import UserError, did_you_mean
-from harness.records.run_folder import RunStatus, run_paths, run_status
+from harness.records.run_folder import RunStatus, run_paths, run_status, suite_folder
 from harness.spec import RunSpec
+from harness.stats import TokenPrices
 from harness.suite.suite import Suite
 from harness.tuning.lock_file import Lock
 
@@ -29,14 +31,23 @@ CROSSINGS = ("sustained", "first")
 
 
 def report_runs(
-    suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, output: Path, *, figures: bool | None = None, mix_machines: bool = False
+    suite: Suite,
+    runs: Sequence[RunSpec],
+    runs_dir: Path,
+    output: Path,
+    *,
+    figures: bool | None = None,
+    mix_machines: bool = False,
+    prices: Sequence[float] = (),
+    forward_price: float | None = None,
 ) -> bool:
     """Write the report of what is finished and print its summary; says what is left out. False if a ledger could not be read.
 
-    mix_machines: compare seconds although runs of a combination come from different machines; the page says so at its top.
+    prices, forward_price: of a generated and of a forward-only token, instead of the suite's. mix_machines: compare seconds although
+    runs of a combination come from different machines; the page says so at its top.
     """
     # What the ledgers say, whoever holds their locks: the same records give the same report.
-    statuses = {spec.run_id: run_status(run_paths(runs_dir, spec), spec, mine=True) for spec in runs}
+    statuses = {spec.run_id: run_status(run_paths(runs_dir, spec), spec, holding_lock=True) for spec in runs}
     finished = [spec for spec in runs if statuses[spec.run_id].is_result]
     if not finished:
         raise UserError(
@@ -60,6 +71,7 @@ def report_runs(
         baseline=suite.baseline,
         target=suite.target.model_dump(mode="json"),
         expected=[_key(spec) for spec in runs],
+        prices=_token_prices(suite, prices, forward_price),
         absent={_key(spec): found for spec in runs if (found := why_absent(spec, statuses[spec.run_id])) is not None},
     )
     write = importlib.import_module("reports.page.build").write_report
@@ -70,6 +82,7 @@ def report_runs(
         description=f"{suite.description} {MIXED}".strip() if mixed else suite.description,
         figures=len(finished) <= FIGURES_UP_TO if figures is None else figures,
         lock=None if suite.lock is None else Lock.read(suite.lock),
+        regimes=_measured_regimes(suite, runs_dir),
     )
     if mixed:
         typer.echo(MIXED, err=True)
@@ -78,6 +91,22 @@ def report_runs(
         typer.echo(f"halfway: left out of the report: {words}", err=True)
     typer.echo(f"report: {page}")
     return not unreadable
+
+
+def _measured_regimes(suite: Suite, runs_dir: Path) -> dict[str, Any]:
+    """Per combination what ``halfway regime`` found last, where it was asked."""
+    folder = suite_folder(runs_dir, suite.name) / FOLDER
+    found = {}
+    for name in suite.combinations:
+        group_size = next(arm.algorithm.group_size for arm in suite.arms if arm.combination.name == name)
+        for table in sorted(folder.glob(f"{name}-*.parquet"), key=lambda p: p.stat().st_mtime):
+            found[name] = start_regimes(table, group_size)[-1]
+    return found
+
+
+def _token_prices(suite: Suite, prices: Sequence[float], forward_price: float | None) -> list[TokenPrices]:
+    forward = suite.report.forward_price if forward_price is None else forward_price
+    return [TokenPrices(price, forward) for price in prices or suite.report.prices]
 
 
 def _key(spec: RunSpec) -> tuple[str, str, int]:

@@ -150,7 +150,7 @@ def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]
             display.note(line)
         result = run(runs, display)
         failures.extend(
-            f"{o.spec.title} failed: {o.message}" for o in result.outcomes if o.status.state == "failed" and not o.status.is_result
+            f"{o.spec.title} failed: {o.status.failure}" for o in result.outcomes if o.status.state == "failed" and not o.status.is_result
         )
         stopped = result.stopped
         return not stopped

@@ -25,6 +25,7 @@ def validate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
     """Feed every gold answer to the reward, look for repeats and overlap; start nothing. Exit code 1 if there are problems."""
+    from harness.cli.power import suite_notes
     from harness.data.checks import check_runs
     from harness.data.missing_predictors import missing_predictors
     from harness.data.provenance import unpinned, use_data_folder
@@ -50,12 +51,12 @@ def validate(
         }
         typer.echo(json.dumps(found, indent=2))
     else:
-        _print(checks, missing, loose)
+        _print(checks, missing, loose, suite_notes(loaded, runs, checks))
     if missing or any(check.problems for check in checks):
         raise typer.Exit(1)
 
 
-def _print(checks: list[TaskCheck], missing: list[MissingPredictor], loose: list[str]) -> None:
+def _print(checks: list[TaskCheck], missing: list[MissingPredictor], loose: list[str], notes: list[str]) -> None:
     from harness.cli.tables import print_table
 
     for check in checks:
@@ -69,6 +70,8 @@ def _print(checks: list[TaskCheck], missing: list[MissingPredictor], loose: list
                 for example in remark.examples:
                     typer.echo(f"           {example}")
         typer.echo()
+    for note in notes:
+        typer.echo(f"warning  {note}")
     print_missing(missing)
     for words in loose:
         typer.echo(f"not pinned: {words} (a run records the commit that it got)")

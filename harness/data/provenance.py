@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
+from harness.records.ledger_records import Provenance
 from harness.registry import load_task
 from harness.spec import ModelSpec, RunSpec, TaskSpec
 from harness.task import TaskData
@@ -46,17 +47,14 @@ def _built(name: str, config: str, _folder: str) -> TaskData:
     return task
 
 
-def provenance(spec: RunSpec) -> dict[str, Any]:
-    """The ``provenance`` record of a run: ``backend``, ``model``, ``questions`` and, where they are known, their ``sources``.
-
-    questions: split → {questions, hash}; a task that its engine makes up as it goes has none.
-    """
-    record: dict[str, Any] = {"backend": spec.combination.backend, "model": model_facts(spec.combination.model), "questions": {}}
-    if hasattr(load_task(spec.combination.task.name), "build"):
-        task = built_task(spec.combination.task)
-        record["questions"] = {name: {"questions": len(task.split(name)), "hash": task.split_hash(name)} for name in task.splits}
-        record["sources"] = dict(task.sources)
-    return record
+def provenance(spec: RunSpec) -> Provenance:
+    """What a run is made of; a task whose questions its engine makes up as it goes has none to record."""
+    backend, model = spec.combination.backend, model_facts(spec.combination.model)
+    if not hasattr(load_task(spec.combination.task.name), "build"):
+        return Provenance(backend, model, {})
+    task = built_task(spec.combination.task)
+    questions = {name: {"questions": len(task.split(name)), "hash": task.split_hash(name)} for name in task.splits}
+    return Provenance(backend, model, questions, dict(task.sources))
 
 
 def model_facts(model: ModelSpec) -> dict[str, Any]:
@@ -68,11 +66,11 @@ def model_facts(model: ModelSpec) -> dict[str, Any]:
     return {**facts, "digest": _digest(folder)} if folder.is_dir() else {**facts, "commit": _commit(model)}
 
 
-def check_same_questions(before: dict[str, Any] | None, now: dict[str, Any], run: str) -> None:
+def check_same_questions(before: Provenance | None, now: Provenance, run: str) -> None:
     """Raise UserError if a run would go on with other questions than it began with."""
     if before is None:
         return
-    then, here = before.get("questions", {}), now["questions"]
+    then, here = before.questions, now.questions
     changed = [name for name in then if name in here and then[name]["hash"] != here[name]["hash"]]
     if changed:
         name = changed[0]
@@ -94,10 +92,10 @@ def unpinned(runs: list[RunSpec]) -> list[str]:
     return list(found)
 
 
-def _where(record: dict[str, Any], name: str) -> str:
-    source = record.get("sources", {}).get(name, {})
+def _where(record: Provenance, name: str) -> str:
+    source = record.sources.get(name, {})
     origin = source.get("file") or (f"{source['hub']}@{source.get('revision') or 'unknown'}" if source.get("hub") else "")
-    split = record["questions"][name]
+    split = record.questions[name]
     return f"{split['questions']} questions, hash {split['hash'][:8]}{f', from {origin}' if origin else ''}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,8 +12,10 @@ from rich.text import Text
 from harness.display.base import end_words
 from harness.display.durations import duration
 from harness.display.tally import Tally
+from harness.records.ledger_records import Record, Warned, step_of
 from harness.records.run_folder import RunStatus
 from harness.spec import RunSpec
+from harness.types import EvalPoint
 
 _STYLES = {"complete": "green", "exhausted": "green", "failed": "red"}
 
@@ -87,20 +88,19 @@ class BarDisplay:
             self._tally.started(run.run_id, step)
         self._progress.update(self._task(run.run_id, run.title, run.algorithm.max_steps), completed=step)
 
-    def recorded(self, run: RunSpec, record: Mapping[str, Any]) -> None:
+    def recorded(self, run: RunSpec, record: Record) -> None:
         """Move it."""
         task = self._task(run.run_id, run.title, run.algorithm.max_steps)
-        kind = record.get("type")
-        step = record.get("resumed_from" if kind == "attempt" else "step")
+        step = step_of(record)
         if step is not None:
-            self._progress.update(task, completed=int(step))
+            self._progress.update(task, completed=step)
         if self._tally:
             self._tally.recorded(run.run_id, record)
             self._count(run.combination.name)
-        if kind == "evaluation":
-            self._progress.update(task, accuracy=f"accuracy {record['accuracy']:.3f}")
-        if kind == "warning":
-            self.note(f"{run.title}: warning: {record['message']}")
+        if isinstance(record, EvalPoint):
+            self._progress.update(task, accuracy=f"accuracy {record.accuracy:.3f}")
+        if isinstance(record, Warned):
+            self.note(f"{run.title}: warning: {record.message}")
 
     def ended(self, run: RunSpec, status: RunStatus) -> None:
         """Replace it by a line."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
+from harness.records.ledger_records import Record
 from harness.records.run_folder import DONE, RunStatus
 from harness.spec import RunSpec
 
 
 class Display(Protocol):
-    """Told by the runner what happens."""
+    """Shows a person what the runner does; the runner calls one method per event."""
 
     def begin(self, runs: Sequence[RunSpec], statuses: Mapping[str, RunStatus], parallel: int) -> None:
         """The command starts; ``statuses`` by run id, as found on disk; so many runs go at a time."""
@@ -24,7 +25,7 @@ class Display(Protocol):
     def started(self, run: RunSpec, step: int) -> None:
         """A worker was started; so many steps were recorded before."""
 
-    def recorded(self, run: RunSpec, record: Mapping[str, Any]) -> None:
+    def recorded(self, run: RunSpec, record: Record) -> None:
         """A worker wrote a record into its ledger."""
 
     def ended(self, run: RunSpec, status: RunStatus) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 from harness.display.base import end_words
 from harness.display.tally import Tally
+from harness.records.ledger_records import Attempt, Record, Warned
 from harness.records.run_folder import DONE, RunStatus
 from harness.spec import RunSpec
+from harness.types import EvalPoint
 
 
 class LineDisplay:
@@ -44,16 +46,19 @@ class LineDisplay:
             self._tally.started(run.run_id, step)
         self.note(f"{run.title}: started")
 
-    def recorded(self, run: RunSpec, record: Mapping[str, Any]) -> None:
+    def recorded(self, run: RunSpec, record: Record) -> None:
         """Say where a run goes on, what an evaluation found, and what a backend warns of."""
         if self._tally:
             self._tally.recorded(run.run_id, record)
-        if record.get("type") == "evaluation":
-            self.note(f"{run.title}: step {record['step']}/{run.algorithm.max_steps}, accuracy {record['accuracy']:.3f}")
-        elif record.get("type") == "attempt" and record["resumed_from"]:
-            self.note(f"{run.title}: going on from step {record['resumed_from']}")
-        elif record.get("type") == "warning":
-            self.note(f"{run.title}: warning: {record['message']}")
+        match record:
+            case EvalPoint():
+                self.note(f"{run.title}: step {record.step}/{run.algorithm.max_steps}, accuracy {record.accuracy:.3f}")
+            case Attempt() if record.resumed_from:
+                self.note(f"{run.title}: going on from step {record.resumed_from}")
+            case Warned():
+                self.note(f"{run.title}: warning: {record.message}")
+            case _:
+                pass
 
     def ended(self, run: RunSpec, status: RunStatus) -> None:
         """Say how, and how far its combination is."""

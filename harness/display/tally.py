@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from harness.display.durations import duration
+from harness.records.ledger_records import Attempt, Record, step_of
 from harness.records.run_folder import DONE, RunStatus
 from harness.spec import RunSpec
 
@@ -39,18 +39,17 @@ class Tally:
         """A worker was started."""
         self._since[run_id], self._step[run_id], self._state[run_id] = (self._now(), step), step, "running"
 
-    def recorded(self, run_id: str, record: Mapping[str, Any]) -> None:
-        """A worker wrote a record into its ledger."""
-        kind = record.get("type")
-        step = record.get("resumed_from" if kind == "attempt" else "step")
+    def recorded(self, run_id: str, record: Record) -> None:
+        """A worker appended a record to its ledger."""
+        step = step_of(record)
         if step is None:
             return
-        self._step[run_id] = int(step)
-        start, first = self._since.get(run_id, (self._now(), int(step)))
-        if kind == "attempt":
-            self._since[run_id] = (start, int(step))
+        self._step[run_id] = step
+        start, first = self._since.get(run_id, (self._now(), step))
+        if isinstance(record, Attempt):
+            self._since[run_id] = (start, step)
         elif step > first:
-            self._going[run_id] = (self._now() - start, int(step) - first)
+            self._going[run_id] = (self._now() - start, step - first)
 
     def ended(self, run_id: str, state: str) -> None:
         """A run is done, failed or stopped."""

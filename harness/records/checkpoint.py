@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UserError
+from harness.files import write_text
 
 MANIFEST = "halfway.manifest.json"
 STATE_JSON = "halfway.state.json"
@@ -64,12 +65,7 @@ def seal(folder: Path, step: int) -> None:
         with open(path, "rb+") as file:
             os.fsync(file.fileno())
         sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
-    partial = folder / (MANIFEST + ".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump({"schema": SCHEMA, "step": step, "files": sizes}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, folder / MANIFEST)
+    write_text(folder / MANIFEST, json.dumps({"schema": SCHEMA, "step": step, "files": sizes}))
     _sync_folder(folder)
 
 

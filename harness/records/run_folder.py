@@ -7,14 +7,18 @@ ledger says it is. A worker that was killed in whatever way therefore never stay
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from harness.errors import FailureKind
 from harness.records.file_locks import is_locked
-from harness.records.ledger import LEDGER_NAME
-from harness.records.tail import records_from_the_end
+from harness.records.ledger import LEDGER_NAME, NO_RECORD, parse_line
+from harness.records.ledger_records import Attempt, Complete, Failure, Record
+from harness.records.tail import lines_from_the_end
 from harness.spec import RunSpec, SpecError
+from harness.types import Costs, EvalPoint, StepRecord
 
 RunState = Literal["pending", "running", "interrupted", "complete", "exhausted", "failed"]
 
@@ -23,11 +27,6 @@ STOP_NAME = "stop"
 
 STATES: tuple[RunState, ...] = ("complete", "exhausted", "running", "interrupted", "pending", "failed")
 DONE: frozenset[RunState] = frozenset({"complete", "exhausted"})
-MENDABLE = frozenset({"input", "disk", "memory", "out-of-memory"})
-"""Kinds of failure that a person can mend (a missing package, a full disk): the next command tries the run again."""
-
-DIVERGED = frozenset({"nan", "nan-loss"})
-"""Kinds of failure that lie in the training itself. All others (a bug, a lost rank, a reward that raises) say nothing of the strategy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +68,13 @@ class RunPaths:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """What ``status`` shows of one run: state, last step and accuracy recorded, training seconds, last failure.
+    """What is known of a run from the end of its ledger.
 
-    tokens: generated so far. wall_seconds_per_step: of the attempt that completed it, everything included; None where not recorded.
+    step: last training step recorded, or that of the checkpoint a new attempt went on from.
+    accuracy: of the last evaluation, in [0, 1], or None.
+    seconds, tokens: training seconds on the clock and generated tokens, as of the last record that has costs.
+    failure, failure_kind: why the last attempt failed, as a sentence and as its kind; None unless that is the last record.
+    wall_seconds_per_step: of the attempt that completed the run, start, evaluations and checkpoints included; None where not recorded.
     """
 
     state: RunState
@@ -79,19 +82,19 @@ class RunStatus:
     accuracy: float | None = None
     seconds: float = 0.0
     failure: str | None = None
-    failure_kind: str | None = None
+    failure_kind: FailureKind | None = None
     tokens: int = 0
     wall_seconds_per_step: float | None = None
 
     @property
     def mendable(self) -> bool:
-        """Failed in a way that the next command should try again."""
-        return self.failure_kind in MENDABLE
+        """Whether it failed in a way that the next command should try again."""
+        return self.failure_kind is not None and self.failure_kind.mendable
 
     @property
     def is_result(self) -> bool:
-        """Done, or failed in training itself (a NaN loss): such a run never reaches the target and must count as a miss."""
-        return self.state in DONE or (self.state == "failed" and self.failure_kind in DIVERGED)
+        """Done, or failed in training itself: a run that diverged never reaches the target and must count as a miss."""
+        return self.state in DONE or (self.state == "failed" and self.failure_kind is FailureKind.NAN)
 
 
 def suite_folder(runs_dir: Path, suite: str) -> Path:
@@ -105,7 +108,7 @@ def run_paths(runs_dir: Path, spec: RunSpec) -> RunPaths:
 
 
 def check_spec(paths: RunPaths) -> RunSpec:
-    """Read ``spec.json`` and hold it against the folder's name; SpecError in words if they disagree."""
+    """Read ``spec.json``. Raises SpecError if it cannot be read, or describes another run than the folder's name says."""
     spec = RunSpec.load(paths.spec)
     if spec.run_id != paths.root.name:
         raise SpecError(
@@ -115,57 +118,57 @@ def check_spec(paths: RunPaths) -> RunSpec:
     return spec
 
 
-def run_status(paths: RunPaths, spec: RunSpec, *, mine: bool = False) -> RunStatus:
-    """State of a run under ``spec`` (whose ``max_steps`` and budget may have changed since it ran).
+def run_status(paths: RunPaths, spec: RunSpec, *, holding_lock: bool = False) -> RunStatus:
+    """State of a run under ``spec``, whose ``max_steps`` and budget may have changed since it ran. Never raises for what a ledger holds.
 
-    ``mine``: the caller holds the lock and asks what the ledger says.
+    holding_lock: the caller holds the run's lock itself and asks what the ledger says.
     """
-    step, accuracy, seconds = 0, None, 0.0
-    last: dict[str, Any] = {}
-    costs: dict[str, Any] = {}
-    try:
-        for record in records_from_the_end(paths.ledger):
-            last = last or record
-            kind = record.get("type")
-            if kind in ("step", "evaluation") and not costs:
-                step, costs = int(record["step"]), record["costs"]
-                seconds = float(costs["training_seconds"])
-            if kind == "attempt" and not costs:
-                step = max(step, int(record["resumed_from"]))
-            if kind == "evaluation":
-                accuracy = float(record["accuracy"])
-                break
-    except (KeyError, TypeError, ValueError):
-        pass  # not a record of this version: whoever reads the whole ledger says so, with its line
-    failed = last.get("type") == "failure"
-    locked = not mine and is_locked(paths.lock)
+    last: Record | None = None
+    step, accuracy = 0, None
+    costs: Costs | None = None
+    for record in _last_records(paths):
+        last = last or record
+        if isinstance(record, (StepRecord, EvalPoint)) and costs is None:
+            step, costs = record.step, record.costs
+        elif isinstance(record, Attempt) and costs is None:
+            step = max(step, record.resumed_from)
+        if isinstance(record, EvalPoint):
+            accuracy = record.accuracy
+            break
     return RunStatus(
-        state=_state(spec, last, costs, locked),
+        state=_state(spec, last, costs, paths, holding_lock),
         step=step,
         accuracy=accuracy,
-        seconds=seconds,
-        failure=str(last.get("message")) if failed else None,
-        failure_kind=str(last.get("kind")) if failed else None,
-        tokens=int(costs.get("generated_tokens", 0)),
+        seconds=costs.training_seconds if costs else 0.0,
+        failure=last.message if isinstance(last, Failure) else None,
+        failure_kind=last.kind if isinstance(last, Failure) else None,
+        tokens=costs.generated_tokens if costs else 0,
         wall_seconds_per_step=_wall_seconds_per_step(last),
     )
 
 
-def _wall_seconds_per_step(last: dict[str, Any]) -> float | None:
-    try:
-        return float(last["seconds"]) / (int(last["step"]) - int(last["resumed_from"])) if last.get("type") == "complete" else None
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+def _last_records(paths: RunPaths) -> Iterator[Record]:
+    """Records from the last one backwards; a line that is none ends them (whoever reads the whole ledger names it)."""
+    for line in lines_from_the_end(paths.ledger):
+        try:
+            yield parse_line(line)
+        except NO_RECORD:
+            return
+
+
+def _wall_seconds_per_step(last: Record | None) -> float | None:
+    if not isinstance(last, Complete) or last.seconds is None or last.resumed_from is None or last.step <= last.resumed_from:
         return None  # written by an earlier version, or nothing was left to train
+    return last.seconds / (last.step - last.resumed_from)
 
 
-def _state(spec: RunSpec, last: dict[str, Any], costs: dict[str, Any], locked: bool) -> RunState:
-    kind = last.get("type")
-    if kind == "complete" and last.get("step", 0) >= spec.algorithm.max_steps:
+def _state(spec: RunSpec, last: Record | None, costs: Costs | None, paths: RunPaths, holding_lock: bool) -> RunState:
+    if isinstance(last, Complete) and last.step >= spec.algorithm.max_steps:
         return "complete"
-    if locked:
+    if not holding_lock and is_locked(paths.lock):
         return "running"
-    if kind == "failure":
+    if isinstance(last, Failure):
         return "failed"
-    if costs and spec.budget.reached(costs):
+    if costs is not None and spec.budget.reached(costs):
         return "exhausted"
-    return "interrupted" if last else "pending"
+    return "pending" if last is None and next(lines_from_the_end(paths.ledger), None) is None else "interrupted"

@@ -1,4 +1,7 @@
-"""A run that has spent its budget, or whose command has, stops at its next checkpoint, so that going on loses nothing."""
+"""The ledger of a run in progress, which decides at checkpoints whether the run goes on.
+
+A run that has spent its budget, or that was asked to end, ends at its next checkpoint, so that going on later loses nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +10,47 @@ from typing import Any
 
 from harness.records.learning_watch import LearningWatch
 from harness.records.ledger import LedgerWriter
+from harness.records.ledger_records import Record, Warned
 from harness.records.run_folder import STOP_NAME
 from harness.spec import BudgetSpec
+from harness.types import EvalPoint, StepRecord
 
 
 class BudgetReached(BaseException):
-    """Unwinds the backend. No ``Exception``: nothing in between may swallow it."""
+    """Unwinds a backend that does not look at what :meth:`RunLedger.write_checkpoint` returns."""
 
 
 class RunLedger(LedgerWriter):
-    """The ledger of a run in progress: knows the last step, and stops the run at a checkpoint beyond its budget or on request."""
+    """Knows the last step, and what has been spent. ``stopped``: a checkpoint was recorded at which training must end."""
 
     def __init__(self, path: Path, budget: BudgetSpec, max_steps: int) -> None:
         super().__init__(path)
         self.step = 0
+        self.stopped = False
         self._budget, self._max_steps = budget, max_steps
-        self._over = False
+        self._spent = False
         self._learning = LearningWatch()
         self._stop = path.with_name(STOP_NAME)
 
-    def write(self, type_: str, record: Any = None, **fields: Any) -> None:
-        """Append one record; raises BudgetReached after the first checkpoint past the budget or a request to stop."""
-        super().write(type_, record, **fields)
-        if type_ in ("step", "evaluation"):
-            self.step = max(self.step, int(record.step if record is not None else fields["step"]))
-            costs = record.costs.to_json() if record is not None else fields["costs"]
-            self._over = self._over or self._budget.reached(costs)
-        if type_ == "step" and record is not None and (message := self._learning.warning(record)):
-            super().write("warning", message=message)
-        if type_ == "checkpoint" and self.step < self._max_steps and (self._over or self._stop.exists()):
-            raise BudgetReached
+    def write(self, record: Record | str, content: Any = None, **fields: Any) -> None:
+        """Append one record; see :meth:`LedgerWriter.write`."""
+        if record == "checkpoint":
+            if self.write_checkpoint(fields["step"]):
+                raise BudgetReached
+            return
+        super().write(record, content, **fields)
+        record = content if isinstance(record, str) else record
+        if isinstance(record, (StepRecord, EvalPoint)):
+            self.step = max(self.step, record.step)
+            self._spent = self._spent or self._budget.reached(record.costs)
+        if isinstance(record, StepRecord) and (message := self._learning.warning(record)):
+            super().write(Warned(message))
+
+    def write_checkpoint(self, step: int) -> bool:
+        """Record a complete checkpoint. True if training must end here, short of its last step.
+
+        That is so when the run's budget is spent, or when a file named ``stop`` lies in its folder.
+        """
+        super().write_checkpoint(step)
+        self.stopped = self.step < self._max_steps and (self._spent or self._stop.exists())
+        return self.stopped

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.records.curves import curve_of
+from harness.records.ledger import NO_RECORD, LedgerError, RunLog, open_log, parse_line
 from harness.records.run_folder import DONE, RunStatus, run_paths, run_status
-from harness.records.tail import LedgerTail
+from harness.records.tail import Tail
 from harness.spec import RunSpec
 from harness.stats import Curve, Target, TargetRule, parse_target, reach, resolve_target
 from harness.stats.curve import Array
@@ -56,12 +57,48 @@ class Snapshot:
         return run.curve is not None and target is not None and reach(run.curve, target, rule=self.rule.crossing).reached
 
 
+_STEP = b'{"type":"step"'
+
+
+class GrowingLog:
+    """A ledger as far as it has been written. ``log`` holds its evaluations and the last step only; None until there is a run record."""
+
+    def __init__(self, path: Path, spec: RunSpec) -> None:
+        self._tail, self._spec = Tail(path, from_start=True), spec.model_dump(mode="json")
+        self._restarts = 0
+        self._broken = False
+        self.log: RunLog | None = None
+
+    def update(self) -> bool:
+        """Read what was added; True if anything changed. A folder that was moved away starts anew."""
+        lines = self._tail.new_lines()
+        restarted = self._tail.restarts != self._restarts
+        if restarted:
+            self._restarts, self._broken, self.log = self._tail.restarts, False, None
+        last = max((i for i, line in enumerate(lines) if line.startswith(_STEP)), default=-1)
+        for i, line in enumerate(lines):
+            if not self._broken and (i == last or not line.startswith(_STEP)):
+                self._add(line)
+        return restarted or bool(lines)
+
+    def _add(self, line: bytes) -> None:
+        try:
+            record = parse_line(line)
+            if self.log is None:
+                self.log = open_log(self._tail.path, record)
+                self.log.spec = self._spec
+            else:
+                self.log.add(record)
+        except (LedgerError, *NO_RECORD):
+            self._broken = True  # whoever reads the whole ledger says so, with its line
+
+
 class SuiteWatch:
     """Follows the runs of one suite."""
 
     def __init__(self, specs: Sequence[RunSpec], runs_dir: Path, baseline: str) -> None:
         self._specs, self._runs_dir, self._baseline = list(specs), runs_dir, baseline
-        self._tails = {s.run_id: LedgerTail(run_paths(runs_dir, s).ledger, s) for s in specs}
+        self._logs = {s.run_id: GrowingLog(run_paths(runs_dir, s).ledger, s) for s in specs}
         self._statuses: dict[str, RunStatus] = {}
         self._rule = parse_target(specs[0].target.model_dump(mode="json"))
 
@@ -69,11 +106,11 @@ class SuiteWatch:
         """How everything stands now; never raises for what is on disk."""
         runs = []
         for spec in self._specs:
-            tail = self._tails[spec.run_id]
+            growing = self._logs[spec.run_id]
             known = self._statuses.get(spec.run_id)
-            if tail.update() or known is None or known.state not in DONE:
+            if growing.update() or known is None or known.state not in DONE:
                 self._statuses[spec.run_id] = known = run_status(run_paths(self._runs_dir, spec), spec)
-            curve = curve_of(tail.log) if tail.log is not None and tail.log.evaluations else None
+            curve = curve_of(growing.log) if growing.log is not None and growing.log.evaluations else None
             runs.append(LiveRun(spec, known, curve))
         targets = {}
         for name in dict.fromkeys(s.combination.name for s in self._specs):

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.display.durations import duration
 from harness.errors import UserError
+from harness.records.ledger_records import Attempt, Record
+from harness.types import EvalPoint, StepRecord
 
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -51,21 +52,21 @@ class Spending:
         self._seen: dict[str, dict[int, int]] = {}
         self._last: dict[str, int | None] = {}
 
-    def record(self, run_id: str, record: Mapping[str, Any]) -> None:
+    def record(self, run_id: str, record: Record) -> None:
         """Count the tokens of a ledger record; steps done again after a crash are paid again."""
-        if record.get("type") == "attempt":
-            step = int(record["resumed_from"])
+        if isinstance(record, Attempt):
+            step = record.resumed_from
             self._last[run_id] = self._seen.get(run_id, {}).get(step) if step else 0
-        elif record.get("type") in ("step", "evaluation"):
-            total = int(record["costs"]["generated_tokens"])
+        elif isinstance(record, (StepRecord, EvalPoint)):
+            total = record.costs.generated_tokens
             last = self._last.get(run_id)
             # A run that an earlier command began is counted from the first record that this one sees.
             self.tokens += max(0, total - last) if last is not None else 0
             self._last[run_id] = total
-            self._seen.setdefault(run_id, {})[int(record["step"])] = total
+            self._seen.setdefault(run_id, {})[record.step] = total
 
     def spent(self) -> str | None:
-        """Which limit is reached, in words; None while there is something left."""
+        """Which limit is reached, as a clause; None while there is something left."""
         allowance = self._allowance
         if allowance.seconds is not None and self._now() - self._start >= allowance.seconds:
             return f"the budget of {duration(allowance.seconds)} is spent"

@@ -14,16 +14,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
 from harness.display.base import Display
-from harness.errors import UserError
+from harness.errors import FailureKind, UserError
 from harness.records.file_locks import FileLock, holder
 from harness.records.ledger import LedgerWriter
+from harness.records.ledger_records import Failure
 from harness.records.run_folder import DONE, RunPaths, RunStatus, check_spec, run_paths, run_status, suite_folder
-from harness.records.tail import Follower
+from harness.records.tail import Tail
 from harness.runner.command_budget import Allowance, Spending
 from harness.runner.executors.base import Executor, Worker, open_executor
 from harness.runner.jobs import Job
@@ -36,15 +37,15 @@ GRACE_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run stands when the command ends; ``message`` says why it is not done."""
+    """How a run stands when the command ends. shown: whether the display has said how it ended."""
 
     spec: RunSpec
     status: RunStatus
-    message: str | None = None
+    shown: bool = False
 
     @property
     def done(self) -> bool:
-        """Whether nothing is owed any more."""
+        """Whether the run needs nothing more."""
         return self.status.state in DONE
 
 
@@ -104,17 +105,18 @@ class _Runner:
     ) -> None:
         self.runs, self.runs_dir, self.display, self.executor = runs, runs_dir, display, executor
         self.retry_failed = retry_failed
-        self.messages: dict[str, RunStatus] = {}
+        self.failures: dict[str, RunStatus] = {}
         self.active: list[Job] = []
-        self.deaths: dict[str, list[int | None]] = {}  # run id -> steps at which workers were interrupted; None: their machine was lost
-        self.preparation = Preparation(executor, suite_folder(runs_dir, runs[0].suite) / "prepare", display, self._press)
+        self.shown: set[str] = set()  # runs whose end the display has shown
+        self.interruptions: dict[str, list[int | None]] = {}  # run id -> steps at which workers were interrupted; None: machine lost
+        self.preparation = Preparation(executor, suite_folder(runs_dir, runs[0].suite) / "prepare", display, self._kill_overdue)
         self.spending = Spending(allowance)
         self.spent: str | None = None
         self.stops = 0
         self._stopped_at = 0.0
 
     def run(self) -> SuiteResult:
-        todo = [spec for spec in self.runs if self._is_owed(spec)]
+        todo = [spec for spec in self.runs if self._needs_work(spec)]
         self.display.begin(self.runs, {s.run_id: self._status(s) for s in self.runs}, self.executor.capacity())
         try:
             queue = deque(self._prepare(todo))
@@ -125,12 +127,12 @@ class _Runner:
                     if self._follow(job) and not self._halted:
                         queue.appendleft(job.spec)
                 self._spend()
-                self._press()
+                self._kill_overdue()
                 time.sleep(POLL_SECONDS)
         finally:
-            for process in self._processes():
-                process.kill()
-        outcomes = [Outcome(spec, status := self._status(spec), status.failure) for spec in self.runs]
+            for worker in self._workers():
+                worker.kill()
+        outcomes = [Outcome(spec, self._status(spec), spec.run_id in self.shown) for spec in self.runs]
         return SuiteResult(outcomes, stopped=self.stops > 0, spent=self.spent)
 
     @property
@@ -142,36 +144,36 @@ class _Runner:
         """First call: ask the workers to end. Second: kill them."""
         self.stops += 1
         self._stopped_at = time.monotonic()
-        for process in self._processes():
+        for worker in self._workers():
             if self.stops == 1:
-                process.terminate()
+                worker.terminate()
             else:
-                process.kill()
+                worker.kill()
 
-    def _press(self) -> None:
+    def _kill_overdue(self) -> None:
         """Kill what did not end in time after being asked to."""
         if self.stops and time.monotonic() - self._stopped_at > GRACE_SECONDS:
-            for process in self._processes():
-                process.kill()
+            for worker in self._workers():
+                worker.kill()
 
     def _spend(self) -> None:
         """When the command's budget is spent, ask the workers to end at their next checkpoint."""
-        if self.spent is None and (words := self.spending.spent()) is not None:
-            self.spent = words
+        if self.spent is None and (spent := self.spending.spent()) is not None:
+            self.spent = spent
             if self.active:
-                self.display.note(f"{words}; {len(self.active)} runs end at their next checkpoints")
+                self.display.note(f"{spent}; {len(self.active)} runs end at their next checkpoints")
             for job in self.active:
-                job.finish_soon()
+                job.request_stop()
 
-    def _processes(self) -> list[Worker]:
-        return [job.process for job in self.active] + ([self.preparation.worker] if self.preparation.worker else [])
+    def _workers(self) -> list[Worker]:
+        return [job.worker for job in self.active] + ([self.preparation.worker] if self.preparation.worker else [])
 
     # -- what is to be done --------------------------------------------------------------------------------------
 
     def _status(self, spec: RunSpec) -> RunStatus:
-        return self.messages.get(spec.run_id) or run_status(run_paths(self.runs_dir, spec), spec)
+        return self.failures.get(spec.run_id) or run_status(run_paths(self.runs_dir, spec), spec)
 
-    def _is_owed(self, spec: RunSpec) -> bool:
+    def _needs_work(self, spec: RunSpec) -> bool:
         status = self._status(spec)
         if status.state in DONE:
             return False
@@ -184,14 +186,15 @@ class _Runner:
         ready: set[str] = set()
         for combination in dict.fromkeys(spec.combination.name for spec in todo):
             runs = [spec for spec in todo if spec.combination.name == combination]
-            words, code = self.preparation.prepare(combination, runs)
+            ended = self.preparation.prepare(combination, runs)
             if self.stops:
                 return []
-            if code == 0:
+            if ended.code == 0:
                 ready.update(spec.run_id for spec in runs)
                 continue
+            kind = FailureKind.INPUT if ended.code == UserError.exit_code else FailureKind.PREPARATION
             for spec in runs:
-                self._failed(spec, f"preparing {combination} failed: {words}", "input" if code == UserError.exit_code else "prepare")
+                self._failed(spec, Failure(kind, f"preparing {combination} failed: {ended.message}"))
         return [spec for spec in todo if spec.run_id in ready]
 
     # -- runs ----------------------------------------------------------------------------------------------------
@@ -203,74 +206,80 @@ class _Runner:
             if not paths.spec.exists() or check_spec(paths) != spec:
                 spec.save(paths.spec)
             paths.stop.unlink(missing_ok=True)
-            step, follower = run_status(paths, spec).step, Follower(paths.ledger)  # followed from before the worker's first line
-            job = Job(spec, paths, follower, self.executor.start(spec, paths), step)
+            step, tail = run_status(paths, spec).step, Tail(paths.ledger)  # followed from before the worker's first line
+            job = Job(spec, paths, tail, self.executor.start(spec, paths), step)
         except UserError as error:
-            self._failed(spec, str(error), "input")
+            self._failed(spec, Failure(FailureKind.INPUT, str(error)))
         except OSError as error:
-            self._failed(spec, f"cannot start {spec.title}: {error.strerror} ({error.filename or paths.root})", "input")
+            message = f"cannot start {spec.title}: {error.strerror} ({error.filename or paths.root})"
+            self._failed(spec, Failure(FailureKind.INPUT, message))
         else:
             self.active.append(job)
             self.display.started(spec, job.step)
 
     def _follow(self, job: Job) -> bool:
         """Pass on what a worker recorded; True if it ended in a way that asks for another attempt."""
-        code = job.process.poll()  # before the ledger is read, so that nothing written before the end is missed
-        for record in job.news():
+        code = job.worker.poll()  # before the ledger is read, so that nothing written before the end is missed
+        for record in job.new_records():
             self.spending.record(job.spec.run_id, record)
             self.display.recorded(job.spec, record)
         if code is None:
             if not self.stops:
-                job.watch.look()
+                job.watchdog.check()
             return False
         self.active.remove(job)
-        words, death = job.process.last_words(), job.how_it_died(code)
-        job.process.close()
-        job.clear_up()
-        if death is None:
+        message, interruption = job.worker.error_message(), job.interruption(code)
+        job.worker.close()
+        job.withdraw_stop_request()
+        if interruption is None:
             if code == 0:
-                self.display.ended(job.spec, self._status(job.spec))
+                self._ended(job.spec)
             else:
-                self._ended_badly(job, words or f"its worker ended with code {code} (log: {job.log})", code)
+                self._ended_badly(job, message or f"its worker ended with code {code} (log: {job.log})", code)
             return False
-        status = self._status(job.spec)
-        if self._halted or status.state in DONE:  # what it owed it has written
-            self.display.ended(job.spec, status)
+        if self._halted or self._status(job.spec).state in DONE:  # the latter: killed after its last record, nothing is missing
+            self._ended(job.spec)
             return False
-        return self._again(job, death, job.advice(code))
+        return self._retry(job, interruption, job.advice(code))
 
-    def _ended_badly(self, job: Job, words: str, code: int) -> None:
+    def _ended_badly(self, job: Job, message: str, code: int) -> None:
         if job.recorded_failure:
-            self.display.ended(job.spec, self._status(job.spec))
+            self._ended(job.spec)
         else:  # its ledger could not take the sentence
-            self._failed(job.spec, words, "input" if code == UserError.exit_code else "error")
+            kind = FailureKind.INPUT if code == UserError.exit_code else FailureKind.ERROR
+            self._failed(job.spec, Failure(kind, message))
 
-    def _again(self, job: Job, death: str, advice: str) -> bool:
+    def _retry(self, job: Job, interruption: str, advice: str) -> bool:
         """Whether to start an interrupted run again; if not, say why."""
-        steps = self.deaths.setdefault(job.spec.run_id, [])
-        steps.append(None if job.process.blameless else job.step)
+        steps = self.interruptions.setdefault(job.spec.run_id, [])
+        steps.append(None if job.worker.machine_lost else job.step)
         own = [step for step in steps if step is not None]
         if steps[-1] is not None and own[-2:] == [job.step, job.step]:
-            words = f"{death} twice at step {job.step} ({advice})"
-            _write_failure(job.paths, words)
-            self._failed(job.spec, words, "killed")
+            failure = Failure(FailureKind.KILLED, f"{interruption} twice at step {job.step} ({advice})")
+            _write_failure(job.paths, failure)
+            self._failed(job.spec, failure)
             return False
         if len(steps) >= job.spec.execution.attempts:
-            words = f"{death} at step {job.step}, attempt {len(steps)} of {len(steps)}; start the same command again to go on"
-            self.display.note(f"{job.spec.title}: {words}")
-            self.display.ended(job.spec, self._status(job.spec))
+            message = f"{interruption} at step {job.step}, attempt {len(steps)} of {len(steps)}; start the same command again to go on"
+            self.display.note(f"{job.spec.title}: {message}")
+            self._ended(job.spec)
             return False
-        self.display.note(f"{job.spec.title}: {death} at step {job.step}; starting it again")
+        self.display.note(f"{job.spec.title}: {interruption} at step {job.step}; starting it again")
         return True
 
-    def _failed(self, spec: RunSpec, words: str, kind: str) -> None:
-        old = run_status(run_paths(self.runs_dir, spec), spec)
-        status = RunStatus("failed", old.step, old.accuracy, old.seconds, words, kind)
-        self.messages[spec.run_id] = status
-        self.display.ended(spec, status)
+    def _failed(self, spec: RunSpec, failure: Failure) -> None:
+        status = replace(
+            run_status(run_paths(self.runs_dir, spec), spec), state="failed", failure=failure.message, failure_kind=failure.kind
+        )
+        self.failures[spec.run_id] = status
+        self._ended(spec)
+
+    def _ended(self, spec: RunSpec) -> None:
+        self.shown.add(spec.run_id)
+        self.display.ended(spec, self._status(spec))
 
 
-def _write_failure(paths: RunPaths, words: str) -> None:
+def _write_failure(paths: RunPaths, failure: Failure) -> None:
     """Record for a dead worker what it could not record itself."""
     lock = FileLock(paths.lock)
     if not paths.ledger.exists() or not lock.acquire(patience=2.0):
@@ -278,7 +287,7 @@ def _write_failure(paths: RunPaths, words: str) -> None:
     try:
         ledger = LedgerWriter(paths.ledger)
         if paths.ledger.stat().st_size:
-            ledger.write("failure", kind="killed", message=words)
+            ledger.write(failure)
         ledger.close()
     except (UserError, OSError):
         pass  # the sentence is shown all the same; the run then counts as interrupted

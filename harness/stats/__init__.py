@@ -9,6 +9,8 @@ The rules, in the order in which a number passes through them:
   (``first``). A miss is +infinity, never dropped;
 * a **speed-up** is the ratio of costs of two runs with the same seed, with a 95 % interval; a pair with a miss is
   known only between two bounds and enters as such (:mod:`harness.stats.speedup`);
+* a **price** of a generated token in trained tokens turns token counts into a cost of their own, and a break-even price says where
+  a comparison turns round (:mod:`harness.stats.price`, :mod:`harness.stats.break_even`);
 * **aggregates** across combinations: IQM, probability of improvement, performance profiles
   (:mod:`harness.stats.aggregate`);
 * **small-sample** honesty: exact sign test, Holm correction, minimum detectable difference
@@ -27,7 +29,9 @@ from harness.stats.aggregate import (
     probability_of_improvement,
     reached_share,
 )
+from harness.stats.break_even import PRICES, PriceCurve, TokensSpent, price_curve
 from harness.stats.curve import COST_LEDGERS, CostModel, Crossing, Curve, Reach, crossing_index, reach, reach_everywhere, reach_rate
+from harness.stats.price import DEFAULT_PRICES, FORWARD_PRICE, PRICED_LEDGERS, TokenPrices, measured_prices, prices_of
 from harness.stats.small_samples import (
     evidence,
     holm,
@@ -63,19 +67,26 @@ from harness.stats.target import (
 __all__ = [
     "BOOTSTRAP_SEED",
     "COST_LEDGERS",
+    "DEFAULT_PRICES",
     "DRAWS",
+    "FORWARD_PRICE",
     "LEAST_PAIRS",
     "PLATEAU_SHARE",
+    "PRICED_LEDGERS",
+    "PRICES",
     "Band",
     "CostModel",
     "Crossing",
     "Curve",
     "Plateau",
+    "PriceCurve",
     "Profile",
     "Reach",
     "SpeedUp",
     "Target",
     "TargetRule",
+    "TokenPrices",
+    "TokensSpent",
     "check_plateau",
     "crossing_index",
     "evidence",
@@ -83,6 +94,7 @@ __all__ = [
     "interaction_bounds",
     "interquartile_mean",
     "log_deviation",
+    "measured_prices",
     "minimum_detectable_difference",
     "minimum_detectable_speed_up",
     "pair_bounds",
@@ -92,6 +104,8 @@ __all__ = [
     "parse_target",
     "performance_profile",
     "pooled_speed_up",
+    "price_curve",
+    "prices_of",
     "probability_of_improvement",
     "reach",
     "reach_everywhere",

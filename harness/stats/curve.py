@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from harness.stats.price import PREFIX, PRICED_LEDGERS, prices_of
+
 Array = npt.NDArray[np.float64]
 Crossing = Literal["sustained", "first"]
 
@@ -62,6 +64,18 @@ class Curve:
             if cost.shape != self.accuracy.shape:
                 raise ValueError(f"costs {name!r} have shape {cost.shape}, the accuracies {self.accuracy.shape}")
 
+    def cost(self, ledger: str) -> Array:
+        """Cumulative cost of each evaluation on a ledger, shape (E,); ``price:1`` and the like are worked out from the tokens.
+
+        Raises KeyError for a ledger that the curve does not have.
+        """
+        prices = prices_of(ledger)
+        return self.costs[ledger] if prices is None else prices.cost(self.costs)
+
+    def has(self, ledger: str) -> bool:
+        """Whether :meth:`cost` knows the ledger."""
+        return all(name in self.costs for name in (PRICED_LEDGERS if ledger.startswith(PREFIX) else (ledger,)))
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -113,7 +127,7 @@ def reach(
     index = None if target is None else crossing_index(curve.accuracy, target, rule)
     found = _at(curve, index, cost)
     if target is not None and index and interpolate:
-        spent, at = curve.costs[cost], found.cost
+        spent, at = curve.cost(cost), found.cost
         before, now = float(curve.accuracy[index - 1]), float(curve.accuracy[index])
         if now > before:
             share = min(max((target - before) / (now - before), 0.0), 1.0)
@@ -121,14 +135,14 @@ def reach(
     return found
 
 
-def reach_everywhere(curve: Curve, target: float | None, rule: Crossing = "sustained") -> dict[str, Reach]:
-    """:func:`reach` on every cost ledger of the curve: they share one crossing."""
+def reach_everywhere(curve: Curve, target: float | None, rule: Crossing = "sustained", more: Sequence[str] = ()) -> dict[str, Reach]:
+    """:func:`reach` on every cost ledger of the curve, and on ``more`` where it has what they need: they share one crossing."""
     index = None if target is None else crossing_index(curve.accuracy, target, rule)
-    return {cost: _at(curve, index, cost) for cost in curve.costs}
+    return {cost: _at(curve, index, cost) for cost in (*curve.costs, *(c for c in more if curve.has(c)))}
 
 
 def _at(curve: Curve, index: int | None, cost: str) -> Reach:
-    spent = curve.costs[cost]
+    spent = curve.cost(cost)
     budget = float(spent[-1]) if len(spent) else 0.0
     return Reach(cost=float("inf") if index is None else float(spent[index]), budget=budget, index=index)
 

@@ -167,7 +167,7 @@ def check_plateau(
         return None
     deviation = float(np.sqrt(accuracies.var(axis=0, ddof=1).mean())) if measured else float(assumed_deviation or 0.0)
     curve = np.maximum.accumulate(np.median(accuracies, axis=0))
-    costs = np.median(np.stack([c.costs[cost][:points] for c in used]), axis=0)
+    costs = np.median(np.stack([c.cost(cost)[:points] for c in used]), axis=0)
     budget = float(costs[-1])
     at = _cost_at(curve, costs, target)
     if at is None or budget <= 0:

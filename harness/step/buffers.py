@@ -75,6 +75,7 @@ class RolloutBuffer:
         self._next = 0
         self._entries = np.empty((0, 3), dtype=np.int64)  # serial number of the group, position in it, policy version
         self._advantage: FloatArray = np.empty(0)
+        self._reward: FloatArray = np.empty(0)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -89,6 +90,11 @@ class RolloutBuffer:
         """|A| of every rollout within its group (divided by the standard deviation), shape (n,)."""
         return self._advantage
 
+    @property
+    def rewards(self) -> FloatArray:
+        """Reward of every rollout, shape (n,)."""
+        return self._reward
+
     def add(self, groups: Sequence[PromptGroup]) -> None:
         """Take in every rollout whose advantage is not zero."""
         for group in groups:
@@ -102,6 +108,7 @@ class RolloutBuffer:
             self._next += 1
             self._entries = np.concatenate([self._entries, entries])
             self._advantage = np.concatenate([self._advantage, size[positions]])
+            self._reward = np.concatenate([self._reward, group.rewards[positions]])
         self._keep(np.arange(len(self)) >= len(self) - self._capacity)
 
     def evict_older(self, policy_version: int) -> None:
@@ -116,8 +123,13 @@ class RolloutBuffer:
             positions.setdefault(serial, []).append(position)
         return [self._groups[serial].train_on(sorted(found)) for serial, found in positions.items()]
 
+    def take(self, index: int) -> PromptGroup:
+        """One stored rollout, as its group trained on it alone."""
+        serial, position, _ = self._entries[index].tolist()
+        return self._groups[serial].train_on([position])
+
     def _keep(self, mask: Any) -> None:
-        self._entries, self._advantage = self._entries[mask], self._advantage[mask]
+        self._entries, self._advantage, self._reward = self._entries[mask], self._advantage[mask], self._reward[mask]
         alive = set(self._entries[:, 0].tolist())
         self._groups = {serial: group for serial, group in self._groups.items() if serial in alive}
 
@@ -131,12 +143,14 @@ class RolloutBuffer:
             "next": self._next,
             "entries": self._entries,
             "advantage": self._advantage,
+            "reward": self._reward,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._groups = dict(zip(np.asarray(state["serials"]).tolist(), unpack_groups(state["groups"]), strict=True))
         self._next = int(state["next"])
-        self._entries, self._advantage = np.array(state["entries"]), np.array(state["advantage"])
+        self._entries = np.array(state["entries"])
+        self._advantage, self._reward = np.array(state["advantage"]), np.array(state["reward"])
 
 
 class QuestionBuffer:

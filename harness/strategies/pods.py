@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -28,6 +30,7 @@ class Pods(UniformOrder[PodsConfig]):
 
     Config = PodsConfig
     requires = frozenset({"group_sizes", "partial_groups"})
+    version = 2
     # advantage_scope is "kept", the default: mean and deviation of the m rollouts trained on
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
@@ -39,20 +42,29 @@ class Pods(UniformOrder[PodsConfig]):
         return group.train_on(kept)
 
 
-def max_variance_subset(rewards: FloatArray, size: int) -> list[int]:
-    """Positions, ascending, of ``size`` rewards with the greatest variance; ties go to the earlier rollout. O(n log n)."""
-    order = np.argsort(rewards, kind="stable")
-    ordered = rewards[order]
+def max_variance_subset(rewards: FloatArray, size: int, prefer: Literal["smallest", "largest"] = "smallest") -> list[int]:
+    """Positions, ascending, of ``size`` rewards with the greatest variance. O(n log n).
+
+    prefer: among subsets of equal variance, the one with fewer or with more of the largest rewards (PODS and RePO differ); among equal
+    rewards the earlier rollout.
+    """
+    ordered = np.sort(rewards)
     best, most = 0, -1.0
     sums, squares = np.concatenate([[0.0], np.cumsum(ordered)]), np.concatenate([[0.0], np.cumsum(ordered**2)])
-    for largest in range(size + 1):
+    for largest in range(size + 1) if prefer == "smallest" else range(size, -1, -1):
         smallest = size - largest
         total = sums[smallest] + sums[-1] - sums[len(ordered) - largest]
         square = squares[smallest] + squares[-1] - squares[len(ordered) - largest]
         variance = square / size - (total / size) ** 2
         if variance > most + 1e-12:
             best, most = largest, variance
-    return sorted(order[: size - best].tolist() + order[len(ordered) - best :].tolist())
+    wanted = Counter([*ordered[: size - best].tolist(), *ordered[len(ordered) - best :].tolist()])
+    chosen = []
+    for position, reward in enumerate(rewards.tolist()):
+        if wanted[reward]:
+            wanted[reward] -= 1
+            chosen.append(position)
+    return chosen
 
 
 PODS = Composition(

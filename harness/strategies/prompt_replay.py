@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,24 +15,36 @@ from harness.types import FloatArray, IntArray, PromptGroup, Selection
 
 
 class PromptReplayConfig(StrategyConfig):
-    """The repository's values (another source gives a window of .25 – .75)."""
+    """The repository's values (``scripts/train/olmo3/qwen_math_1_5.sh``)."""
 
     low: float = Field(0.24, ge=0, le=0.5, description="least pass rate of a question that is rolled out again")
     high: float = Field(0.70, ge=0.5, le=1, description="greatest such pass rate")
     reused_fraction: float = Field(
-        0.5, ge=0, le=1, description="share of the batch from earlier questions", json_schema_extra={"tune": {"low": 0.1, "high": 0.8}}
+        0.5,
+        ge=0,
+        le=0.5,
+        description="share of the batch from earlier questions, rounded down, at most half",
+        json_schema_extra={"tune": {"low": 0.1, "high": 0.5}},
     )
-    cooldown: int = Field(5, ge=0, description="steps before a question comes again", json_schema_extra={"tune": {"low": 1, "high": 20}})
+    cooldown: int = Field(
+        5,
+        ge=0,
+        description="a question comes again this many steps after it was last seen, or later",
+        json_schema_extra={"tune": {"low": 1, "high": 20}},
+    )
     max_reuse: int = Field(5, ge=1, description="times a question comes again at most")
 
 
 class PromptReplay(UniformOrder[PromptReplayConfig]):
-    """Half the batch: questions last seen with .24 ≤ p ≤ .70, not in the last 5 steps, at most 5 times, by |p − 1/2|, then fewer reuses.
+    """Half the batch: questions last seen with .24 ≤ p ≤ .70, 5 or more steps ago, at most 5 times, by |p − 1/2|.
 
-    Only questions are reused: all rollouts are fresh. The other half, and what is missing, is uniform.
+    Ties go to the lower pass rate, then to fewer reuses, then to the order of the pool. Only questions are reused: all rollouts are
+    fresh. The other half, and what is missing, is uniform. The cooldowns by pass rate that the repository's scripts can switch on are
+    left out; its published table does without them.
     """
 
     Config = PromptReplayConfig
+    version = 2
 
     def __init__(self, config: PromptReplayConfig) -> None:
         super().__init__(config)
@@ -41,7 +54,7 @@ class PromptReplay(UniformOrder[PromptReplayConfig]):
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         self._size_to(ctx)
-        again = self._due(ctx)[: round(self.config.reused_fraction * num_groups)]
+        again = self._due(ctx)[: math.floor(self.config.reused_fraction * num_groups)]
         self._reuses[again] += 1
         chosen = dict.fromkeys(again.tolist())
         while len(chosen) < num_groups:
@@ -55,10 +68,10 @@ class PromptReplay(UniformOrder[PromptReplayConfig]):
 
     def _due(self, ctx: StepContext) -> IntArray:
         config = self.config
-        rested = ctx.step - self._seen > config.cooldown
+        rested = ctx.step - self._seen >= config.cooldown
         fit = (self._rate >= config.low) & (self._rate <= config.high) & rested & (self._reuses < config.max_reuse)
         ids = np.flatnonzero(fit)
-        return ids[np.lexsort((ids, self._reuses[ids], np.abs(self._rate[ids] - 0.5)))]
+        return ids[np.lexsort((ids, self._reuses[ids], self._rate[ids], np.abs(self._rate[ids] - 0.5)))]
 
     def _size_to(self, ctx: StepContext) -> None:
         if not len(self._rate):

@@ -27,17 +27,19 @@ class SecConfig(StrategyConfig):
 
 
 class Sec(Selector[SecConfig]):
-    """Q_c ← (1−α)Q_c + α·mean|A| of the category's rollouts in a step; categories drawn with P ∝ exp(Q/τ), questions uniformly.
+    """Q_c ← (1−α)Q_c + α·mean|A| of the category's rollouts in a step, 0 for a category not drawn; P(c) ∝ exp(Q_c/τ).
 
-    Q = 0 at the start (assumed). A category not drawn keeps its Q (the copy overwrites it with 0). What a category cannot
-    fill is drawn from the others.
+    Q = 0 at the start. A category gives its questions in an order shuffled anew once all of them were given, so that none comes again
+    before. What a category cannot fill in one batch is drawn from the others (the copy refuses categories smaller than a batch).
     """
 
     Config = SecConfig
+    version = 2
 
     def __init__(self, config: SecConfig) -> None:
         super().__init__(config)
         self._values: FloatArray = np.empty(0)
+        self._drawn: IntArray = np.empty(0, dtype=np.int64)  # questions given so far, per category
         self._members: list[IntArray] = []  # follow from the pool; not part of the state
         self._category: IntArray = np.empty(0, dtype=np.int64)
 
@@ -51,16 +53,29 @@ class Sec(Selector[SecConfig]):
             share = np.exp((values - values.max()) / self.config.temperature)
             drawn = ctx.rng.multinomial(num_groups - counts.sum(), share / share.sum())
             counts = np.minimum(counts + drawn, room)
-        chosen = [ctx.rng.choice(m, size=n, replace=False) for m, n in zip(self._members, counts, strict=True)]
-        return Selection(np.concatenate(chosen))
+        return Selection(np.concatenate([self._take(category, int(n), ctx) for category, n in enumerate(counts) if n]))
+
+    def _take(self, category: int, count: int, ctx: StepContext) -> IntArray:
+        """The next different questions of a category's shuffled order."""
+        members = self._members[category]
+        chosen: dict[int, None] = {}
+        while len(chosen) < count:
+            epoch, offset = divmod(int(self._drawn[category]), len(members))
+            order = np.random.default_rng([ctx.seed, 0x736563, category, epoch]).permutation(members)
+            rest = order[offset : offset + count - len(chosen)]
+            self._drawn[category] += len(rest)
+            chosen.update(dict.fromkeys(rest.tolist()))
+        return np.fromiter(chosen, dtype=np.int64)
 
     def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
         self._sort_pool(ctx)
         found: dict[int, list[float]] = {}
         for group in groups:
             found.setdefault(int(self._category[group.question_id]), []).extend(np.abs(advantages(group, "std")))
+        rewards = np.zeros(len(self._values))
         for category, sizes in found.items():
-            self._values[category] += self.config.learning_rate * (float(np.mean(sizes)) - self._values[category])
+            rewards[category] = np.mean(sizes)
+        self._values += self.config.learning_rate * (rewards - self._values)
 
     def _sort_pool(self, ctx: StepContext) -> None:
         if self._members:
@@ -69,13 +84,13 @@ class Sec(Selector[SecConfig]):
         names, self._category = np.unique(labels, return_inverse=True)
         self._members = [np.flatnonzero(self._category == i) for i in range(len(names))]
         if not len(self._values):
-            self._values = np.zeros(len(names))
+            self._values, self._drawn = np.zeros(len(names)), np.zeros(len(names), np.int64)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"values": self._values}
+        return {"values": self._values, "drawn": self._drawn}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._values = np.array(state["values"])
+        self._values, self._drawn = np.array(state["values"]), np.array(state["drawn"])
 
 
 SEC = Composition(

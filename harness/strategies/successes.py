@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
-import numpy as np
 from pydantic import Field
 
 from harness.step.buffers import QuestionBuffer
-from harness.strategies.buffered import BufferedReplay, ReplayConfig
 from harness.strategies.uniform import Uniform
-from harness.strategy import Composition, StepContext
+from harness.strategy import Composition, Correction, Replay, StepContext, StrategyConfig
 from harness.types import PromptGroup
 
 
-class SuccessConfig(ReplayConfig):
-    """Which rollouts are successes worth keeping; ARPO's values."""
+class SuccessConfig(StrategyConfig):
+    """Which rollouts are successes worth keeping, and how they enter the loss; ARPO's values."""
 
     success_reward: float = Field(0.1, description="rollouts with a greater reward are kept")
     successes_per_question: int = Field(
         8, ge=1, description="successes kept per question", json_schema_extra={"tune": {"choices": [2, 4, 8]}}
+    )
+    ratio: Literal["old", "behaviour"] = Field(
+        "old",
+        description="old (both repositories): stored successes count as sampled by the policy at the start of the update, whose log-probs "
+        "are computed anew; behaviour: weighted with π_old/μ",
     )
 
 
 SuccessT = TypeVar("SuccessT", bound=SuccessConfig, covariant=True)
 
 
-class SuccessReplay(BufferedReplay[SuccessT, QuestionBuffer]):
+class SuccessReplay(Replay[SuccessT]):
     """Keeps every question's last successes; what is done with them is the subclass's."""
+
+    version = 2
 
     def __init__(self, config: SuccessT) -> None:
         super().__init__(config)
         self._buffer = QuestionBuffer(self.config.successes_per_question)
+
+    @property
+    def correction(self) -> Correction:
+        return Correction(ratio=self.config.ratio)
 
     def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
         return [g if g.source == "replayed" else self.inject(g, ctx) for g in groups]
@@ -46,10 +55,17 @@ class SuccessReplay(BufferedReplay[SuccessT, QuestionBuffer]):
             if group.source == "fresh":
                 self._buffer.add([r for r in group.rollouts if r.reward > self.config.success_reward])
 
+    def state_dict(self) -> dict[str, Any]:
+        return self._buffer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._buffer.load_state_dict(state)
+
 
 class RlepConfig(SuccessConfig):
     """Two replayed successes per group are the paper's."""
 
+    success_reward: float = Field(0.99, description="rollouts with a greater reward are kept: those verified as right")
     injected: int = Field(2, ge=1, description="successes added to every group", json_schema_extra={"tune": {"choices": [1, 2, 4]}})
 
 
@@ -79,17 +95,16 @@ class ArpoConfig(SuccessConfig):
 
 
 class Arpo(SuccessReplay[ArpoConfig]):
-    """Where std < .05 and mean < .2, one failure of the group is swapped for a stored success of its question."""
+    """Where std < .05 and mean < .2, the first rollout of the group is swapped for a stored success of its question."""
 
     Config = ArpoConfig
     requires = frozenset({"behaviour_log_probs", "partial_groups", "mixed_groups"})
 
     def inject(self, group: PromptGroup, ctx: StepContext) -> PromptGroup:
         rewards, stored = group.rewards, self._buffer.of(group.question_id)
-        if not stored or rewards.std() >= self.config.below_std or rewards.mean() >= self.config.below_mean:
+        if not stored or rewards.std() >= self.config.below_std or rewards.mean() >= self.config.below_mean or group.size == 1:
             return group
-        failure = int(np.argmin(rewards))
-        kept = group.train_on([i for i in range(group.size) if i != failure])
+        kept = group.train_on(list(group.trained or range(group.size))[1:])
         return kept.with_stored([stored[int(ctx.rng.integers(len(stored)))]])
 
 
@@ -98,7 +113,7 @@ RLEP = Composition(
     Rlep,
     summary="two stored successes added to every group",
     source="arXiv 2507.07451",
-    observes="stored successes by question",
+    observes="stored successes by question, of this run (the paper's: of a run of 400 steps that it does not count)",
     acts="in the batch: successes in fresh groups",
     costs="training on up to a quarter more rollouts",
 )

@@ -28,6 +28,7 @@ from harness.spec import (
     TaskSpec,
     explain,
 )
+from harness.suite.report_table import ReportTable
 from harness.suite.suite import DEFAULT_BASELINE, Arm, Expected, Suite, SuiteError, plan
 from harness.suite.toml_lines import KeyPath, key_lines, line_of
 from harness.suite.tuning_table import TuningTable
@@ -62,6 +63,7 @@ class _SuiteTable(Settings):
     execution: ExecutionSpec = ExecutionSpec()
     budget: BudgetSpec = BudgetSpec()
     tuning: TuningTable = TuningTable()
+    report: ReportTable = ReportTable()
     combinations: list[_CombinationTable] = Field(min_length=1)
     strategies: list[_StrategyTable] = Field(min_length=1)
 
@@ -107,6 +109,7 @@ class SuiteReader:
             execution=table.execution,
             budget=table.budget,
             tuning=table.tuning,
+            report=table.report,
             expected={c.name: c.expected for c in table.combinations if c.expected is not None},
         )
         self._distinct(suite)

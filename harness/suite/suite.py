@@ -2,7 +2,7 @@
 
 Whatever is wrong in a suite file is one :class:`SuiteError` that names the file, the line and the key, with a suggestion
 where a known word is near. A suite has ``name``, ``description``, ``seeds`` and ``baseline`` at the top, optional tables
-``[algorithm] [evaluation] [target] [execution] [budget] [tuning]``, and the arrays ``[[combinations]]`` and ``[[strategies]]``,
+``[algorithm] [evaluation] [target] [execution] [budget] [tuning] [report]``, and the arrays ``[[combinations]]`` and ``[[strategies]]``,
 whose ``algorithm`` tables override the suite's (strategy over combination over suite). A combination's ``expected`` table says what
 a run costs, with its source; it is shown by ``halfway plan`` and changes nothing else.
 """
@@ -27,6 +27,7 @@ from harness.spec import (
     StrategySpec,
     TargetSpec,
 )
+from harness.suite.report_table import ReportTable
 from harness.suite.tuning_table import TuningTable
 
 DEFAULT_BASELINE = "grpo"
@@ -69,6 +70,7 @@ class Suite:
     execution: ExecutionSpec
     budget: BudgetSpec
     tuning: TuningTable = TuningTable()  # noqa: RUF009 - frozen
+    report: ReportTable = ReportTable()  # noqa: RUF009 - frozen
     lock: Path | None = None
     expected: dict[str, Expected] = field(default_factory=dict)
 

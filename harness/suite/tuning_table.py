@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from harness.errors import UserError
 from harness.spec import Settings
+from harness.stats import COST_LEDGERS, prices_of
 
 VALIDATION = "validation"
 """The evaluation set that trials are judged on; never one that a suite reports."""
-
-CostName = Literal[
-    "training_seconds",
-    "cpu_seconds",
-    "training_steps",
-    "optimizer_steps",
-    "rollouts",
-    "generated_tokens",
-    "trained_tokens",
-    "forward_tokens",
-    "token_cost",
-]
 
 
 class Range(Settings):
@@ -54,10 +42,23 @@ class TuningTable(Settings):
 
     trials: int = Field(default=12, ge=1, description="settings tried per combination and strategy, the suite's own among them")
     seeds: tuple[int, ...] = Field(default=(1001, 1002), min_length=1, strict=False, description="none of the suite's seeds")
-    cost: CostName = Field(default="token_cost", description="cost ledger of the time to target that is minimised")
+    cost: str = Field(
+        default="token_cost", description="cost ledger of the time to target that is minimised, or price:1 (a price per token)"
+    )
     space: dict[str, Range] = Field(
         default_factory=lambda: dict(DEFAULT_SPACE), description="algorithm settings searched for every strategy"
     )
+
+    @field_validator("cost")
+    @classmethod
+    def _cost(cls, cost: str) -> str:
+        try:
+            known = prices_of(cost) is not None or cost in COST_LEDGERS
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        if not known:
+            raise ValueError(f"must be price:1 (or another price of a generated token) or one of {', '.join(COST_LEDGERS)}")
+        return cost
 
     @field_validator("seeds")
     @classmethod

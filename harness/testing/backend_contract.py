@@ -40,7 +40,12 @@ PLUGIN = "harness.testing.backend_contract:PICKY"
 
 
 class Picky(Uniform):
-    """Uniform selection that refuses every third question, so that the backend has to refill."""
+    """Uniform selection that refuses every third question, so that the backend has to refill, and weighs every second by a half."""
+
+    requires = frozenset({"loss_weights"})
+
+    def weigh(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[float]:
+        return [0.5 if g.question_id % 2 else 1.0 for g in groups]
 
     def admit(self, group: PromptGroup, ctx: StepContext) -> bool:
         return group.question_id % 3 != 0
@@ -120,7 +125,13 @@ def contract_spec(backend: str, strategy: str = "picky", **execution: Any) -> Ru
             plugin=PLUGIN if strategy == "picky" else None,
         ),
         algorithm=AlgorithmSpec(
-            groups_per_step=8, group_size=4, updates_per_batch=2, max_steps=STEPS, max_completion_tokens=12, learning_rate=1e-3
+            groups_per_step=8,
+            group_size=4,
+            updates_per_batch=2,
+            max_steps=STEPS,
+            max_completion_tokens=12,
+            learning_rate=1e-3,
+            advantage_normalization="none",  # with "std" the libraries add different constants to the deviation
         ),
         evaluation=EvaluationSpec(every_steps=STEPS, diagnostic_questions=0),
         seed=3,
@@ -129,7 +140,8 @@ def contract_spec(backend: str, strategy: str = "picky", **execution: Any) -> Ru
 
 
 def loss_cases() -> list[LossCase]:
-    """Both centres of the clip, with and without a cap on the weight; ratios far enough from 1 that every branch is taken."""
+    """Both centres of the clip, with and without a cap on the weight, and replayed rows as on-policy ones; ratios far enough from 1
+    that every branch is taken."""
     rng = np.random.default_rng(7)
     shape = (16, 12)
     behaviour = -3 * rng.random(shape)
@@ -141,18 +153,19 @@ def loss_cases() -> list[LossCase]:
     new32, old32, behaviour32 = (a.astype(np.float32) for a in (new, old, behaviour))
     advantages = rng.standard_normal(shape[0]).astype(np.float32)
     mask = (np.arange(shape[1]) < lengths[:, None]).astype(np.float32)
-    corrections = (Correction("old"), Correction("old", 1.5), Correction("one"))
+    corrections = (Correction("old"), Correction("old", 1.5), Correction("one"), Correction(ratio="old"))
     return [LossCase(new32, old32, behaviour32, advantages, mask, replayed, 0.2, correction) for correction in corrections]
 
 
 def reference_loss(case: LossCase) -> tuple[float, FloatArray]:
     """Loss (mean over tokens) and its gradient for ``new``, from the formulas of the method, in float64.
 
-    code: min(r̃A, clip(r̃, ρ(1−ε), ρ(1+ε))A) with r̃ = ρπ/π_old and ρ = min(π_old/μ, cap); paper: ρ = 1 in the bounds.
+    code: min(r̃A, clip(r̃, ρ(1−ε), ρ(1+ε))A) with r̃ = ρπ/π_old and ρ = min(π_old/μ, cap); paper: ρ = 1 in the bounds; with
+    ``ratio = "old"`` ρ = 1 everywhere.
     """
     new, old, mu = (a.astype(np.float64) for a in (case.new, case.old, case.behaviour))
     advantage = case.advantages.astype(np.float64)[:, None]
-    rho = np.exp(old - mu)
+    rho = np.exp(old - mu) if case.correction.ratio == "behaviour" else np.ones_like(old)
     if case.correction.weight_cap is not None:
         rho = np.minimum(rho, case.correction.weight_cap)
     ratio = rho * np.exp(new - old)
@@ -232,6 +245,20 @@ class BackendContract:
             assert off.mean() < self.ratio_tolerance
             assert record.fresh_log_ratio is not None
             assert record.fresh_log_ratio < 10 * self.ratio_tolerance
+
+    def test_advantages_carry_the_loss_weights(self, training: Training) -> None:
+        """Each row's advantage is its reward minus its group's mean, times its group's loss weight, in float64."""
+        weighted = 0
+        for seen in training.steps:
+            expected: dict[Any, list[float]] = {}
+            for group in seen.batch.groups:
+                values = group.loss_weight * (group.rewards - group.rewards.mean())
+                for tokens, value in zip(_tokens([group]), values.tolist(), strict=True):
+                    expected.setdefault(tokens, []).append(value)
+                    weighted += group.loss_weight != 1.0 and value != 0.0
+            for row in seen.rows:
+                assert min(abs(row.advantage - value) for value in expected[row.tokens]) < 1e-6
+        assert weighted > 0
 
     def test_ledger_equals_the_engines_own_counters(self, training: Training) -> None:
         """Rollouts, tokens and updates in the ledger are those that the engine made."""

@@ -114,4 +114,4 @@ def by_part(space: Sequence[Parameter], point: Point) -> dict[str, dict[str, Any
 def _spent(log: RunLog, cost: str) -> float:
     """What a run has cost up to its last evaluation."""
     curve = curve_of(log)
-    return float(curve.costs[cost][-1]) if len(curve.accuracy) else 0.0
+    return float(curve.cost(cost)[-1]) if len(curve.accuracy) else 0.0

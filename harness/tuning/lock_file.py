@@ -11,7 +11,6 @@ has changed in one of these since, the lock is *stale* and refused in words; so 
 from __future__ import annotations
 
 import json
-import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue, ValidationError
 
 from harness.errors import UserError
+from harness.files import write_text
 from harness.records.run_folder import suite_folder
 from harness.spec import Settings, explain
 from harness.suite.suite import Suite
@@ -103,14 +103,8 @@ class Lock(Settings):
 
     def write(self, path: Path) -> None:
         """The whole file or nothing. Raises UserError if it cannot be written."""
-        partial = path.with_name(path.name + ".partial")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(partial, "w", encoding="utf-8") as file:
-                file.write(_text(self))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+            write_text(path, _text(self))
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
 

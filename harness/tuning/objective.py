@@ -68,7 +68,7 @@ def score(curve: Curve, yard: Yardstick) -> Score:
 
 def _earliest(curve: Curve, yard: Yardstick) -> float:
     """Where a run that has not reached the target may still turn out to have crossed it: a last evaluation there awaits its next."""
-    spent = curve.costs[yard.cost]
+    spent = curve.cost(yard.cost)
     if len(spent) > 1 and curve.accuracy[-1] >= yard.accuracy - TOLERANCE:
         return float(spent[-2])
     return float(spent[-1]) if len(spent) else 0.0

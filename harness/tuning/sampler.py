@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from harness.errors import UserError
+from harness.files import replacing
 from harness.tuning.space import Parameter, Point, Space
 
 if TYPE_CHECKING:
@@ -78,11 +79,8 @@ def export(studies: Iterable[tuple[str, Space, Sequence[Trial], dict[str, Any]]]
 
     if path.exists():
         raise UserError(f"{path} exists; name another file for --export, or remove it first")
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
     try:
-        partial.touch()
-        with _quiet():
+        with replacing(path) as partial, _quiet():
             storage = optuna.storages.RDBStorage(f"sqlite:///{partial.resolve()}")
             for name, space, trials, attributes in studies:
                 study = optuna.create_study(storage=storage, study_name=name)
@@ -90,11 +88,8 @@ def export(studies: Iterable[tuple[str, Space, Sequence[Trial], dict[str, Any]]]
                     study.set_user_attr(key, value)
                 study.add_trials([_frozen(space, trial) for trial in trials])
             storage.engine.dispose()
-        partial.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another file") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _study(space: Space, history: Sequence[Trial], seed: int) -> optuna.Study:

@@ -125,7 +125,7 @@ def standard_of(suite: Suite, combination: str, logs: Sequence[RunLog]) -> Stand
     curves = [curve_until(log) for log in logs]
     rule, cost = parse_target(suite.target.model_dump(mode="json")), suite.tuning.cost
     target = resolve_target(rule, curves)
-    ends = [float(c.costs[cost][-1]) for c in curves if len(c.accuracy)]
+    ends = [float(c.cost(cost)[-1]) for c in curves if len(c.accuracy)]
     budget = float(np.median(ends)) if ends else 0.0
     if target.accuracy is None or target.start is None or target.accuracy <= target.start or budget <= 0:
         why = target.note or "the baseline's runs show no accuracy above their first"

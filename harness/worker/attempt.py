@@ -19,16 +19,18 @@ from typing import Any, TextIO
 
 from harness.backend import Backend, CollectsPassRates, Progress
 from harness.data.provenance import check_same_questions, provenance
-from harness.errors import Interrupted, RunFailed, UserError
+from harness.errors import FailureKind, Interrupted, RunFailed, UserError
 from harness.machine.environment import cache_folder, describe
 from harness.predictor.collection import CollectionRequest
 from harness.records.checkpoint import newest_complete, prune
 from harness.records.file_locks import FileLock, holder
-from harness.records.ledger import SCHEMA, LedgerError, RunLog, read_ledger
+from harness.records.ledger import LedgerError, RunLog, read_ledger
+from harness.records.ledger_records import Attempt, Complete, Failure, Warned, start_of
 from harness.records.run_folder import DONE, RunPaths, check_spec, run_status
 from harness.records.stopping_ledger import BudgetReached, RunLedger
 from harness.registry import load_backend
-from harness.spec import IDENTITY_VERSION, RunSpec
+from harness.spec import RunSpec
+from harness.worker.protocol import progress_line
 from harness.worker.trackers import check_trackers, prepare_trackers
 
 FAILED, UNEXPECTED = RunFailed.exit_code, 4
@@ -42,7 +44,7 @@ def run_attempt(run_dir: Path) -> int:
     try:
         spec = check_spec(paths)
         _take(lock, run_dir)
-        if run_status(paths, spec, mine=True).state in DONE:
+        if run_status(paths, spec, holding_lock=True).state in DONE:
             return 0
         folder = _attempt_folder(paths)
         _redirect(folder / "log.txt")
@@ -52,7 +54,8 @@ def run_attempt(run_dir: Path) -> int:
         prune(paths.checkpoints)
         ledger = RunLedger(paths.ledger, spec.budget, spec.algorithm.max_steps)
     except (UserError, OSError) as error:
-        return _say(console, str(error) if isinstance(error, UserError) else _os_words(error, run_dir), UserError.exit_code)
+        message = str(error) if isinstance(error, UserError) else _os_message(error, run_dir)
+        return _report(console, message, UserError.exit_code)
     try:
         return _recorded(lambda: _train(spec, paths, folder, log, ledger, checkpoint), ledger, folder, console)
     finally:
@@ -61,7 +64,7 @@ def run_attempt(run_dir: Path) -> int:
 
 
 def _take(lock: FileLock, run_dir: Path) -> None:
-    # A little patience: the kernel may still be burying the worker of a runner that was killed.
+    # A little patience: the kernel may still be ending the worker of a runner that was killed.
     if not lock.acquire(patience=2.0):
         raise UserError(f"{run_dir} is being worked on by {holder(lock.path)}; wait for it or stop it")
 
@@ -72,7 +75,7 @@ def _train(
     started = time.monotonic()
     environment = describe(spec.execution.threads)
     if log is None:
-        ledger.write("run", schema=SCHEMA, identity=IDENTITY_VERSION, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+        ledger.write(start_of(spec))
     step, resume_from = checkpoint or (0, None)
     ledger.step = step
     try:
@@ -80,34 +83,35 @@ def _train(
         environment["versions"] = {**environment["versions"], **backend.status().versions}
     finally:
         (folder / "env.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
-        ledger.write("attempt", number=int(folder.name), environment=environment, resumed_from=step)
-    if step and log is not None and (words := _other_surroundings(log.environment, environment)):
-        ledger.write("warning", message=words)
-    known = {record["name"] for record in log.one_off} if log else set()
+        ledger.write(Attempt(int(folder.name), environment, resumed_from=step))
+    if step and log is not None and (change := _changed_environment(log.environment, environment)):
+        ledger.write(Warned(change))
+    known = {cost.name for cost in log.one_off} if log else set()
 
     def alive(what: str, done: int, total: int) -> None:  # noqa: ARG001
         os.utime(paths.ledger)  # the runner's watchdog looks at the ledger
 
     for cost in backend.prepare(spec, cache_folder(), alive):
         if cost.name not in known:
-            ledger.write("one_off", cost)
+            ledger.write(cost)
     made_of = provenance(spec)
     check_same_questions(log.provenance if log else None, made_of, spec.title)
-    ledger.write("provenance", made_of)
+    ledger.write(made_of)
     prepare_trackers(spec, paths.root)
     if step < spec.algorithm.max_steps:
         backend.train(spec, paths.root, cache_folder(), ledger, resume_from)
-    ledger.write("complete", step=spec.algorithm.max_steps, resumed_from=step, seconds=round(time.monotonic() - started, 3))
+    if not ledger.stopped:
+        ledger.write(Complete(spec.algorithm.max_steps, resumed_from=step, seconds=round(time.monotonic() - started, 3)))
 
 
-def _other_surroundings(before: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """What a person must know when a run goes on where it did not begin; None if it is the same place."""
+def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """The warning for a run that goes on with other hardware, threads or versions than it began with; None if they are the same."""
     if before.get("fingerprint") != now["fingerprint"]:
         names = ("cpu", "cores", "gpus", "threads")
         changed = [f"{name} {before.get(name)} -> {now[name]}" for name in names if before.get(name) != now[name]]
         return (
-            f"goes on with other hardware or threads than it began with ({'; '.join(changed)}): its seconds are of neither, and the "
-            "report keeps them apart from those of one machine"
+            f"goes on with other hardware or threads than it began with ({'; '.join(changed)}): its seconds belong to neither machine, and "
+            "the report does not compare them with those of one machine"
         )
     old, new = before.get("versions", {}), now["versions"]
     changed = [
@@ -149,7 +153,7 @@ def _with_progress(file: Path, work: Callable[[Progress], None]) -> int:
     _redirect(file.with_suffix(".log"))
 
     def progress(what: str, done: int, total: int) -> None:
-        channel.write(json.dumps([what, done, total]) + "\n")
+        channel.write(progress_line(what, done, total))
         channel.flush()
 
     return _recorded(lambda: work(progress), None, file.parent, console, file.with_suffix(".log"))
@@ -172,46 +176,51 @@ def _recorded(work: Callable[[], None], ledger: RunLedger | None, folder: Path, 
     except BudgetReached:
         return 0
     except Interrupted as error:  # no failure record: the ledger ends as that of a worker that was killed itself
-        return _say(console, str(error), Interrupted.exit_code)
+        return _report(console, str(error), Interrupted.exit_code)
     except Exception as error:
         with contextlib.suppress(OSError):  # the log may be on the disk that is full
             traceback.print_exc()
-        kind, words, code = _judge(error, ledger.step if ledger else None, log or folder / "log.txt", ledger.path if ledger else folder)
+        failure, code = _failure_of(error, ledger.step if ledger else None, log or folder / "log.txt", ledger.path if ledger else folder)
         if ledger is not None:
-            with contextlib.suppress(LedgerError, OSError):  # nor may the ledger take it
-                ledger.write("failure", kind=kind, message=words)
-        return _say(console, words, code)
+            with contextlib.suppress(LedgerError, OSError):  # nor may the ledger have room for it
+                ledger.write(failure)
+        return _report(console, failure.message, code)
     return 0
 
 
-def _judge(error: Exception, step: int | None, log: Path, place: Path) -> tuple[str, str, int]:
-    """(kind, sentence, exit code) for whatever ended an attempt."""
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _failure_of(error: Exception, step: int | None, log: Path, place: Path) -> tuple[Failure, int]:
+    """The failure record and the exit code for whatever ended an attempt after ``step``."""
     after = f" after step {step}" if step else ""
     if isinstance(error, RunFailed):
-        return error.kind, str(error), error.exit_code
+        return Failure(error.kind, str(error)), error.exit_code
     if isinstance(error, UserError):
-        return "input", str(error), UserError.exit_code
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "disk", _os_words(error, place), UserError.exit_code
+        return Failure(FailureKind.INPUT, str(error)), UserError.exit_code
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return Failure(FailureKind.DISK, _os_message(error, place)), UserError.exit_code
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
         mend = "lower execution.micro_batch_rollouts or run fewer at once (--max-parallel)"
-        return "memory", f"out of memory{after}: {mend}; details in {log}", FAILED
+        return Failure(FailureKind.MEMORY, f"out of memory{after}: {mend}; details in {log}"), FAILED
     if isinstance(error, FloatingPointError):
-        return "nan", f"{error}; the training diverged: lower the learning rate", FAILED
+        return Failure(FailureKind.NAN, f"{error}; the training diverged: lower the learning rate"), FAILED
     first = (str(error).strip().splitlines() or [""])[0]
-    return "error", f"unexpected {type(error).__name__}{after}: {first or 'no message'} (traceback in {log})", UNEXPECTED
+    message = f"unexpected {type(error).__name__}{after}: {first or 'no message'} (traceback in {log})"
+    return Failure(FailureKind.ERROR, message), UNEXPECTED
 
 
-def _os_words(error: OSError, place: Path) -> str:
+def _os_message(error: OSError, place: Path) -> str:
     where = error.filename or place
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in _DISK_FULL:
         return f"cannot write {where}: {error.strerror}; free some space and start the same command again"
     return f"cannot use {where}: {error.strerror or error}"
 
 
-def _say(console: TextIO, words: str, code: int) -> int:
-    with contextlib.suppress(OSError):  # a runner keeps these words in a file, and the disk may be full
-        console.write(words.replace("\n", " ") + "\n")
+def _report(console: TextIO, message: str, code: int) -> int:
+    """Write the sentence to the runner and return the exit code."""
+    with contextlib.suppress(OSError):  # a runner keeps it in a file, and the disk may be full
+        console.write(message.replace("\n", " ") + "\n")
         console.flush()
     return code
 

@@ -53,6 +53,7 @@ def _result_row(combination: Combination, arm: Arm, analysis: Analysis) -> Row:
     row["verdict"] = main.verdict if main is not None else None
     for ledger in COMPARED:
         row |= _speed_up_cells(arm.speed_ups.get(ledger), f"_{ledger}")
+    row |= _price_cells(arm, analysis)
     row["probability_of_improvement"] = arm.improvement.value if arm.improvement is not None else None
     row["sign_test_p_holm"] = arm.p_values.get(combination.main_cost)
     row["final_accuracy_median"] = arm.final_accuracy
@@ -85,6 +86,22 @@ def _speed_up_cells(found: SpeedUp | None, suffix: str) -> Row:
         f"low{suffix}": found.low,
         f"high{suffix}": found.high,
     }
+
+
+def _price_cells(arm: Arm, analysis: Analysis) -> Row:
+    """Speed-up, interval and verdict at every price (columns ``…_price_5``), and the break-even price with its interval."""
+    row: Row = {}
+    for prices in analysis.prices:
+        found = arm.speed_ups.get(prices.ledger)
+        suffix = f"_{prices.ledger.replace(':', '_')}"
+        row |= _speed_up_cells(found, suffix)
+        row[f"verdict{suffix}"] = found.verdict if found is not None and found.n else None
+    curve = arm.price_curve
+    between = curve.undecided if curve is not None else None
+    row["break_even_price"] = curve.break_even if curve is not None else None
+    row["break_even_low"], row["break_even_high"] = between if between is not None else (None, None)
+    row["cheaper"] = curve.cheaper if curve is not None else None
+    return row
 
 
 def curves_csv(analysis: Analysis) -> str:

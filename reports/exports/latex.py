@@ -8,7 +8,7 @@ from reports.arms import SECONDS, TOKENS, Analysis
 _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "×": r"$\times$", "∞": r"$\infty$", "–": "--",
+    "×": r"$\times$", "∞": r"$\infty$", "–": "--", "μ": r"$\mu$", "⅓": r"$\frac{1}{3}$",
 }  # fmt: skip
 
 
@@ -40,4 +40,22 @@ def results_tex(analysis: Analysis) -> str:
                 verdict += " (upper bound)"
             cells = [combination.name, arm.strategy, f"{arm.reached}/{arm.n}", *costs, text, verdict]
             lines.append(" & ".join(escape(c) for c in cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def prices_tex(analysis: Analysis) -> str:
+    """``prices.tex``: speed-up at every price of a generated token and the break-even price, per combination and strategy."""
+    heads = ["combination", "strategy", *(f"at {p.label}" for p in analysis.prices), "break-even [95 %]"]
+    lines = [
+        r"% needs \usepackage{booktabs}; the price is that of a generated token in trained tokens",
+        rf"\begin{{tabular}}{{ll{'r' * len(analysis.prices)}l}}",
+        r"\toprule",
+        " & ".join(escape(h) for h in heads) + r" \\",
+        r"\midrule",
+    ]
+    for combination in analysis.combinations:
+        for arm in (a for a in combination.arms if not a.is_baseline):
+            found = [arm.speed_ups.get(p.ledger) for p in analysis.prices]
+            cells = [f"{words.speed_up(s)} {words.interval(s)}" if s is not None and s.n else words.NO_VALUE for s in found]
+            lines.append(" & ".join(escape(c) for c in (combination.name, arm.strategy, *cells, words.break_even(arm))) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

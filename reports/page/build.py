@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -17,19 +16,23 @@ import jinja2
 from markupsafe import Markup
 
 from harness.errors import UserError
+from harness.files import write_bytes
 from harness.tuning.lock_file import Lock
 from reports.arms import Analysis
 from reports.exports import csv_rows
-from reports.exports.latex import results_tex
+from reports.exports.latex import prices_tex, results_tex
 from reports.exports.steps_parquet import write_steps
 from reports.page import appendix, sections, selection, verdict
 from reports.page.ablation import ablation_pictures, ablation_table
 from reports.page.data_used import data_table
 from reports.page.parts import Drawer, Section, Table
+from reports.page.prices import price_picture, price_table
 from reports.page.published import published_table
+from reports.page.regime import regime_section
 from reports.page.sides import backend_sections
 from reports.page.tuning import tuning_section
 from reports.parallel import map_processes
+from reports.regime import StartRegime
 
 
 def write_report(
@@ -43,6 +46,7 @@ def write_report(
     more: Sequence[Section] = (),
     question: str = "",
     lock: Lock | None = None,
+    regimes: Mapping[str, StartRegime] | None = None,
 ) -> Path:
     """Write the folder of an analysis; every file appears whole or not at all. For the rest see :func:`render`."""
     try:
@@ -52,7 +56,15 @@ def write_report(
             if folder is not None:
                 folder.mkdir()
             html = render(
-                analysis, title=title, description=description, figures=folder, extra=extra, more=more, question=question, lock=lock
+                analysis,
+                title=title,
+                description=description,
+                figures=folder,
+                extra=extra,
+                more=more,
+                question=question,
+                lock=lock,
+                regimes=regimes,
             )
             if folder is not None:
                 _move_figures(folder, out / "figures")
@@ -63,28 +75,14 @@ def write_report(
             "results.csv": csv_rows.to_csv(csv_rows.result_rows(analysis)),
             "curves.csv": csv_rows.curves_csv(analysis),
             "results.tex": results_tex(analysis),
+            "prices.tex": prices_tex(analysis),
             "index.html": html,  # last: what it links to is there when it is
         }
         for name, text in files.items():
-            write_whole(out / name, text.encode("utf-8", "replace"))
+            write_bytes(out / name, text.encode("utf-8", "replace"))
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error.strerror or error}; choose another folder with -o") from error
     return out / "index.html"
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, synced, whole or not at all."""
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
 
 
 def _move_figures(drawn: Path, folder: Path) -> None:
@@ -105,12 +103,14 @@ def render(
     more: Sequence[Section] = (),
     question: str = "",
     lock: Lock | None = None,
+    regimes: Mapping[str, StartRegime] | None = None,
 ) -> str:
     """The page as text: no network, no time stamps, everything from the records escaped.
 
     figures: an existing folder to draw every figure into as SVG, PDF and PNG too. extra: what other rules say, beside the verdict.
     more: sections of their own before the combinations (two sides). lock: what tuning found, if the runs used it.
-    question: what the verdict answers, if it is not whether another strategy is cheaper than the baseline.
+    regimes: per combination, what ``halfway regime`` measured. question: what the verdict answers, if it is not whether another
+    strategy is cheaper than the baseline.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("reports", "templates"),
@@ -141,11 +141,12 @@ def render(
         description=description,
         baseline=analysis.baseline,
         cards=shown,
-        folded=[c["sentence"] for c in cards if c not in shown],
+        folded=[f"{c['sentence']} {c['prices']}".strip() for c in cards if c not in shown],
         headline=verdict.headline(cards),
         alarms=verdict.alarms(analysis),
         sentences=csv_rows.verdicts(analysis),
         certainty=verdict.certainty_notes(analysis),
+        regime=regime_section(analysis, regimes or {}) if not question else None,
         overall=verdict.overall_table(analysis),
         off_clock=appendix.off_clock_table(analysis),
         trouble=appendix.trouble(analysis),
@@ -167,7 +168,7 @@ def render(
         infinity=float("inf"),
     )
     # No line break between a number and its per cent, nor within an interval or a number of pairs.
-    return re.sub(r"\bn = (?=\d)", "n\u00a0=\u00a0", re.sub(r"(\[-?[\d.]+,) ", "\\1\u00a0", str(text).replace(" %", "\u00a0%")))
+    return re.sub(r"(\bn|μ) = (?=[\d⅓])", "\\1\u00a0=\u00a0", re.sub(r"(\[-?[\d.]+,) ", "\\1\u00a0", str(text).replace(" %", "\u00a0%")))
 
 
 def _combination_content(job: tuple[Analysis, Drawer]) -> dict[str, Any]:
@@ -178,6 +179,7 @@ def _combination_content(job: tuple[Analysis, Drawer]) -> dict[str, Any]:
         "name": combination.name,
         "notes": sections.target_notes(analysis, combination),
         "table": sections.time_to_target_table(analysis, combination),
+        "prices": (price_picture(analysis, combination, drawer), price_table(analysis, combination)),
         "costs": sections.all_costs_tables(analysis, combination),
         "curves": sections.curve_pictures(analysis, combination, drawer),
         "reached": sections.reach_picture(analysis, combination, drawer),

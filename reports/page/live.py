@@ -9,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from harness.errors import UserError
+from harness.files import write_bytes
 from harness.records.run_folder import DONE, RunStatus
 from harness.records.suite_watch import Snapshot
 from reports import words
@@ -16,7 +17,7 @@ from reports.analysis import analyse
 from reports.arms import Analysis, Combination
 from reports.condensed import State, bare_run
 from reports.figures import curves as figures
-from reports.page.build import resource, write_whole
+from reports.page.build import resource
 from reports.page.parts import Cell, Drawer, Picture, Table, strategy_legend
 
 
@@ -47,7 +48,7 @@ def write_live(snapshot: Snapshot, path: Path, *, title: str, baseline: str, cos
         infinity=float("inf"),
     )
     try:
-        write_whole(path, str(text).encode("utf-8", "replace"))
+        write_bytes(path, str(text).encode("utf-8", "replace"))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; name another file with --html") from error
 

@@ -23,6 +23,7 @@ from reports.figures import curves as figures
 from reports.page.data_used import mismatches
 from reports.page.nothing_learned import nothing_learned
 from reports.page.parts import Cell, Drawer, Picture, Table
+from reports.page.regime import no_headroom
 
 #: More cards than this are a wall: then only what is faster or slower has one, the rest is a list.
 MOST_CARDS = 9
@@ -35,6 +36,7 @@ def verdict_cards(analysis: Analysis) -> list[dict[str, Any]]:
     return [
         _card(arm.strategy, combination.name, [arm], arm.speed_ups.get(combination.main_cost), analysis)
         | {"sentence": words.verdict_sentence(combination, arm, analysis.baseline), "oracle": arm.oracle}
+        | {"prices": words.price_sentence(arm.speed_ups, analysis.prices, arm)}
         for combination in analysis.combinations
         for arm in combination.arms
         if not arm.is_baseline
@@ -45,7 +47,8 @@ def _overall_card(item: Overall, analysis: Analysis) -> dict[str, Any]:
     found = item.speed_ups.get(SECONDS) or item.speed_ups.get(TOKENS)
     arms = [a for a in analysis.arms if a.strategy == item.strategy and a.runs]
     card = _card(item.strategy, words.where_of(item, analysis), arms, found, analysis)
-    return card | {"sentence": words.overall_sentence(item, analysis), "oracle": item.oracle}
+    prices = words.price_sentence(item.speed_ups, analysis.prices)
+    return card | {"sentence": words.overall_sentence(item, analysis), "oracle": item.oracle, "prices": prices}
 
 
 def _card(strategy: str, where: str, arms: Sequence[Arm], found: SpeedUp | None, analysis: Analysis) -> dict[str, Any]:
@@ -98,10 +101,11 @@ def is_simulated(analysis: Analysis) -> bool:
 
 
 def alarms(analysis: Analysis) -> list[str]:
-    """What must be read before the verdict: other questions or weights, nothing learned, targets on a plateau."""
+    """What must be read before the verdict: other questions or weights, nothing learned, no headroom, targets on a plateau."""
     found = [SIMULATED] if is_simulated(analysis) else []
     found += [sentence for c in analysis.combinations for sentence in mismatches(c)]
     found += [sentence for a in analysis.arms if (sentence := nothing_learned(a))]
+    found += [sentence for c in analysis.combinations if (sentence := no_headroom(c))]
     flat = [c.name for c in analysis.combinations if c.plateau is not None and c.plateau.flagged]
     if flat:
         found.append(

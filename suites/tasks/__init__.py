@@ -1,1 +1,1 @@
-"""Task builders, one file each: settings in, :class:`harness.task.TaskData` out; no torch."""
+"""Task builders, one file each: they turn settings into :class:`harness.task.TaskData`, without torch."""

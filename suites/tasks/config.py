@@ -1,4 +1,4 @@
-"""Settings shared by the task builders, and how their errors read."""
+"""Settings that the task builders share, and their validation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SplitSizes(BaseModel):
 
 
 def data_version(builder: int) -> str:
-    """What besides the settings decides which questions come out: the builder's version and reasoning-gym's."""
+    """The versions that, besides the settings, decide which questions are drawn: the builder's and reasoning-gym's."""
     try:
         found = importlib.metadata.version("reasoning-gym")
     except importlib.metadata.PackageNotFoundError:
@@ -43,7 +43,7 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
 def parse_config(model: type[ConfigT], config: Mapping[str, Any], task: str) -> ConfigT:
-    """Validated settings; TaskError with one sentence for an unknown key or a bad value."""
+    """Validate settings. Raises TaskError with one sentence for an unknown key or a bad value."""
     for key in config:
         if key not in model.model_fields:
             known = ", ".join(model.model_fields)

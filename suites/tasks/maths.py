@@ -1,8 +1,8 @@
 """Real mathematics: the paper's four training pools and its evaluation sets (arXiv 2506.05316, appendix D).
 
 Pools: MATH levels 3 to 5 of train and test without MATH-500; 10,240 questions of DeepScaleR; 8,192 each of Open-Reasoner-Zero and
-DeepMath. Which questions are drawn follows from the seed and the questions' own texts, so that it depends neither on the order of a
-file nor on a library's random numbers. A file with exactly as many questions as asked for is taken whole.
+DeepMath. The draw depends only on the seed and the texts of the questions, not on the order of a file or on a library's random
+numbers. A file with exactly the requested number of questions is used whole.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from suites.tasks.rows import INSTRUCTION
 from suites.tasks.sources import Source, pins
 
 NAME = "maths"
-VERSION = 1
+VERSION = 2
 
-#: The system prompt of the paper's Table 5, with the space after it that the authors' own pool has.
+#: The system prompt of the paper's Table 5, with the trailing space of the authors' own pool.
 SYSTEM_PROMPT = INSTRUCTION + " "
 
 PoolName = Literal["math", "deepscaler", "orz", "deepmath"]
 SetName = Literal["gsm8k", "math500", "minerva", "olympiadbench", "aime2024", "amc2023"]
 
-# Commits: those under which public code of November 2026 reads these data sets; several independent places agree on each.
+# The commits at which public code read these data sets in November 2026; several independent repositories agree on each.
 SOURCES: dict[str, Source] = {
     s.name: s
     for s in (
@@ -73,6 +73,7 @@ class MathsConfig(BaseModel):
     seed: int = Field(0, ge=0, description="draws the pool; runs with other seeds share it")
     longest: int | None = Field(None, ge=1, description="characters of the longest question of the pool; null for no limit")
     sets: tuple[SetName, ...] = Field(("gsm8k", "math500", "minerva", "olympiadbench"), min_length=1, description="evaluation sets")
+    box_required: bool = Field(True, description="only an answer in \\boxed{} counts, as the prompt asks; false: an announced one does too")
 
 
 class Maths:
@@ -84,11 +85,11 @@ class Maths:
         self.config = parse_config(MathsConfig, config, NAME)
 
     def unpinned(self) -> list[str]:
-        """Data sets whose revision is not pinned, in words."""
+        """The data sets whose revision is not pinned, as texts for the user."""
         return [f"data set {SOURCES[name].hub}" for name in (self.config.pool, *self.config.sets) if SOURCES[name].revision is None]
 
     def build(self) -> TaskData:
-        """Read what the settings name. Raises TaskError in one sentence where a data set is not to be had or too small."""
+        """Read the pool and the evaluation sets. Raises TaskError with one sentence if a data set is unavailable or too small."""
         sources: dict[str, dict[str, Any]] = {}
         splits: dict[str, tuple[Question, ...]] = {}
         name = self.config.pool
@@ -100,11 +101,11 @@ class Maths:
         for test in self.config.sets:
             found, sources[test] = read_items(SOURCES[test])
             splits[test] = as_questions(found, f"{NAME}/{test}")
-        reward = RewardSpec("math-verify")
+        reward = RewardSpec("math-verify", box_required=self.config.box_required)
         return TaskData(f"{NAME}/{name}", splits, reward, alphabet(splits), system_prompt=SYSTEM_PROMPT, sources=sources)
 
     def _pool(self) -> tuple[list[Item], dict[str, Any]]:
-        """What the pool is drawn from."""
+        """The questions from which the pool is drawn, and facts about their source."""
         items, facts = read_items(SOURCES[self.config.pool])
         if self.config.pool == "math":
             right_level = [item for item in items if item.metadata.get("level") in (3, 4, 5)]

@@ -1,4 +1,4 @@
-"""From the records of a data set to a pool: what can be used, which of it is drawn, and what was left out for which reason."""
+"""Turn the records of a data set into a pool: filter, draw, and count what was left out and why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from suites.tasks.sources import Row, Source
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A record reduced to what counts; ``metadata`` is what a strategy may see."""
+    """A question with its answer; ``metadata`` is visible to strategies."""
 
     prompt: str
     answer: str
@@ -30,9 +30,9 @@ def plain_item(row: Row) -> Item:
 
 
 def read_items(source: Source, to_item: Callable[[Row], Item] = plain_item) -> tuple[list[Item], dict[str, Any]]:
-    """The records of a source that have question and answer, and the facts: where from, how many, what was left out.
+    """The records of a source that have a question and an answer, and facts: origin, number of records, what was left out.
 
-    A question without an answer cannot be graded: an empty box would be right. Raises TaskError if nothing is left.
+    A question without an answer cannot be graded, because an empty box would be right. Raises TaskError if nothing is left.
     """
     rows, origin = source.read()
     items = [to_item(row) for row in rows]
@@ -49,7 +49,7 @@ def left_out(facts: Mapping[str, Any], why: str, count: int) -> dict[str, Any]:
 
 
 def without_long(items: list[Item], facts: dict[str, Any], longest: int | None) -> tuple[list[Item], dict[str, Any]]:
-    """The items of at most ``longest`` characters, and the facts with how many that left out."""
+    """The items of at most ``longest`` characters, and the facts with the number of items left out."""
     if longest is None:
         return items, facts
     short = [item for item in items if len(item.prompt) <= longest]
@@ -57,9 +57,9 @@ def without_long(items: list[Item], facts: dict[str, Any], longest: int | None) 
 
 
 def draw(items: Sequence[Item], seed: int, train: int, validation: int, where: str) -> tuple[list[Item], list[Item]]:
-    """(pool, validation questions). Which ones follows from the seed and the questions' own texts, not from the order of a file.
+    """(pool, validation questions), chosen by the seed and the questions' own texts, not by the order of a file.
 
-    No validation question repeats one of the pool. Raises TaskError, whose sentence begins with ``where``, if there are too few.
+    No validation question repeats one of the pool. Raises TaskError if there are too few; its message begins with ``where``.
     """
     if not 0 < train <= len(items):
         raise TaskError(f"{where}: {len(items)} usable questions, but the pool asks for {train}; set train lower")
@@ -99,5 +99,5 @@ def _metadata(row: Row) -> dict[str, Any]:
 
 
 def _order(seed: int, item: Item) -> tuple[str, str, str]:
-    # Repeats of one question stand together and in an order of their own: a file's order never cuts between them.
+    # Repeats of a question sort next to each other, so that the order of a file never separates them.
     return hashlib.sha256(f"{seed}/{normalised(item.prompt)}".encode()).hexdigest(), item.prompt, item.answer

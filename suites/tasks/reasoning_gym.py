@@ -1,7 +1,7 @@
 """Any well-behaved family of reasoning-gym as a task: drawn, deduplicated, and checked against the family's own scorer.
 
-A question counts as correctly answered where the family's scorer gives 1; many give wrong answers 0.01 to 0.17 and some give no
-full score to their own answer, so every gold answer is checked while the task is built.
+An answer is correct if the family's scorer gives it 1. Many scorers give wrong answers 0.01 to 0.17, and some do not give their own
+answer a full score, so every gold answer is checked while the task is built.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class ReasoningGymConfig(SplitSizes):
     prompt_pattern: str | None = Field(
         None, description="regular expression whose groups, joined by a space, are the prompt; null for the whole question"
     )
-    system_prompt: str | None = Field(None, description="given before each question in the model's chat template; null: prompts are bare")
-    worked: bool = Field(False, description="warm-up targets show the steps before the answer, which stands in <answer> tags")
-    warm_up_steps: int = Field(600, ge=1, description="supervised steps behind an embedded model")
-    noise_slope: float = Field(0.04, ge=0, description="corruption of its targets per character beyond noise_offset")
-    noise_offset: float = Field(2.0, description="length up to which its targets are left alone")
+    system_prompt: str | None = Field(None, description="system prompt in the model's chat template; null: the bare question is the prompt")
+    worked: bool = Field(False, description="warm-up targets show the steps before the answer, which is in <answer> tags")
+    warm_up_steps: int = Field(600, ge=1, description="supervised steps with which an embedded model is built")
+    noise_slope: float = Field(0.04, ge=0, description="corruption of warm-up targets per character beyond noise_offset")
+    noise_offset: float = Field(2.0, description="length up to which warm-up targets are not corrupted")
 
     @field_validator("prompt_pattern")
     @classmethod
@@ -61,7 +61,7 @@ class ReasoningGymConfig(SplitSizes):
 
 
 class ReasoningGym:
-    """Builder of ``reasoning-gym``; the same settings give the same questions."""
+    """Builder of ``reasoning-gym``; equal settings give equal questions."""
 
     version = data_version(1)
 
@@ -124,7 +124,7 @@ class ReasoningGym:
         )
 
     def _scores_full(self, dataset: Any, entry: Mapping[str, Any], hidden: Mapping[str, Any]) -> bool:
-        # With metadata that went through JSON, as it does on its way to the process that scores.
+        # The metadata went through JSON, as it does on its way to the process that scores.
         try:
             return isinstance(entry["answer"], str) and bool(dataset.score_answer(entry["answer"], {**entry, "metadata": hidden}) >= 1.0)
         except Exception:
@@ -164,7 +164,7 @@ def _public(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _untagged(text: str, tokens: tuple[str, ...]) -> str:
-    """``text`` without the tokens that are no characters."""
+    """``text`` without the tags, which are tokens of their own."""
     for token in tokens:
         text = text.replace(token, "")
     return text

@@ -1,4 +1,4 @@
-"""Question and final answer of a record, in whichever of the usual shapes it comes.
+"""Read the question and the final answer of a record in any of the usual shapes.
 
 Shapes: ``problem``/``question`` beside ``answer``/``final_answer`` (MATH-500, DeepScaleR, DeepMath, …), a worked ``solution`` with a
 ``\\boxed{}`` answer (MATH), a worked answer after ``####`` (GSM8K), verl's ``prompt`` and ``reward_model``, and conversations whose
@@ -37,7 +37,7 @@ def question_text(row: Mapping[str, Any]) -> str:
 def final_answer(row: Mapping[str, Any]) -> str:
     """The final answer as LaTeX for the inside of a ``\\boxed{}``; empty where the record has none.
 
-    Of several spellings the last counts, as in the evaluation code of Qwen2.5-Math, which takes the last box of a solution.
+    If there are several spellings, the last one is used, as in the evaluation code of Qwen2.5-Math, which takes the last box of a solution.
     """
     model, reply = row.get("reward_model"), row.get("1")
     truth = reply.get("ground_truth") if isinstance(reply, Mapping) else None

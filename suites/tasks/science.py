@@ -1,8 +1,8 @@
 """Science: a pool like the paper's SCP-25K, evaluated on the physics, chemistry and biology questions of MMLU (its section 5.4).
 
-The authors name SCP-25K but no place to get it: SCP-116K, filtered as in ProRL (arXiv 2505.24864), with a judge model. A local file
-``scp_25k`` is taken as it is; from the hub's SCP-116K come those questions whose solution holds a boxed or a short answer.
-MMLU's choices become part of the question and the gold answer is a letter.
+The authors describe SCP-25K (SCP-116K, filtered as in ProRL, arXiv 2505.24864, with a judge model) but do not say where to get it. A
+local file ``scp_25k`` is used as it is; from the hub's SCP-116K the questions with a boxed or a short answer are used. MMLU's choices
+become part of the question, and the gold answer is a letter.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from suites.tasks.rows import solution_answer
 from suites.tasks.sources import Row, Source, pins
 
 NAME = "science"
-VERSION = 1
+VERSION = 2
 
 POOL = Source("scp", ("scp_25k", "scp"), "EricLu/SCP-116K", ("train",))
 MMLU = Source("mmlu", ("mmlu", "mmlu_test"), "cais/mmlu", config="all", revision="c30699e8356da336a370243923dbaf21066bb9fe")
 #: Questions of the paper's pool.
 POOL_SIZE = 25_000
-#: A solution of at most so many characters on one line is an answer.
+#: A solution on one line of at most this many characters is used as the answer.
 SHORT_ANSWER = 60
 #: MMLU's subjects in physics, chemistry and biology.
 SUBJECTS = frozenset(
@@ -48,6 +48,7 @@ class ScienceConfig(BaseModel):
     validation: int = Field(0, ge=0, description="questions of the same source, outside the pool, for tuning")
     seed: int = Field(0, ge=0, description="draws the pool; runs with other seeds share it")
     longest: int | None = Field(None, ge=1, description="characters of the longest question of the pool; null for no limit")
+    box_required: bool = Field(True, description="only an answer in \\boxed{} counts, as the prompt asks; false: an announced one does too")
 
 
 class Science:
@@ -59,11 +60,11 @@ class Science:
         self.config = parse_config(ScienceConfig, config, NAME)
 
     def unpinned(self) -> list[str]:
-        """Data sets whose revision is not pinned, in words."""
+        """The data sets whose revision is not pinned, as texts for the user."""
         return [f"data set {source.hub}" for source in (POOL, MMLU) if source.revision is None]
 
     def build(self) -> TaskData:
-        """Read pool and evaluation questions. Raises TaskError in one sentence where they are not to be had."""
+        """Read pool and evaluation questions. Raises TaskError with one sentence if they are unavailable."""
         items, facts = read_items(POOL, _scp_item)
         items, facts = without_long(items, facts, self.config.longest)
         size = self.config.train or min(POOL_SIZE, len(items) - self.config.validation)
@@ -79,7 +80,7 @@ class Science:
         }
         test_facts = left_out(test_facts, "other subject", len(test) - len(of_subjects))
         sources = {"train": facts, "validation": facts, "test": test_facts}
-        reward = RewardSpec("math-verify")
+        reward = RewardSpec("math-verify", box_required=self.config.box_required)
         return TaskData(NAME, splits, reward, alphabet(splits), system_prompt=SYSTEM_PROMPT, sources=sources)
 
 

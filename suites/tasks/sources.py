@@ -1,7 +1,7 @@
-"""Where real data comes from: a file of the user's data folder, or a data set of the hub at a pinned commit.
+"""Sources of real data: a file in the user's data folder, or a data set of the hub at a pinned commit.
 
-The folder is the environment variable ``HALFWAY_DATA`` (``--data-dir`` sets it). A file there wins over the hub; the hub is asked
-only for what the folder lacks. What was read is written down: file with SHA-256, or hub name with commit.
+The folder is the environment variable ``HALFWAY_DATA`` (``--data-dir`` sets it). A file there has precedence; the hub is asked only
+for what the folder lacks. The source is recorded: a file with its SHA-256, or a hub name with its commit.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ FORMATS = (".parquet", ".jsonl", ".json")
 class Source:
     """One data set.
 
-    stems: names of a local file without its ending, in the order in which they are looked for. hub, config, splits: where it
-    lies on the hub; several splits are read one after the other. revision: the pinned commit, None where none could be established.
+    stems: names of a local file without the suffix, in the order in which they are tried. hub, config, splits: name,
+    configuration and splits on the hub; several splits are read one after the other. revision: the pinned commit, None if unknown.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Source:
 
     @property
     def files(self) -> list[str]:
-        """The file names that are looked for, in order."""
+        """The file names that are tried, in order."""
         return [stem + ending for stem in self.stems for ending in FORMATS]
 
     def read(self) -> tuple[list[Row], dict[str, Any]]:
-        """(rows in order, where they came from). Raises TaskError where neither a file nor the hub has the data."""
+        """(rows in order, facts about their source). Raises TaskError if neither a file nor the hub has the data."""
         folder = os.environ.get(DATA_VARIABLE)
         if folder and not Path(folder).is_dir():
             raise TaskError(f"the data folder {folder} does not exist; give an existing one with --data-dir or {DATA_VARIABLE}")
@@ -58,8 +58,8 @@ class Source:
             raise self._missing(folder, "the package datasets is not installed (pip install datasets)") from error
         disable_progress_bars()
         commit, reachable = self._commit()
-        if not reachable and not self._at_hand():  # the library would ask again and again for half a minute
-            raise self._missing(folder, f"the hub's {self.hub} cannot be reached and is not in the cache of the package datasets")
+        if not reachable and not self._cached():  # the library would retry for half a minute
+            raise self._missing(folder, f"{self.hub} on the hub cannot be reached and is not in the cache of the package datasets")
         download = DownloadConfig(local_files_only=not reachable)
         rows: list[Row] = []
         try:
@@ -67,10 +67,10 @@ class Source:
                 rows += list(load_dataset(self.hub, self.config, split=split, revision=commit or self.revision, download_config=download))
         except (OSError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0]
-            raise self._missing(folder, f"the hub's {self.hub} cannot be read ({reason})") from error
+            raise self._missing(folder, f"{self.hub} on the hub cannot be read ({reason})") from error
         return rows, {"hub": self.hub, "revision": commit or self.revision, "pinned": self.revision is not None}
 
-    def _at_hand(self) -> bool:
+    def _cached(self) -> bool:
         """Whether the library finds the data without the hub: in its cache, or in a folder of that name."""
         from datasets.config import HF_DATASETS_CACHE
         from huggingface_hub.constants import HF_HUB_CACHE
@@ -82,21 +82,21 @@ class Source:
         return any(path.is_dir() for path in (Path(self.hub), *cached))
 
     def _commit(self) -> tuple[str | None, bool]:
-        """(the commit that the revision stands for now, whether the hub answered)."""
+        """(the commit that the revision currently refers to, whether the hub answered)."""
         from huggingface_hub import HfApi
 
         try:
             return HfApi().dataset_info(self.hub, revision=self.revision, timeout=HUB_SECONDS).sha, True
-        except Exception:  # its exceptions change with its HTTP library; what matters is said by the load that follows
+        except Exception:  # its exceptions depend on its HTTP library; the load that follows reports what matters
             return None, False
 
     def _missing(self, folder: str | None, hub: str) -> TaskError:
         looked = f"{folder} has none of {', '.join(self.files)}" if folder else "no data folder was given (--data-dir)"
-        return TaskError(f"data set {self.name!r} is not to be had: {looked}, and {hub}")
+        return TaskError(f"data set {self.name!r} is unavailable: {looked}, and {hub}")
 
 
 def pins(sources: Iterable[Source]) -> str:
-    """A short hash of hub names and revisions: part of a task's version, so that another pin is another run."""
+    """A short hash of hub names and revisions. It is part of a task's version, so that another pin makes another run."""
     text = json.dumps([[s.name, s.hub, s.config, s.splits, s.revision] for s in sources])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -105,7 +105,7 @@ def _read_file(path: Path) -> tuple[list[Row], dict[str, Any]]:
     try:
         data = path.read_bytes()
         rows = _parse(path, data)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors, too
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise TaskError(f"cannot read {path}: {reason}") from error
     wrong = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)

@@ -1,7 +1,7 @@
-"""Spell a word backward: the embedded default, after reasoning-gym's family ``spell_backward``.
+"""Spell a word backward: the default task of the embedded models, after reasoning-gym's family ``spell_backward``.
 
-The words are the family's own list; the prompt is the bare word and ``=``, because the embedded models read characters and
-know no English. Length nearly decides difficulty in this task.
+The words are the family's own list. The prompt is only the word and ``=``, because the embedded models read characters and
+know no English. The difficulty depends almost only on the length of the word.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Step-by-step solutions for the warm-up of embedded models: how a model is shown to reach an answer.
+"""Step-by-step solutions for the warm-up of embedded models.
 
-Only warm-up targets hold them. What a model writes before its answer is its own affair: the reward reads what stands in the last
+Only warm-up targets contain them. A model is free to write anything before its answer: the reward reads the content of the last
 ``<answer>…</answer>`` and nothing else.
 """
 
@@ -46,7 +46,7 @@ def _partial_products(entry: Entry) -> str:
 
 
 def _running_count(entry: Entry) -> str:
-    """Letter ``a`` in ``Banana is`` → ``Ba1na2na3 is``: the text with the count so far behind every occurrence."""
+    """Letter ``a`` in ``Banana is`` → ``Ba1na2na3 is``: the text with the count so far after every occurrence."""
     letter, steps, count = entry["metadata"]["target_letter"], "", 0
     for character in " ".join(entry["metadata"]["span"]):
         steps += character

@@ -12,8 +12,9 @@ import pytest
 from toy_place import SUITE, ToyPlace
 
 from harness.cli.compare import compare
-from harness.errors import UserError
+from harness.errors import FailureKind, UserError
 from harness.records.ledger import LEDGER_NAME
+from harness.records.ledger_records import Failure
 from tests.edits import edited
 
 
@@ -54,18 +55,19 @@ def test_two_folders(two: ToyPlace) -> None:
 def move_to_another_machine(path: Path) -> None:
     """Rewrite a ledger as another machine would have written it."""
     from harness.records.ledger import LedgerWriter, read_ledger
+    from harness.records.ledger_records import Complete, RunStart
 
     log = read_ledger(path)
-    log.attempts[0]["environment"]["fingerprint"] = "elsewhere"
+    log.attempts[0].environment["fingerprint"] = "elsewhere"
     path.unlink()
     writer = LedgerWriter(path)
-    writer.write("run", schema=1, run_id=log.run_id, spec=log.spec)
-    writer.write("attempt", log.attempts[0])
+    writer.write(RunStart(log.run_id, log.spec))
+    writer.write(log.attempts[0])
     for step in log.steps:
-        writer.write("step", step)
+        writer.write(step)
     for point in log.evaluations:
-        writer.write("evaluation", point)
-    writer.write("complete", step=8)
+        writer.write(point)
+    writer.write(Complete(8))
     writer.close()
 
 
@@ -137,7 +139,7 @@ def test_a_report_says_why_a_run_has_no_result(runs: Path, place: ToyPlace) -> N
         until = next(i for i, line in enumerate(lines) if line.startswith(b'{"type":"step","step":5,'))
         path.write_bytes(b"".join(lines[: until + 1]))
     writer = LedgerWriter(folders["grpo-fast/3"] / LEDGER_NAME)
-    writer.write("failure", kind="error", message="unexpected KeyError after step 5")
+    writer.write(Failure(FailureKind.ERROR, "unexpected KeyError after step 5"))
     writer.close()
     shutil.rmtree(folders["grpo/2"])
     done = place.halfway("report", "toy.toml", "-o", "page", "--no-figures")

@@ -11,6 +11,7 @@ from toy_place import SUITE, ToyPlace
 
 from harness.cli.plan import _size, parallel_here
 from harness.records.ledger import LedgerWriter
+from harness.records.ledger_records import Attempt, Complete, start_of
 from harness.records.run_folder import run_paths, run_status
 from harness.runner.estimates import Estimate, estimate, total, wall_seconds
 from harness.spec import RunSpec
@@ -18,6 +19,7 @@ from harness.suite.reader import load_suite
 from harness.suite.suite import Expected, plan
 from harness.types import Costs
 from tests.edits import edited
+from tests.made_records import evaluation
 
 TWO_SEEDS = edited(SUITE, {"seeds = [1]": "seeds = [1, 2]"})
 BOUND = 8 * 6 * 4 * 16  # steps x groups x group size x completion tokens
@@ -77,12 +79,12 @@ def test_what_ledgers_say(place: ToyPlace) -> None:
 def write(runs_dir: Path, spec: RunSpec, steps: int, seconds: float | None, complete: bool = True) -> None:
     """A ledger: 2 s and 100 tokens of training a step; ``seconds`` of the whole attempt."""
     ledger = LedgerWriter(run_paths(runs_dir, spec).ledger)
-    ledger.write("run", schema=1, run_id=spec.run_id, spec={})
-    ledger.write("attempt", number=1, environment={}, resumed_from=0)
-    costs = Costs(training_seconds=2.0 * steps, generated_tokens=100 * steps).to_json()
-    ledger.write("evaluation", step=steps, accuracy=0.5, costs=costs)
+    ledger.write(start_of(spec))
+    ledger.write(Attempt(1, {}, 0))
+    costs = Costs(training_seconds=2.0 * steps, generated_tokens=100 * steps)
+    ledger.write(evaluation(steps, costs=costs))
     if complete:
-        ledger.write("complete", step=steps, **({} if seconds is None else {"resumed_from": 0, "seconds": seconds}))
+        ledger.write(Complete(steps) if seconds is None else Complete(steps, 0, seconds))
     ledger.close()
 
 

@@ -12,8 +12,8 @@ from harness.cli.terminal_plot import Canvas
 from harness.cli.watch import watch_suite
 from harness.errors import UserError
 from harness.records.ledger import LedgerWriter
-from harness.records.suite_watch import SuiteWatch
-from harness.records.tail import LedgerTail
+from harness.records.ledger_records import Attempt, start_of
+from harness.records.suite_watch import GrowingLog, SuiteWatch
 from harness.suite.reader import load_suite
 from harness.suite.suite import plan
 from harness.types import Costs, EvalPoint
@@ -28,31 +28,31 @@ def test_a_ledger_is_read_as_it_grows(place: ToyPlace) -> None:
     """Whole lines only; what a resumed attempt takes back goes; a folder that was moved away starts anew."""
     spec = plan(load_suite(place.write()))[0]
     path = place.folder / "ledger.jsonl"
-    tail = LedgerTail(path, spec)
-    assert not tail.update()
+    growing = GrowingLog(path, spec)
+    assert not growing.update()
     writer = LedgerWriter(path)
-    writer.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
-    writer.write("attempt", number=1, environment={}, resumed_from=0)
+    writer.write(start_of(spec))
+    writer.write(Attempt(1, {}, 0))
     for step in (0, 2, 4):
-        writer.write("evaluation", evaluation(step, step / 10))
+        writer.write(evaluation(step, step / 10))
     writer.close()
-    assert tail.update()
-    assert tail.log is not None
-    assert [e.accuracy for e in tail.log.evaluations] == [0.0, 0.2, 0.4]
-    assert not tail.update()
+    assert growing.update()
+    assert growing.log is not None
+    assert [e.accuracy for e in growing.log.evaluations] == [0.0, 0.2, 0.4]
+    assert not growing.update()
     whole = path.read_bytes()
     with open(path, "ab") as file:
         file.write(b'{"type":"evaluation","step":6,')  # torn
-    assert not tail.update()
+    assert not growing.update()
     path.write_bytes(whole)
     writer = LedgerWriter(path)
-    writer.write("attempt", number=2, environment={}, resumed_from=2)
+    writer.write(Attempt(2, {}, 2))
     writer.close()
-    assert tail.update()
-    assert [e.step for e in tail.log.evaluations] == [0, 2]
+    assert growing.update()
+    assert [e.step for e in growing.log.evaluations] == [0, 2]
     path.unlink()
-    assert tail.update()
-    assert tail.log is None
+    assert growing.update()
+    assert growing.log is None
 
 
 def test_the_target_waits_for_a_finished_baseline(place: ToyPlace) -> None:

@@ -62,6 +62,7 @@ def suite(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_sound_suite_has_no_problems(suite: str, data: Write) -> None:
     """Exit code 0; every set with its size, hash and source; what is not pinned is named; nothing is written."""
     write_all(data)
@@ -77,8 +78,9 @@ def test_a_sound_suite_has_no_problems(suite: str, data: Write) -> None:
     assert sorted(Path(suite).parent.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_what_is_planted_is_found(suite: str, data: Write) -> None:
-    """A gold answer that the reward rejects, one that counts letter by letter only, a repeat, a shared question, a prompt too long."""
+    """A gold answer that the reward rejects, one that no rule reads, a repeat, a shared question, a prompt too long."""
     pool = [
         {"problem": "Broken?", "answer": "}{"},
         {"problem": "A price in $?", "answer": "\\$"},
@@ -98,12 +100,29 @@ def test_what_is_planted_is_found(suite: str, data: Write) -> None:
     assert task["problems"][0]["examples"] == ["y" * 89 + "… [gold: }{]"]
     assert task["problems"][1]["examples"] == ["Compute $ 1+1 $. [gold: 2]"]
     assert [remark["words"] for remark in task["notes"]] == [
-        "train: 1 of 5 gold answers score 1.0 only letter by letter: the parser cannot read them",
+        "train: 1 of 5 gold answers are read by no rule: a right answer scores 1.0 only as they are spelled",
         "train: 1 of 5 questions are there more than once",
         "train: 1 of 5 prompts may be longer than max_prompt_tokens",
     ]
 
 
+@pytest.mark.slow
+def test_wrong_answers_that_score_are_found(suite: str, data: Write) -> None:
+    """A gold that 0.0 answers is a problem; one that another question's gold answers is worth a look."""
+    golds = [r"\frac{1}{2}", "0.5", "7-7", "10^{-12}"]
+    write_all(data, math500=[{"problem": f"Question {i}?", "answer": gold} for i, gold in enumerate(golds)])
+    code, found = validate(suite)
+    assert code == 1
+    (task,) = found["tasks"]
+    zero = "math500: 1 of 4 questions give 0.0 a full score: is their gold answer zero?"
+    assert [(remark["words"], remark["examples"]) for remark in task["problems"]] == [(zero, ["Question 2? [gold: 7-7]"])]
+    equal = "math500: 1 of 4 questions accept the gold answer of another question, written differently: equal, or accepted by mistake"
+    assert [(remark["words"], remark["examples"]) for remark in task["notes"]] == [
+        (equal, [r"Question 0? [gold: \frac{1}{2}, accepts: 0.5]"])
+    ]
+
+
+@pytest.mark.slow
 def test_data_and_predictors_that_are_not_there(suite: str, data: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is a problem in one sentence; the other combinations are checked all the same."""
     monkeypatch.chdir(tmp_path)
@@ -123,6 +142,7 @@ def test_data_and_predictors_that_are_not_there(suite: str, data: Write, tmp_pat
     assert validate(suite, "--combination", "one")[1]["tasks"] == [first]
 
 
+@pytest.mark.slow
 def test_nonsense_that_scores_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """reasoning-gym's ``game_of_life_halting`` gives any answer a full score."""
     settings = "train = 20, test = 10, validation = 0, adapter = 0, warm_up = 0"
@@ -135,6 +155,7 @@ def test_nonsense_that_scores_is_found(tmp_path: Path, monkeypatch: pytest.Monke
     assert any("questions give nonsense a full score" in remark["words"] for remark in found["tasks"][0]["problems"])
 
 
+@pytest.mark.slow
 def test_for_a_person(suite: str, data: Write) -> None:
     """A table, the problems with examples, a last line that says how many; progress goes to the other stream."""
     write_all(data, math500=[*MATH500, POOL[0]])

@@ -59,6 +59,7 @@ def test_who_needs_one(place: Path) -> None:
     assert missing_predictors(runs, "three.toml") == [first]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suite", ["quick", "mini", "field"])
 def test_suites_of_embedded_models_need_none(suite: str) -> None:
     """Their preparation trains one."""

@@ -49,11 +49,11 @@ def test_backend_model_and_every_hash_are_recorded() -> None:
     """For each split of the task its size and content hash."""
     config = {"train": 10, "test": 5, "validation": 4, "adapter": 3, "warm_up": 0}
     record = provenance(spec(**config))
-    assert record["backend"] == "trl"
-    assert record["model"] == {"name": "embedded:x", "revision": None}
-    assert {name: split["questions"] for name, split in record["questions"].items()} == config
-    assert len({split["hash"] for split in record["questions"].values()}) == 5
-    assert provenance(spec(**{**config, "train": 11}))["questions"]["train"] != record["questions"]["train"]
+    assert record.backend == "trl"
+    assert record.model == {"name": "embedded:x", "revision": None}
+    assert {name: split["questions"] for name, split in record.questions.items()} == config
+    assert len({split["hash"] for split in record.questions.values()}) == 5
+    assert provenance(spec(**{**config, "train": 11})).questions["train"] != record.questions["train"]
 
 
 def test_a_models_commit_is_resolved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -117,8 +117,8 @@ def test_a_run_does_not_go_on_with_other_questions(place: ToyPlace) -> None:
     (ledger,) = place.runs.glob("*/ledger.jsonl")
     found = read_ledger(ledger).provenance
     assert found is not None
-    assert found["questions"]["train"]["questions"] == 9
-    assert found["sources"] == {"train": {"file": "questions.json"}}
+    assert found.questions["train"]["questions"] == 9
+    assert found.sources == {"train": {"file": "questions.json"}}
     changed = place.halfway(*words, "--retry-failed", "--data-dir", "other")
     assert changed.returncode == 2
     assert "began with other questions: train was 9 questions, hash" in changed.stderr

@@ -11,7 +11,9 @@ from toy_place import new_run
 from harness.display.bars import BarDisplay
 from harness.display.choose import make_display
 from harness.display.lines import LineDisplay
+from harness.records.ledger_records import Attempt, Checkpoint, Warned
 from harness.records.run_folder import RunPaths, RunStatus, check_spec
+from tests.made_records import evaluation, step
 
 
 def tell(display: LineDisplay | BarDisplay, folder: Path) -> None:
@@ -22,11 +24,11 @@ def tell(display: LineDisplay | BarDisplay, folder: Path) -> None:
         display.preparing("bandit", "building [the] model", done, 2)
     display.prepared("bandit")
     display.started(run, 0)
-    display.recorded(run, {"type": "attempt", "resumed_from": 3})
-    display.recorded(run, {"type": "step", "step": 4})
-    display.recorded(run, {"type": "evaluation", "step": 4, "accuracy": 0.25})
-    display.recorded(run, {"type": "warning", "message": "the pool is [small]"})
-    display.recorded(run, {"type": "checkpoint", "step": 6})
+    display.recorded(run, Attempt(2, {}, 3))
+    display.recorded(run, step(4))
+    display.recorded(run, evaluation(4, 0.25))
+    display.recorded(run, Warned("the pool is [small]"))
+    display.recorded(run, Checkpoint(6))
     if isinstance(display, BarDisplay):
         display.refresh()
     display.ended(run, RunStatus("complete", 8, 0.5, 12.34))

@@ -95,6 +95,7 @@ def test_commands_and_options_exist(block: Block, words: list[str]) -> None:
         command.make_context(command.name, list(words)).close()
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("block", "words"),
     [(b, w) for b, w in commands() if w and w[0] in READ_ONLY],

@@ -48,6 +48,7 @@ def run(*arguments: Any) -> str:
     return result.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["irt", "ensemble"])
 def test_train_then_predict(files: dict[str, Any], tmp_path: Path, kind: str) -> None:
     """A predictor trained on the table predicts a policy that is not in it: Pearson > .8 on the non-references."""
@@ -67,6 +68,7 @@ def test_train_then_predict(files: dict[str, Any], tmp_path: Path, kind: str) ->
     assert "evaluation.png" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", ["new-model", "new-questions"])
 def test_evaluate(files: dict[str, Any], tmp_path: Path, setting: str) -> None:
     """The protocol writes its three files; new models are predicted at Pearson > .7."""
@@ -91,6 +93,7 @@ def test_evaluate(files: dict[str, Any], tmp_path: Path, setting: str) -> None:
     assert (tmp_path / "evaluation.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_evaluate_along_a_trajectory(files: dict[str, Any], tmp_path: Path) -> None:
     """References re-measured per epoch; the history over a prior beats the prior once it has seen an epoch."""
     folder = files["folder"]
@@ -104,6 +107,7 @@ def test_evaluate_along_a_trajectory(files: dict[str, Any], tmp_path: Path) -> N
     assert by["history over irt", 0] == pytest.approx(by["irt", 0], abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -118,7 +122,7 @@ def test_evaluate_along_a_trajectory(files: dict[str, Any], tmp_path: Path) -> N
         (["predict", "{o}", "{f}/pool.csv", "--references", "{t}", "-o", "{o}/x.csv"], "must hold one pass-rate column"),
     ],
 )
-def test_mistakes_are_answered_in_words(files: dict[str, Any], tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_mistakes_get_one_sentence(files: dict[str, Any], tmp_path: Path, arguments: list[str], message: str) -> None:
     """Misspelt names, missing files and impossible settings raise UserError, which the command line prints alone."""
     filled = [a.format(t=files["folder"] / "table.parquet", f=files["folder"], o=tmp_path / "out") for a in arguments]
     with pytest.raises(UserError, match=message):

@@ -62,6 +62,7 @@ def correlation(predictor: Any, world: dict[str, Any], rows: Any, with_keys: boo
     return float(np.corrcoef(predictor.predict(references, observed, queries), truth[queries])[0, 1])
 
 
+@pytest.mark.slow
 def test_irt_knows_questions_other_models_have_tried(world: dict[str, Any], irt_folder: Path) -> None:
     """On questions seen through other models the policy's pass rates are predicted at Pearson > .95."""
     assert correlation(IrtPredictor.load(irt_folder), world, np.arange(90)) > 0.95

@@ -8,49 +8,50 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from toy_place import ROOT, new_run, wait_for
 
+from harness.errors import FailureKind
 from harness.records.file_locks import FileLock, is_locked
 from harness.records.ledger import LedgerWriter
+from harness.records.ledger_records import Attempt, Complete, Failure, Record, RunStart
 from harness.records.run_folder import RunPaths, check_spec, run_status
 from harness.spec import BudgetSpec, SpecError
-from harness.types import Costs
+from harness.types import Costs, EvalPoint, StepRecord
+from tests import made_records
 
-COSTS = Costs(training_seconds=10.0, generated_tokens=500).to_json()
-
-
-def step(number: int, size: int = 4) -> dict[str, Any]:
-    return {"step": number, "question_ids": list(range(size)), "costs": COSTS}
-
-
-def evaluation(number: int, accuracy: float) -> dict[str, Any]:
-    return {"step": number, "accuracy": accuracy, "costs": COSTS}
+COSTS = Costs(training_seconds=10.0, generated_tokens=500)
+START = RunStart("0123456789ab", {})
+NAN = Failure(FailureKind.NAN, "NaN")
 
 
-HISTORY: list[tuple[str, list[tuple[str, dict[str, Any]]]]] = [
+def step(number: int, size: int = 4) -> StepRecord:
+    return made_records.step(number, COSTS, size)
+
+
+def evaluation(number: int, accuracy: float) -> EvalPoint:
+    return made_records.evaluation(number, accuracy, COSTS)
+
+
+HISTORY: list[tuple[str, list[Record]]] = [
     ("pending", []),
-    ("interrupted", [("run", {})]),
-    ("interrupted", [("run", {}), ("attempt", {"resumed_from": 0}), ("evaluation", evaluation(0, 0.1)), ("step", step(1))]),
-    ("failed", [("run", {}), ("attempt", {"resumed_from": 0}), ("step", step(1)), ("failure", {"kind": "nan", "message": "NaN"})]),
-    ("interrupted", [("run", {}), ("failure", {"kind": "nan", "message": "NaN"}), ("attempt", {"resumed_from": 0})]),
-    (
-        "complete",
-        [("run", {}), ("attempt", {"resumed_from": 0}), ("step", step(8)), ("evaluation", evaluation(8, 0.5)), ("complete", {"step": 8})],
-    ),
-    ("interrupted", [("run", {}), ("attempt", {"resumed_from": 0}), ("step", step(4)), ("complete", {"step": 4})]),
+    ("interrupted", [START]),
+    ("interrupted", [START, Attempt(1, {}, 0), evaluation(0, 0.1), step(1)]),
+    ("failed", [START, Attempt(1, {}, 0), step(1), NAN]),
+    ("interrupted", [START, NAN, Attempt(1, {}, 0)]),
+    ("complete", [START, Attempt(1, {}, 0), step(8), evaluation(8, 0.5), Complete(8)]),
+    ("interrupted", [START, Attempt(1, {}, 0), step(4), Complete(4)]),
 ]
 
 
 @pytest.mark.parametrize(("state", "records"), HISTORY)
-def test_state_is_what_the_ledger_says(tmp_path: Path, state: str, records: list[tuple[str, dict[str, Any]]]) -> None:
+def test_state_is_what_the_ledger_says(tmp_path: Path, state: str, records: list[Record]) -> None:
     """States are derived from the records; a run that is complete at fewer steps than now asked for goes on."""
     paths = RunPaths(new_run(tmp_path))
     ledger = LedgerWriter(paths.ledger)
-    for kind, fields in records:
-        ledger.write(kind, **fields)
+    for record in records:
+        ledger.write(record)
     status = run_status(paths, check_spec(paths))
     assert status.state == state
     assert status.failure == ("NaN" if state == "failed" else None)
@@ -61,8 +62,8 @@ def test_a_budget_ends_and_a_raised_budget_goes_on(tmp_path: Path) -> None:
     paths = RunPaths(new_run(tmp_path))
     spec = check_spec(paths)
     ledger = LedgerWriter(paths.ledger)
-    ledger.write("run")
-    ledger.write("step", **step(3))
+    ledger.write(START)
+    ledger.write(step(3))
     for budget, state in ((10.0, "exhausted"), (9.0, "exhausted"), (11.0, "interrupted"), (None, "interrupted")):
         changed = spec.model_copy(update={"budget": BudgetSpec(training_seconds=budget)})
         assert run_status(paths, changed).state == state
@@ -72,10 +73,10 @@ def test_step_accuracy_and_seconds_from_the_tail(tmp_path: Path) -> None:
     """The last step, the last accuracy and the seconds are found from the end, over long lines and a torn last one."""
     paths = RunPaths(new_run(tmp_path))
     ledger = LedgerWriter(paths.ledger)
-    ledger.write("run")
-    ledger.write("evaluation", **evaluation(4, 0.25))
+    ledger.write(START)
+    ledger.write(evaluation(4, 0.25))
     for number in range(5, 9):
-        ledger.write("step", **step(number, size=9000))  # about 44 kB a line: longer than one read
+        ledger.write(step(number, size=9000))  # about 80 kB a line: longer than one read
     with open(paths.ledger, "ab") as file:
         file.write(b'{"type":"step","step":99,"costs":')
     status = run_status(paths, check_spec(paths))
@@ -159,12 +160,12 @@ def test_status_reads_tails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     paths = RunPaths(new_run(tmp_path))
     spec = check_spec(paths)
     ledger = LedgerWriter(paths.ledger)
-    ledger.write("run")
+    ledger.write(START)
     for number in range(1, 60):
-        ledger.write("step", **step(number, size=400))
+        ledger.write(step(number, size=400))
         if number % 4 == 0:
-            ledger.write("evaluation", **evaluation(number, 0.5))
-    ledger.write("complete", step=59)
+            ledger.write(evaluation(number, 0.5))
+    ledger.write(Complete(59))
     read = []
 
     class Counting(io.FileIO):

@@ -122,6 +122,7 @@ class FullPast(Selector[StrategyConfig]):
         return Selection(np.argsort(np.abs(past - 0.5), kind="stable")[:num_groups])
 
 
+@pytest.mark.slow
 def test_known_answers_on_a_real_run(real_data: Path) -> None:
     """Uniform selection falls from .56 to .50 informative; the average of a question's past, fully covered, reaches .945."""
     recording = read_recording(real_data / REAL, drop_repeated=True)
@@ -161,6 +162,7 @@ def write_ledger(folder: Path, steps: list[tuple[list[int], list[float]]], name:
     ledger.close()
 
 
+@pytest.mark.slow
 def test_a_recording_from_ones_own_run(tmp_path: Path) -> None:
     """The v-th visit of a question is its v-th evaluation; questions with fewer visits than most are left out."""
     steps = [([0, 1], [0.0, 0.25]), ([2, 3], [1.0, 0.5]), ([0, 1], [0.5, 0.75]), ([2], [0.875]), ([4], [0.5])]
@@ -196,6 +198,7 @@ def small(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_command_and_its_files(small: Path) -> None:
     """A table on the terminal that says what it is not, CSV, figures, JSON, and a document whose section is replaced."""
     (small / "page.md").write_text("# Before\n<!-- rehearsal small -->\nold\n<!-- end of rehearsal small -->\nafter\n")
@@ -217,6 +220,7 @@ def test_the_command_and_its_files(small: Path) -> None:
     assert {row["strategy"] for row in data["strategies"]} == {"grpo", "oracle", "mopps"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import FailureKind
 from harness.records.ledger import LEDGER_NAME, LedgerWriter, RunLog, read_ledger
+from harness.records.ledger_records import Attempt, Complete, Failure, OneOff, Provenance, RunStart, Warned
 from harness.types import Costs, EvalPoint, StepRecord
 
 EVERY = 4
@@ -100,36 +102,32 @@ def write_run(
     path = folder / f"{abs(hash_of(run_id)):012x}"[:12] / LEDGER_NAME
     rng = np.random.default_rng(hash_of(run_id))
     writer = LedgerWriter(path)
-    writer.write(
-        "run",
-        schema=1,
-        run_id=path.parent.name,
-        spec=spec(combination, label, seed, oracle=oracle, algorithm=algorithm, backend=backend, task=task),
-    )
+    settings = spec(combination, label, seed, oracle=oracle, algorithm=algorithm, backend=backend, task=task)
+    writer.write(RunStart(path.parent.name, settings))
     for name, seconds in (one_off or {}).items():
-        writer.write("one_off", name=name, seconds=seconds, detail="")
+        writer.write(OneOff(name, seconds))
     first, second = 0, 0
     for attempt in range(1 if lost_from is None else 2):
         first = 0 if attempt == 0 else int(lost_from or 0)
         second = steps
         if provenance is not None:
-            writer.write("provenance", backend=backend, **provenance)
-        writer.write("attempt", number=attempt + 1, environment=dict(environment or ENVIRONMENT), resumed_from=first)
+            writer.write(Provenance(backend, **provenance))
+        writer.write(Attempt(attempt + 1, dict(environment or ENVIRONMENT), first))
         for step in range(first + (attempt > 0), second + 1):
             costs = _costs(step, pace, groups, replayed, oracle)
             costs.cpu_seconds *= busy
             if step:
-                writer.write("step", _step(step, costs, pace, rng, replayed, correlation, oracle, groups))
+                writer.write(_step(step, costs, pace, rng, replayed, correlation, oracle, groups))
             if step % every == 0:
                 index = step // every
                 value = accuracies[index] if accuracies is not None else ceiling * (1 - math.exp(-step / constant)) + 0.08
-                writer.write("evaluation", _evaluation(step, float(value), costs, rng, correlation))
+                writer.write(_evaluation(step, float(value), costs, rng, correlation))
     for message in warnings:
-        writer.write("warning", message=message)
+        writer.write(Warned(message))
     if state == "complete":
-        writer.write("complete", step=steps)
+        writer.write(Complete(steps))
     elif state == "failed":
-        writer.write("failure", kind="nan-loss", message=failure)
+        writer.write(Failure(FailureKind.NAN, failure))
     writer.close()
     return path
 

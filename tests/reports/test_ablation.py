@@ -31,6 +31,7 @@ def test_compositions_are_found_by_name() -> None:
     assert compositions(["a", "a-a"]) == []
 
 
+@pytest.mark.slow
 def test_interaction_by_hand(tmp_path: Path) -> None:
     """Speed-ups 2 and 4/3 alone, 4 together: 4 / (2 · 4/3) = 1.5 for every seed, so they help each other."""
     analysis = analyse(map(condense, read(suite(tmp_path))), baseline="grpo", target={"accuracy": 0.5})
@@ -47,6 +48,7 @@ def test_interaction_by_hand(tmp_path: Path) -> None:
     assert "grpo 16.0 s, dots 8.00 s, rr 12.0 s, dots-rr 4.00 s" in picture.svg
 
 
+@pytest.mark.slow
 def test_a_miss_is_not_left_out_of_the_interaction(tmp_path: Path) -> None:
     """dots never arrives in 20 s: its seeds stay, the interaction is at least 20·12/(16·4) = 3.75."""
     paths = [p for p in suite(tmp_path) if not read([p])[0].spec["strategy"]["label"].startswith("dots")]
@@ -59,6 +61,7 @@ def test_a_miss_is_not_left_out_of_the_interaction(tmp_path: Path) -> None:
     assert ablation_pictures(analysis, Drawer("ablation")) == []  # a median that is not finite cannot be drawn
 
 
+@pytest.mark.slow
 def test_no_interaction_where_nobody_arrived(tmp_path: Path) -> None:
     """A target beyond all of them: nothing is claimed; and nothing is composed where a part was not run."""
     analysis = analyse(map(condense, read(suite(tmp_path))), baseline="grpo", target={"accuracy": 0.9})
@@ -69,6 +72,7 @@ def test_no_interaction_where_nobody_arrived(tmp_path: Path) -> None:
     assert ablation_table(only) is None
 
 
+@pytest.mark.slow
 def test_other_settings_that_differ_are_named(tmp_path: Path) -> None:
     """dots-rr was run with another learning rate: the effect of switching replay on is not replay's alone."""
     paths = [p for p in suite(tmp_path) if read([p])[0].spec["strategy"]["label"] != "dots-rr"]

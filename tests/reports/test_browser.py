@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.records.ledger_records import Provenance
 from tests.reports.browser import CHROMIUM, Browser
 from tests.reports.ledgers import mini_suite, read, write_run
 from tests.reports.pages import build_report
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)"),
+]
 
 HOSTILE = '"><script>window.broken=1</script><img src=x onerror="window.broken=2">'
 
@@ -41,12 +45,13 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     logs = read(paths)
     for log in logs:
         log.spec["strategy"]["config"] = {HOSTILE: HOSTILE}
-        log.attempts[-1]["environment"]["cpu"] = HOSTILE
-        log.provenance = {
-            "model": {"name": HOSTILE, "commit": f"{log.spec['seed']}{HOSTILE}"},
-            "questions": {HOSTILE: {"questions": 3, "hash": f"{log.spec['seed']}{HOSTILE}"}},
-            "sources": {HOSTILE: {"hub": HOSTILE, "revision": HOSTILE}},
-        }
+        log.attempts[-1].environment["cpu"] = HOSTILE
+        log.provenance = Provenance(
+            HOSTILE,
+            model={"name": HOSTILE, "commit": f"{log.spec['seed']}{HOSTILE}"},
+            questions={HOSTILE: {"questions": 3, "hash": f"{log.spec['seed']}{HOSTILE}"}},
+            sources={HOSTILE: {"hub": HOSTILE, "revision": HOSTILE}},
+        )
     target = {"share_of_gain": 0.9}
     return build_report(logs, folder / "out", title=HOSTILE, baseline="grpo", target=target, description=HOSTILE)
 

@@ -30,6 +30,7 @@ def small(folder: Path) -> list[Path]:
     return [write_run(folder, label, s, steps=16) for label in ("grpo", "rr") for s in (1, 2)]
 
 
+@pytest.mark.slow
 def test_same_ledgers_same_bytes(tmp_path: Path) -> None:
     """In another order, in another folder, built twice: byte for byte the same files, figures included."""
     logs = read(small(tmp_path / "runs"))
@@ -42,12 +43,13 @@ def test_same_ledgers_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_page_says_first_what_it_shows(tmp_path: Path) -> None:
     """The verdict comes before everything else, with interval and n; every section is there, in order."""
     index = build_report(read(mini_suite(tmp_path)), tmp_path / "out", title="T", baseline="grpo", target=TARGET)
     html = index.read_text(encoding="utf-8")
     sections = re.findall(r'<section id="([a-z0-9-]+)"', html)
-    assert sections == ["verdict", "c1", "off-clock", "trouble", "settings", "environment", "data"]
+    assert sections == ["regime", "verdict", "c1", "off-clock", "trouble", "settings", "environment", "data"]
     text = text_of(html)
     assert "dots-rr against grpo on spell-backward: undecided in training time to reach 47.2 % accuracy; speed-up 1.45×" in text
     assert "n = 3 paired seeds" in text
@@ -55,6 +57,7 @@ def test_page_says_first_what_it_shows(tmp_path: Path) -> None:
     assert text.index("undecided (n = 3, 5 needed)") < text.index("Time to target")
 
 
+@pytest.mark.slow
 def test_nothing_that_went_wrong_is_hidden(tmp_path: Path) -> None:
     """Failed, unfinished, missing, warned, uncharged, lost: each is named."""
     paths = mini_suite(tmp_path)
@@ -91,6 +94,7 @@ def test_a_run_that_has_recorded_nothing_yet(tmp_path: Path) -> None:
     assert "dots" in text
 
 
+@pytest.mark.slow
 def test_seconds_across_machines_are_refused_in_words(tmp_path: Path) -> None:
     """Tokens stay, and the page says why."""
     paths = [write_run(tmp_path, "grpo", s) for s in range(5)]
@@ -135,7 +139,14 @@ def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UserError, match="No space left on device"):
         build_report(logs, out, title="New", baseline="grpo", target=TARGET)
     assert index.read_bytes() == before
-    assert sorted(p.name for p in out.iterdir()) == ["curves.csv", "index.html", "results.csv", "results.tex", "steps.parquet"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "curves.csv",
+        "index.html",
+        "prices.tex",
+        "results.csv",
+        "results.tex",
+        "steps.parquet",
+    ]
 
 
 def test_a_file_in_the_way_is_a_user_error(tmp_path: Path) -> None:
@@ -145,6 +156,7 @@ def test_a_file_in_the_way_is_a_user_error(tmp_path: Path) -> None:
         build_report(read(small(tmp_path / "runs")), tmp_path / "out", title="T", baseline="grpo", target=TARGET)
 
 
+@pytest.mark.slow
 def test_odd_characters_do_not_break_anything(tmp_path: Path) -> None:
     """Dollar signs (no formula), other scripts, control characters and lone surrogates in labels."""
     labels = ["grpo", "$x_1$", "策略", "a\x00b\x1b[31m", "half\ud800"]
@@ -181,6 +193,7 @@ def test_page_asks_for_nothing(tmp_path: Path) -> None:
     assert str(tmp_path) not in html
 
 
+@pytest.mark.slow
 def test_reports_leave_torch_alone() -> None:
     """A report needs no training library: importing it loads neither torch nor pyplot."""
     import subprocess
@@ -193,6 +206,7 @@ def test_reports_leave_torch_alone() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_many_strategies_are_not_a_wall_of_cards(tmp_path: Path) -> None:
     """Eleven strategies: one sentence counts them, who is faster or slower has a card, the others are sentences."""
     paths = [write_run(tmp_path, "grpo", s, steps=24) for s in range(5)]

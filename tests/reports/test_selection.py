@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.records.ledger import LedgerWriter, read_ledger
+from harness.records.ledger_records import Attempt, RunStart
 from harness.types import Costs, EvalPoint, StepRecord
 from reports.analysis import analyse
 from reports.condensed import Run, condense
@@ -28,12 +29,12 @@ def step(number: int, ids: list[int], ages: list[int], **more: object) -> StepRe
 def run_of(folder: Path, steps: list[StepRecord], predictor: list[dict[str, object]]) -> Run:
     """One condensed run, through a real ledger on disk."""
     writer = LedgerWriter(folder / "a" / "ledger.jsonl")
-    writer.write("run", schema=1, run_id="a", spec=spec("words", "grpo", 1))
-    writer.write("attempt", number=1, environment=ENVIRONMENT, resumed_from=0)
+    writer.write(RunStart("a", spec("words", "grpo", 1)))
+    writer.write(Attempt(1, ENVIRONMENT, 0))
     for record in steps:
-        writer.write("step", record)
+        writer.write(record)
     for index, diagnostics in enumerate(predictor):
-        writer.write("evaluation", EvalPoint(index, 0.5, {"test": 0.5}, 10, Costs(training_steps=index), diagnostics))
+        writer.write(EvalPoint(index, 0.5, {"test": 0.5}, 10, Costs(training_steps=index), diagnostics))
     writer.close()
     return condense(read_ledger(writer.path))
 
@@ -83,6 +84,7 @@ def test_old_ledgers_without_these_fields_still_load(tmp_path: Path) -> None:
     assert table.rows[0][2].text == "1 in 1 draws"
 
 
+@pytest.mark.slow
 def test_every_picture_is_there_where_it_was_recorded(tmp_path: Path) -> None:
     """Pass rates, coverage, correlation, calibration, ages and ratios; only the arms that have them."""
     analysis = analyse(map(condense, read(mini_suite(tmp_path))), baseline="grpo", target={"share_of_gain": 0.9})

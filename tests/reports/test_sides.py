@@ -102,6 +102,7 @@ def test_what_cannot_be_compared_is_refused_in_words(tmp_path: Path) -> None:
         compare_sides(("a", runs), ("b", []), baseline="grpo", target=TARGET)
 
 
+@pytest.mark.slow
 def test_backends_of_one_suite_stand_side_by_side(tmp_path: Path) -> None:
     """Combinations that differ only in the backend: panels with one accuracy axis, both compared, what differs; others are left alone."""
     paths = []

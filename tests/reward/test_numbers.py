@@ -57,6 +57,7 @@ def test_only_values_of_one_kind_are_compared() -> None:
     assert compare("0.5", "1/2") is None
 
 
+@pytest.mark.slow
 def test_never_otherwise_than_the_parser() -> None:
     """On 60 random pairs that are decided here, math-verify gives the same score."""
     scorer, rng = build_scorer("math-verify"), random.Random(4)
@@ -104,7 +105,7 @@ def test_long_strings_cost_nothing() -> None:
         "~" * 2_000 + "x",
         "(" + r"\," * 190 + ")",
     ]
-    started = time.perf_counter()
+    started = time.process_time()
     for text in nasty:
         exact_value(text)
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1

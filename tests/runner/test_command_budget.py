@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from toy_place import SUITE, ToyPlace, fork_attempt, new_run, what_counts
 
 from harness.display.durations import duration
 from harness.errors import UserError
 from harness.records.ledger import read_ledger
+from harness.records.ledger_records import Attempt, Checkpoint
 from harness.runner.command_budget import Allowance, Spending
+from harness.types import Costs, StepRecord
+from tests import made_records
 from tests.edits import edited
 
 LONGER = edited(SUITE, {"max_steps = 8": "max_steps = 12"})
@@ -49,20 +50,20 @@ def test_durations() -> None:
     assert [duration(s) for s in (0.4, 89, 90, 5000, 5400, 86400, 200000)] == ["0 s", "89 s", "2 min", "83 min", "1.5 h", "24.0 h", "2.3 d"]
 
 
-def step(number: int, tokens: int) -> dict[str, Any]:
-    return {"type": "step", "step": number, "costs": {"generated_tokens": tokens}}
+def step(number: int, tokens: int) -> StepRecord:
+    return made_records.step(number, Costs(generated_tokens=tokens))
 
 
 def test_tokens_are_those_of_this_command() -> None:
     """Steps done again after a crash are paid again; what an earlier command generated is not; runs add up."""
     spending = Spending(Allowance(tokens=100))
-    for record in ({"type": "attempt", "resumed_from": 0}, step(1, 10), step(2, 20), step(3, 30)):
+    for record in (Attempt(1, {}, 0), step(1, 10), step(2, 20), step(3, 30)):
         spending.record("a", record)
     assert spending.tokens == 30
-    for record in ({"type": "attempt", "resumed_from": 2}, step(3, 30), {"type": "checkpoint", "step": 3}, step(4, 40)):
+    for record in (Attempt(1, {}, 2), step(3, 30), Checkpoint(3), step(4, 40)):
         spending.record("a", record)
     assert spending.tokens == 50  # step 3 twice, and step 4
-    for record in ({"type": "attempt", "resumed_from": 7}, step(8, 1000), step(9, 1049)):
+    for record in (Attempt(1, {}, 7), step(8, 1000), step(9, 1049)):
         spending.record("b", record)
     assert spending.tokens == 99
     assert spending.spent() is None

@@ -15,6 +15,8 @@ from harness.records.file_locks import FileLock
 from harness.records.ledger import read_ledger
 from tests.edits import edited
 
+pytestmark = pytest.mark.end_to_end
+
 SLOW = edited(SUITE, {"max_steps = 8": "max_steps = 400"})
 
 
@@ -59,8 +61,8 @@ def test_two_deaths_at_one_step_are_a_failure(place: ToyPlace, fault: str, words
     assert words in text
     log = read_ledger(place.folders()["grpo/1"] / "ledger.jsonl")
     assert log.failure is not None
-    assert log.failure["kind"] == "killed"
-    assert words in log.failure["message"]
+    assert log.failure.kind == "killed"
+    assert words in log.failure.message
     assert len(log.attempts) == 2
     assert place.states() == {"grpo/1": "failed", "grpo-fast/1": "complete"}
 
@@ -170,7 +172,7 @@ def test_never_more_than_max_parallel(place: ToyPlace) -> None:
     assert first == ["step 1 begins", "trained", "step 1 begins", "trained"]
     assert text.index("bandit/grpo/1: complete") < text.index("bandit/grpo-fast/1: started")
     logs = [read_ledger(p) for p in place.runs.glob("*/ledger.jsonl")]
-    assert [log.one_off[0]["seconds"] for log in logs] == [1.5, 1.5]
+    assert [log.one_off[0].seconds for log in logs] == [1.5, 1.5]
 
 
 def test_threads_and_environment_reach_the_worker(place: ToyPlace) -> None:

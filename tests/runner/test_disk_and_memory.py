@@ -22,10 +22,12 @@ from harness.records.checkpoint import MANIFEST, newest_complete, prune
 from harness.records.file_locks import FileLock, is_locked
 from harness.records.ledger import LedgerError, read_ledger
 from harness.records.run_folder import RunPaths, check_spec, run_status
-from harness.records.tail import Follower
-from harness.runner.jobs import Watch
+from harness.records.tail import Tail
+from harness.runner.jobs import Watchdog
 from harness.spec import RunSpec
 from tests.edits import edit_file, edited
+
+pytestmark = pytest.mark.end_to_end
 
 KEEPING = edited(SUITE, {"[execution]": "[execution]\nkeep_rollouts = true"})
 
@@ -227,7 +229,7 @@ def test_a_clock_that_jumps_changes_nothing(place: ToyPlace, calm: dict[str, Any
 class Deaf:
     """A worker that only notes that it was killed."""
 
-    placed, death, blameless = True, None, False
+    placed, ended_by, machine_lost = True, None, False
     killed = False
 
     def poll(self) -> int | None:
@@ -238,7 +240,7 @@ class Deaf:
     def kill(self) -> None:
         self.killed = True
 
-    def last_words(self) -> str:
+    def error_message(self) -> str:
         return ""
 
     def close(self) -> None: ...
@@ -249,26 +251,26 @@ def test_the_watchdog_counts_silence_not_dates(tmp_path: Path, monkeypatch: pyte
     ledger, worker, now = tmp_path / "ledger.jsonl", Deaf(), [1000.0]
     ledger.write_text("{}\n")
     monkeypatch.setattr(tail.time, "monotonic", lambda: now[0])
-    follower = Follower(ledger)
-    watch = Watch(worker, follower, 60)
+    tail_of_ledger = Tail(ledger)
+    watchdog = Watchdog(worker, tail_of_ledger, 60)
     for date in (0, 4102444800, 5, 4102444801):
         os.utime(ledger, (date, date))
-        follower.news()
+        tail_of_ledger.new_lines()
         now[0] += 59
-        watch.look()
+        watchdog.check()
         assert not worker.killed
     worker.placed = False
     now[0] += 1000
-    watch.look()
+    watchdog.check()
     worker.placed = True
     now[0] += 59
-    watch.look()
+    watchdog.check()
     assert not worker.killed
     now[0] += 2
-    follower.news()
-    watch.look()
+    tail_of_ledger.new_lines()
+    watchdog.check()
     assert worker.killed
-    assert watch.silenced
+    assert watchdog.fired
 
 
 def test_no_wall_clock_in_what_measures_or_judges() -> None:
@@ -309,7 +311,7 @@ def test_going_on_elsewhere_is_recorded_and_said(tmp_path: Path, monkeypatch: py
     assert log.warnings[0].startswith("goes on with other hardware or threads than it began with (cores ")
     assert " -> 96): its seconds are of neither" in log.warnings[0]
     assert log.warnings[1].startswith("goes on with other versions than it began with: numpy ")
-    prints = [attempt["environment"]["fingerprint"] for attempt in log.attempts]
+    prints = [attempt.environment["fingerprint"] for attempt in log.attempts]
     assert prints[0] != prints[1] == prints[2]
 
 

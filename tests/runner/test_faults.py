@@ -19,6 +19,8 @@ from harness.suite.reader import load_suite
 from harness.suite.suite import plan
 from tests.edits import edit_file, edited
 
+pytestmark = pytest.mark.end_to_end
+
 #: fault -> (exit code of the worker, kind in the ledger, words)
 FAULTS = {
     "nan": (3, "nan", "the loss is NaN at step 3; lower the learning rate"),
@@ -41,8 +43,8 @@ def test_a_worker_says_why(place: ToyPlace, fault: str) -> None:
     assert done.stdout == ""
     log = read_ledger(run / "ledger.jsonl")
     assert log.failure is not None
-    assert log.failure["kind"] == kind
-    assert words in log.failure["message"]
+    assert log.failure.kind == kind
+    assert words in log.failure.message
     assert "Traceback" in (run / "attempts" / "1" / "log.txt").read_text()
     assert json.loads((run / "attempts" / "1" / "env.json").read_text())["versions"]["toy"] == "1.0"
     assert run_status(RunPaths(run), check_spec(RunPaths(run))).mendable == (kind in ("input", "disk", "memory"))

@@ -17,6 +17,8 @@ from harness.suite.reader import load_suite
 from harness.suite.suite import plan
 from tests.edits import edited
 
+pytestmark = pytest.mark.end_to_end
+
 KILLS = 50
 LONG = edited(SUITE, {"seeds = [1]": "seeds = [1, 2]", "max_steps = 8": "max_steps = 150", "every_steps = 2": "every_steps = 10"})
 

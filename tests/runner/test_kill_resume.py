@@ -13,6 +13,8 @@ from harness.records.ledger import read_ledger
 from harness.records.run_folder import RunPaths, check_spec, run_status
 from tests.edits import edited
 
+pytestmark = pytest.mark.end_to_end
+
 SHORT = edited(SUITE, {"max_steps = 8": "max_steps = 5", "checkpoint_every_steps = 3": "checkpoint_every_steps = 2"})
 RR = edited(SHORT, {'[[strategies]]\nname = "grpo"\n\n': '[[strategies]]\nname = "rr"\nlabel = "grpo"\nconfig = { capacity = 16 }\n\n'})
 
@@ -48,7 +50,7 @@ def test_time_lost_in_a_crash_is_lost_and_not_counted(tmp_path: Path) -> None:
     assert fork_attempt(run, TOY_FAULT="kill@step 4 begins", TOY_STEP_SECONDS="0.05") == -signal.SIGKILL
     assert fork_attempt(run, TOY_STEP_SECONDS="0.05") == 0
     log = read_ledger(run / "ledger.jsonl")
-    assert [attempt["resumed_from"] for attempt in log.attempts] == [0, 2]
+    assert [attempt.resumed_from for attempt in log.attempts] == [0, 2]
     written = [json.loads(line) for line in (run / "ledger.jsonl").read_text().splitlines()]
     lost = next(record for record in written if record["type"] == "step" and record["step"] == 3)
     assert log.lost_seconds == lost["seconds"] >= 0.05
@@ -66,7 +68,7 @@ def test_more_steps_extend_a_finished_run(tmp_path: Path) -> None:
     check_spec(RunPaths(expected)).save(run / "spec.json")
     assert fork_attempt(run) == 0
     log = read_ledger(run / "ledger.jsonl")
-    assert [attempt["resumed_from"] for attempt in log.attempts] == [0, 5]
+    assert [attempt.resumed_from for attempt in log.attempts] == [0, 5]
     assert what_counts(run)["steps"] == what_counts(expected)["steps"]
     assert {e.step for e in log.evaluations} >= {0, 2, 4, 6, 8, 9}
     assert log.complete

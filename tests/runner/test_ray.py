@@ -21,6 +21,8 @@ from harness.records.run_folder import RunPaths, check_spec
 from harness.runner.executors.ray import fit, needs
 from tests.edits import edited
 
+pytestmark = pytest.mark.end_to_end
+
 pytest.importorskip("ray")
 
 SIX = edited(SUITE, {"seeds = [1]": "seeds = [1, 2, 3]", "max_steps = 8": "max_steps = 12"})
@@ -92,7 +94,7 @@ def test_a_node_is_killed_with_runs_on_it(place: ToyPlace, cluster: TwoNodes) ->
         calm = new_run(place.folder / f"calm-{index}", SIX, index)
         assert fork_attempt(calm) == 0
         assert what_counts(folder) == what_counts(calm)
-    resumed = [read_ledger(specs[run] / "ledger.jsonl").attempts[-1]["resumed_from"] for run in lost]
+    resumed = [read_ledger(specs[run] / "ledger.jsonl").attempts[-1].resumed_from for run in lost]
     assert resumed
     assert min(resumed) >= 3, "what was collected before the node was lost was not used"
     assert not list(place.runs.glob(".seen-*"))

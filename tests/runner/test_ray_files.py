@@ -13,8 +13,8 @@ from toy_place import HERE, ROOT, SUITE, fork_attempt, new_run, wait_for, what_c
 
 from harness.records.checkpoint import newest_complete
 from harness.records.run_folder import RunPaths, check_spec
-from harness.runner.executors.ray_actor import Order, Outpost
-from harness.runner.executors.ray_files import Home
+from harness.runner.executors.ray_actor import NodeWorker, WorkOrder
+from harness.runner.executors.ray_files import LocalCopy
 
 
 @pytest.fixture
@@ -27,20 +27,20 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "scratch"
 
 
-def order(run: Path) -> Order:
+def order(run: Path) -> WorkOrder:
     spec = check_spec(RunPaths(run))
-    return Order(spec.model_dump_json(), str(run), "ledger.jsonl", None, ("token", "x"), str(run.parent))
+    return WorkOrder(spec.model_dump_json(), str(run), "ledger.jsonl", None, ("token", "x"), str(run.parent))
 
 
-def run_it(run: Path, outpost: Outpost, moments: list[Path] | None = None, stop_after: int | None = None) -> int | None:
+def run_it(run: Path, worker: NodeWorker, moments: list[Path] | None = None, stop_after: int | None = None) -> int | None:
     """Run on the node and collect; with ``moments``, a copy of the folder at home after each look."""
-    home = Home(run, "ledger.jsonl")
-    home.send(["spec.json", "ledger.jsonl"], outpost)
-    outpost.start()
+    home = LocalCopy(run, "ledger.jsonl")
+    home.send(["spec.json", "ledger.jsonl"], worker)
+    worker.start()
     looks = 0
     while True:
-        look = outpost.look(home.offset, True)
-        home.take(look, outpost)
+        look = worker.snapshot(home.offset, True)
+        home.take(look, worker)
         looks += 1
         if moments is not None and (look.added or look.code is not None):
             moments.append(run.parent.parent / "moments" / str(len(moments)) / run.name)
@@ -50,16 +50,17 @@ def run_it(run: Path, outpost: Outpost, moments: list[Path] | None = None, stop_
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_run_comes_home(tmp_path: Path, node: Path) -> None:
     """Ledger, logs and the last checkpoint are there; the scratch folder is gone; every moment on the way could have been the last."""
     run, calm = new_run(tmp_path / "home"), new_run(tmp_path / "calm")
     assert fork_attempt(calm) == 0
-    outpost = Outpost(order(run))
-    assert outpost.begin().shared is False
-    assert outpost.folder.parent.parent == node
+    worker = NodeWorker(order(run))
+    assert worker.begin().shared is False
+    assert worker.folder.parent.parent == node
     moments: list[Path] = []
-    assert run_it(run, outpost, moments) == 0
-    outpost.close()
+    assert run_it(run, worker, moments) == 0
+    worker.close()
     assert not list(node.iterdir())
     assert what_counts(run) == what_counts(calm)
     assert (run / "attempts" / "1" / "env.json").exists()
@@ -73,6 +74,7 @@ def test_a_run_comes_home(tmp_path: Path, node: Path) -> None:
         assert what_counts(moment) == what_counts(calm)
 
 
+@pytest.mark.slow
 def test_going_on_elsewhere(tmp_path: Path, node: Path) -> None:
     """Another node gets the ledger, the checkpoint and the number of attempts, and goes on where the lost one was."""
     run, calm = new_run(tmp_path / "home"), new_run(tmp_path / "calm")
@@ -81,10 +83,10 @@ def test_going_on_elsewhere(tmp_path: Path, node: Path) -> None:
     with open(run / "ledger.jsonl", "ab") as file:
         file.write(b'{"type":"step","st')  # the driver was killed too
     (run / "checkpoints" / "coming.step-6").mkdir()
-    outpost = Outpost(order(run))
-    outpost.begin()
-    assert run_it(run, outpost) == 0
-    outpost.close()
+    worker = NodeWorker(order(run))
+    worker.begin()
+    assert run_it(run, worker) == 0
+    worker.close()
     assert what_counts(run) == what_counts(calm)
     assert sorted(p.name for p in (run / "attempts").iterdir()) == ["1", "2"]
     attempts = [r for r in map(json.loads, (run / "ledger.jsonl").read_text().splitlines()) if r["type"] == "attempt"]
@@ -95,46 +97,46 @@ def test_going_on_elsewhere(tmp_path: Path, node: Path) -> None:
 def test_files_that_go_away_are_left_out(tmp_path: Path, node: Path) -> None:
     """A checkpoint that the worker removes while it is being copied does not arrive in part."""
     run = new_run(tmp_path / "home")
-    outpost = Outpost(order(run))
-    outpost.begin()
-    assert run_it(run, outpost) == 0
+    worker = NodeWorker(order(run))
+    worker.begin()
+    assert run_it(run, worker) == 0
     shutil.rmtree(run / "checkpoints")
-    home, look = Home(run, "ledger.jsonl"), outpost.look(0, True)
+    home, look = LocalCopy(run, "ledger.jsonl"), worker.snapshot(0, True)
 
     class Vanishing:
         def read(self, name: str, offset: int, size: int) -> bytes:
             if name.endswith("npz"):
                 raise FileNotFoundError(name)
-            return outpost.read(name, offset, size)
+            return worker.read(name, offset, size)
 
         def put(self, name: str, offset: int, data: bytes) -> None:
             raise AssertionError
 
     home.offset = (run / "ledger.jsonl").stat().st_size
-    home.take(outpost.look(home.offset, True), Vanishing())
+    home.take(worker.snapshot(home.offset, True), Vanishing())
     assert look.checkpoints
     assert newest_complete(run / "checkpoints") is None
     assert not list((run / "checkpoints").rglob("*"))
-    home.take(outpost.look(home.offset, True), outpost)
+    home.take(worker.snapshot(home.offset, True), worker)
     assert newest_complete(run / "checkpoints") is not None
-    outpost.close()
+    worker.close()
 
 
 def test_big_files_come_in_pieces(tmp_path: Path, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files larger than a message arrive whole, both ways, empty ones too."""
     monkeypatch.setattr("harness.runner.executors.ray_files.CHUNK", 7)
     run = new_run(tmp_path / "home")
-    outpost = Outpost(order(run))
-    outpost.begin()
+    worker = NodeWorker(order(run))
+    worker.begin()
     for size in (0, 6, 7, 8, 21):
         data = bytes(range(size))
         (run / f"f{size}").write_bytes(data)
-        Home(run, "ledger.jsonl").send([f"f{size}"], outpost)
-        assert (outpost.folder / f"f{size}").read_bytes() == data
+        LocalCopy(run, "ledger.jsonl").send([f"f{size}"], worker)
+        assert (worker.folder / f"f{size}").read_bytes() == data
         (run / f"f{size}").unlink()
-        Home(run, "ledger.jsonl").take(outpost.look(0, True), outpost)
+        LocalCopy(run, "ledger.jsonl").take(worker.snapshot(0, True), worker)
         assert (run / f"f{size}").read_bytes() == data
-    outpost.close()
+    worker.close()
 
 
 def test_what_a_killed_actor_left_is_cleared(tmp_path: Path, node: Path) -> None:
@@ -143,7 +145,7 @@ def test_what_a_killed_actor_left_is_cleared(tmp_path: Path, node: Path) -> None
     (node / "halfway-dead").mkdir()
     (node / "halfway-dead" / ".held").write_text("")
     (node / "somebody-else").mkdir()
-    first, second = Outpost(order(run)), Outpost(order(run))
+    first, second = NodeWorker(order(run)), NodeWorker(order(run))
     first.begin()
     second.begin()
     assert {p.name for p in node.iterdir()} == {"somebody-else", first.folder.parent.name, second.folder.parent.name}
@@ -156,29 +158,30 @@ def test_a_shared_folder_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("HALFWAY_SCRATCH", raising=False)
     run = new_run(tmp_path)
     (run.parent / "token").write_text("x")
-    outpost = Outpost(order(run))
-    assert outpost.begin().shared is True
-    assert outpost.folder == run
-    outpost.close()
+    worker = NodeWorker(order(run))
+    assert worker.begin().shared is True
+    assert worker.folder == run
+    worker.close()
     assert run.exists()
     (run.parent / "token").write_text("another driver's")
-    outpost = Outpost(order(run))
-    assert outpost.begin().shared is False
-    outpost.close()
+    worker = NodeWorker(order(run))
+    assert worker.begin().shared is False
+    worker.close()
 
 
+@pytest.mark.slow
 def test_killing_reaches_the_worker(tmp_path: Path, node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``kill`` and ``terminate`` act on the process on the node."""
     monkeypatch.setenv("TOY_STEP_SECONDS", "0.2")
     for way, code in (("kill", -9), ("terminate", 75)):
         run = new_run(tmp_path / way, SUITE)
-        outpost = Outpost(order(run))
-        outpost.begin()
-        home = Home(run, "ledger.jsonl")
-        home.send(["spec.json"], outpost)
-        outpost.start()
-        wait_for(lambda o=outpost: b'"step"' in o.look(0).added)
-        getattr(outpost, way)()
-        look: Any = wait_for(lambda o=outpost: (found := o.look(0)).code is not None and found)
+        worker = NodeWorker(order(run))
+        worker.begin()
+        home = LocalCopy(run, "ledger.jsonl")
+        home.send(["spec.json"], worker)
+        worker.start()
+        wait_for(lambda o=worker: b'"step"' in o.snapshot(0).added)
+        getattr(worker, way)()
+        look: Any = wait_for(lambda o=worker: (found := o.snapshot(0)).code is not None and found)
         assert look.code == code
-        outpost.close()
+        worker.close()

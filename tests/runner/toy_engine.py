@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.backend import BackendStatus, OneOff, Progress
-from harness.errors import RunFailed, UserError
+from harness.errors import FailureKind, RunFailed, UserError
 from harness.records.checkpoint import load_state, prune, save_state, seal
 from harness.records.ledger import LedgerWriter
 from harness.registry import strategy_entry
@@ -92,7 +92,7 @@ def _go_wrong(kind: str) -> None:
     elif kind == "disk":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.safetensors")
     elif kind == "nan":
-        raise RunFailed("nan", "the loss is NaN at step 3; lower the learning rate")
+        raise RunFailed(FailureKind.NAN, "the loss is NaN at step 3; lower the learning rate")
     elif kind == "user":
         raise UserError("toy engine 2.0 is not installed; pip install toy")
     elif kind == "bug":
@@ -181,7 +181,8 @@ class ToyBackend:
         clock = Clock()
         engine = Toy(spec, clock)
         strategy = strategy_entry(spec.strategy.name, [spec.strategy.plugin] if spec.strategy.plugin else []).build(spec.strategy.config)
-        pool = QuestionPool([Question(i, f"{i}?", str(engine.right(i)), "toy") for i in range(engine.config.questions)])
+        questions = [Question(i, f"{i}?", str(engine.right(i)), "toy") for i in range(engine.config.questions)]
+        pool = QuestionPool(questions)
         algorithm = spec.algorithm
         driver = StepDriver(
             strategy, engine, pool, clock, seed=spec.seed, groups_per_step=algorithm.groups_per_step, group_size=algorithm.group_size
@@ -200,25 +201,26 @@ class ToyBackend:
             time.sleep(float(os.environ.get("TOY_STEP_SECONDS", "0")))
             record = driver.finish_step(batch, report)
             with clock.off():
-                ledger.write("step", record)
+                ledger.write(record)
                 happens(f"step {record.step} written", spec)
                 if spec.execution.keep_rollouts:
                     from backends.common.rollout_files import keep_rollouts  # loads pandas
 
-                    keep_rollouts(run_dir / "rollouts", record.step, batch.groups)
+                    keep_rollouts(run_dir / "rollouts", record.step, batch.groups, questions)
                 if record.step % spec.evaluation.every_steps == 0 or record.step == algorithm.max_steps:
                     self._evaluate(spec, engine, driver, ledger)
                     happens(f"step {record.step} evaluated", spec)
-                if record.step % spec.execution.checkpoint_every_steps == 0 or record.step == algorithm.max_steps:
-                    self._checkpoint(spec, run_dir, engine, driver, ledger)
+                due = record.step % spec.execution.checkpoint_every_steps == 0 or record.step == algorithm.max_steps
+                if due and self._checkpoint(spec, run_dir, engine, driver, ledger):
+                    break
         clock.stop()
         happens("trained", spec)
 
     def _evaluate(self, spec: RunSpec, engine: Toy, driver: StepDriver, ledger: LedgerWriter) -> None:
         accuracy = engine.accuracy(spec.seed, driver.step)
-        ledger.write("evaluation", EvalPoint(driver.step, accuracy, {"test": accuracy}, 200, driver.snapshot()))
+        ledger.write(EvalPoint(driver.step, accuracy, {"test": accuracy}, 200, driver.snapshot()))
 
-    def _checkpoint(self, spec: RunSpec, run_dir: Path, engine: Toy, driver: StepDriver, ledger: LedgerWriter) -> None:
+    def _checkpoint(self, spec: RunSpec, run_dir: Path, engine: Toy, driver: StepDriver, ledger: LedgerWriter) -> bool:
         step = driver.step
         folder = run_dir / "checkpoints" / f"step-{step}"
         happens(f"checkpoint {step} begins", spec)
@@ -228,7 +230,8 @@ class ToyBackend:
         happens(f"checkpoint {step} unsealed", spec)
         seal(folder, step)
         happens(f"checkpoint {step} sealed", spec)
-        ledger.write("checkpoint", step=step)
+        stop = ledger.write_checkpoint(step)
         happens(f"checkpoint {step} written", spec)
         prune(run_dir / "checkpoints")
         happens(f"checkpoint {step} pruned", spec)
+        return stop

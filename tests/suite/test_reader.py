@@ -27,7 +27,7 @@ def load(tmp_path: Path, text: str) -> str:
 
 def swap(old: str, new: str) -> tuple[str, int]:
     """The toy suite with one line changed, and the number of that line."""
-    return edited(SUITE, {old: new}), SUITE[: SUITE.index(old)].count("\n") + 1
+    return edited(SUITE, {old: new}, "first"), SUITE[: SUITE.index(old)].count("\n") + 1
 
 
 MISTAKES = [

@@ -28,6 +28,7 @@ def build(family: str) -> TaskData:
     return ReasoningGym({"family": family, **SIZES, **FAMILIES[family]}).build()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_splits_are_disjoint_and_repeat(family: str) -> None:
     """Different prompts everywhere, the same ones again from the same settings."""
@@ -49,6 +50,7 @@ def test_gold_answers_score_one_and_others_do_not(family: str) -> None:
         assert scorer("12345678", question.answer, metadata) == 0.0
 
 
+@pytest.mark.slow
 def test_another_right_answer_scores_one() -> None:
     """countdown has many solutions: the gold expression in brackets is not the literal answer and still right."""
     task = build("countdown")

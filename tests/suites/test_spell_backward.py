@@ -54,6 +54,7 @@ def test_splits_have_the_same_mix_of_lengths(task: TaskData) -> None:
     assert max(abs(a - b) for a, b in zip(*shares, strict=True)) < 0.03
 
 
+@pytest.mark.slow
 def test_repeats_exactly_in_another_process(task: TaskData) -> None:
     """The content hash is the same in a fresh interpreter with another hash seed; another seed gives other questions."""
     code = "from suites.tasks.spell_backward import SpellBackward; print(SpellBackward({}).build().content_hash)"
@@ -95,6 +96,7 @@ def test_check_disjoint_finds_a_shared_question() -> None:
         check_disjoint({"train": (question,), "test": (Question(5, "dog=", "god", "t"),)})
 
 
+@pytest.mark.slow
 def test_building_leaves_torch_alone() -> None:
     """Task builders are data only."""
     code = "import sys; from suites.tasks.spell_backward import SpellBackward; SpellBackward({}).build(); print('torch' in sys.modules)"

@@ -72,6 +72,7 @@ def test_equations_in_the_steps_are_true() -> None:
             assert rest == f"{steps.rpartition('=')[2]}</answer>"
 
 
+@pytest.mark.slow
 def test_the_reward_reads_the_answer_alone() -> None:
     """Wrong steps do not matter, right steps do not help; no tag, an empty one or a second answer after it scores 0."""
     task = build("chain_sum")

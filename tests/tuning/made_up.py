@@ -6,9 +6,9 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.records.ledger import LedgerWriter
+from harness.records.ledger_records import Attempt, Complete, Record, start_of
 from harness.records.run_folder import RunPaths, run_paths
 from harness.spec import RunSpec
 from harness.suite.reader import load_suite
@@ -82,9 +82,9 @@ def write_run(spec: RunSpec, runs_dir: Path, before_record: Callable[[RunPaths],
     start = 0 if fresh else _last_complete(paths)
     ledger = LedgerWriter(paths.ledger)
     try:
-        for kind, fields in _records(spec, fresh, start):
+        for record in _records(spec, fresh, start):
             before_record(paths)
-            ledger.write(kind, **fields)
+            ledger.write(record)
     finally:
         ledger.close()
 
@@ -97,18 +97,17 @@ def _last_complete(paths: RunPaths) -> int:
     return max(steps)
 
 
-def _records(spec: RunSpec, fresh: bool, start: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _records(spec: RunSpec, fresh: bool, start: int) -> Iterator[Record]:
     if fresh:
-        yield "run", {"schema": 1, "run_id": spec.run_id, "spec": spec.model_dump(mode="json")}
-    yield "attempt", {"number": 1, "environment": {}, "resumed_from": start}
+        yield start_of(spec)
+    yield Attempt(1, {}, start)
     tokens = 1000 * int(spec.strategy.config.get("fresh_fraction", 1.0) * spec.algorithm.groups_per_step)
     every, last = spec.evaluation.every_steps, spec.algorithm.max_steps
     for step in [s for s in range(last + 1) if (s % every == 0 or s == last) and (s > start or start == 0)]:
         at = accuracy(spec, step)
         costs = Costs(training_seconds=0.5 * step, training_steps=step, generated_tokens=tokens * step, trained_tokens=tokens * step)
-        point = EvalPoint(step, at, {"validation": at}, 100, costs)
-        yield "evaluation", {f: getattr(point, f) for f in EvalPoint.__dataclass_fields__}
-    yield "complete", {"step": last}
+        yield EvalPoint(step, at, {"validation": at}, 100, costs)
+    yield Complete(last)
 
 
 def write_runs(runs: Sequence[RunSpec], runs_dir: Path) -> bool:

@@ -35,6 +35,7 @@ def lock(tmp_path_factory: pytest.TempPathFactory) -> Lock:
     return read_again
 
 
+@pytest.mark.slow
 def test_the_section_shows_every_study(lock: Lock) -> None:
     """A row per arm and combination; importance per combination, trials per arm over each of its settings; targets and seeds in words."""
     section = tuning_section(lock, ["grpo", "rr"], Drawer("tuning"))
@@ -68,6 +69,7 @@ def test_the_search_pays_back_after_so_many_runs(lock: Lock) -> None:
     assert section.tables[0].rows[0][7].text == "the suite's own"
 
 
+@pytest.mark.slow
 def test_the_page_has_the_section_where_runs_were_tuned(lock: Lock, tmp_path: Path) -> None:
     """With a lock the page says how its settings were found, and shows its trials; without one nothing is said."""
     runs = [condense(log) for log in read(mini_suite(tmp_path / "runs"))]
@@ -80,6 +82,7 @@ def test_the_page_has_the_section_where_runs_were_tuned(lock: Lock, tmp_path: Pa
     assert "tuning" not in re.findall(r'<section id="([a-z0-9-]+)"', plain)
 
 
+@pytest.mark.slow
 def test_markup_in_a_setting_is_inert(lock: Lock, tmp_path: Path) -> None:
     """A plugin may offer any text as a choice; it reaches the page as text."""
     study = lock.studies[1]

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UserError
+from harness.errors import FailureKind, UserError
+from harness.records.ledger_records import Attempt, Failure
 from harness.records.run_folder import RunPaths, run_paths
 from harness.spec import RunSpec
 from harness.suite.suite import Suite
@@ -123,6 +124,7 @@ class Crash(Exception):
     """Stands for kill -9."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chance", range(4))
 def test_a_crash_anywhere_leads_to_the_same_trials(whole: tuple[Suite, Path, State], tmp_path: Path, chance: int) -> None:
     """Killed at random records, between runs, with torn ledgers, with runs done in another order or lost: the same studies and lock."""
@@ -214,8 +216,8 @@ def test_a_wrecked_run_counts_as_a_miss(tmp_path: Path) -> None:
 
                 broken.add(spec.run_id)
                 ledger = LedgerWriter(run_paths(tmp_path, spec).ledger)
-                ledger.write("attempt", number=2, environment={}, resumed_from=0)
-                ledger.write("failure", kind="nan", message="the loss is NaN")
+                ledger.write(Attempt(2, {}, 0))
+                ledger.write(Failure(FailureKind.NAN, "the loss is NaN"))
                 ledger.close()
         return True
 
@@ -257,7 +259,7 @@ def test_what_cannot_be_run_ends_the_command(tmp_path: Path) -> None:
 )
 def test_suites_that_cannot_be_tuned(tmp_path: Path, old: str, new: str, words: str | None) -> None:
     """Each refusal is one sentence, before anything starts."""
-    suite = made_up_suite(tmp_path, edited(SUITE, {old: new}))
+    suite = made_up_suite(tmp_path, edited(SUITE, {old: new}, "every"))
     if words is None:
         assert len(tuner(suite, tmp_path).studies) == 3
         return
@@ -268,7 +270,7 @@ def test_suites_that_cannot_be_tuned(tmp_path: Path, old: str, new: str, words: 
 
 def test_a_baseline_that_learns_nothing_sets_no_target(tmp_path: Path) -> None:
     """There is then no time to target to minimise, and the command says so."""
-    suite = made_up_suite(tmp_path, edited(SUITE, {"learning_rate = 1e-3": "learning_rate = 1e-9"}))
+    suite = made_up_suite(tmp_path, edited(SUITE, {"learning_rate = 1e-3": "learning_rate = 1e-9"}, "every"))
     suite = replace(suite, target=suite.target.model_copy(update={"share_of_gain": None, "accuracy": 0.05}))
     with pytest.raises(UserError, match="first cannot be tuned: the target is not above the baseline's first evaluation"):
         run(suite, tmp_path)

@@ -109,7 +109,7 @@ def test_trials_read_the_data_folder(place: ToyPlace) -> None:
     done = place.halfway("tune", "toy.toml", "--trials", "1", "--runs-dir", "runs", "--data-dir", "data")
     assert done.returncode == 0, done.stderr
     logs = [read_ledger(path) for path in (place.folder / "runs" / "toy.tuning").glob("*/ledger.jsonl")]
-    assert [(log.provenance or {})["sources"] for log in logs] == [{"train": {"file": "questions.json"}}] * 2
+    assert [log.provenance.sources if log.provenance else None for log in logs] == [{"train": {"file": "questions.json"}}] * 2
     again = place.halfway("tune", "toy.toml", "--trials", "1", "--runs-dir", "runs", HALFWAY_DATA=str(place.folder / "data"))
     assert again.returncode == 0, again.stderr
 
@@ -151,6 +151,7 @@ def tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return Place(tmp_path, halfway)
 
 
+@pytest.mark.slow
 def test_tune_ends_with_a_table_and_a_lock(tuned: Place) -> None:
     """Best settings per combination and strategy, what they are worth, where they are; the same as JSON."""
     code, out, err = tuned.command("tune", "made-up.toml")
@@ -167,6 +168,7 @@ def test_tune_ends_with_a_table_and_a_lock(tuned: Place) -> None:
     assert tuned.lock.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_plan_uses_the_lock_and_untuned_does_not(tuned: Place) -> None:
     """With the lock other runs are planned than without; a published lock beside the suite counts where the runs folder has none."""
     plain = json.loads(tuned.command("plan", "made-up.toml", "--json")[1])
@@ -181,6 +183,7 @@ def test_plan_uses_the_lock_and_untuned_does_not(tuned: Place) -> None:
     assert json.loads(tuned.command("plan", "made-up.toml", "--json")[1]) == with_lock
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -213,6 +216,7 @@ def test_a_stale_lock_is_refused(tuned: Place, old: str, new: str, words: str | 
     assert tuned.command("plan", "made-up.toml", "--untuned")[0] == 0
 
 
+@pytest.mark.slow
 def test_unequal_budgets_are_not_compared(tuned: Place) -> None:
     """Rulebook rule 9: an arm tuned more than another, or alone, is no comparison; chosen alone it may run."""
     tuned.command("tune", "made-up.toml", "--only", "strategy=grpo")
@@ -226,6 +230,7 @@ def test_unequal_budgets_are_not_compared(tuned: Place) -> None:
     assert tuned.command("plan", "made-up.toml")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_lock_edited_by_hand_is_refused(tuned: Place) -> None:
     """Not TOML, another version, a missing field: one sentence each."""
     tuned.command("tune", "made-up.toml")
@@ -255,6 +260,7 @@ def test_bad_words_to_tune(tuned: Place) -> None:
     assert "line 16: unknown key 'trails' in [tuning]" in tuned.command("tune", "made-up.toml")[2]
 
 
+@pytest.mark.slow
 def test_export_for_the_dashboard(tuned: Place) -> None:
     """An SQLite file that Optuna opens, one study each, with values, pruned trials and the runs behind them; nothing is started."""
     import optuna
@@ -274,6 +280,7 @@ def test_export_for_the_dashboard(tuned: Place) -> None:
     assert (code, "studies.db exists" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_plan_leaves_optuna_alone(tmp_path: Path) -> None:
     """Optuna is loaded by tuning alone, not by commands that merely know of it."""
     code = """if True:

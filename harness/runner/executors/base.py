@@ -18,19 +18,19 @@ EXECUTORS = ("local", "ray")
 
 
 class Worker(Protocol):
-    """A started worker process, near or far."""
+    """A started worker process, on this machine or another."""
 
     @property
     def placed(self) -> bool:
         """Whether it runs; False while it waits for resources."""
 
     @property
-    def death(self) -> str | None:
-        """How it ended, in words, where the exit code does not tell."""
+    def ended_by(self) -> str | None:
+        """How it was ended, as a clause, where the exit code does not tell; None otherwise."""
 
     @property
-    def blameless(self) -> bool:
-        """Whether the machine was lost under it: nothing that the run did."""
+    def machine_lost(self) -> bool:
+        """Whether it ended because its machine was lost, which says nothing about the run."""
 
     def poll(self) -> int | None:
         """Exit code, minus the signal that killed it, or None while it runs."""
@@ -41,11 +41,11 @@ class Worker(Protocol):
     def kill(self) -> None:
         """End it and its children at once."""
 
-    def last_words(self) -> str:
-        """The last line that it said on stderr."""
+    def error_message(self) -> str:
+        """The last line it wrote to stderr: one sentence that says why it ended, or nothing."""
 
     def close(self) -> None:
-        """Let go of it; after its end only."""
+        """Release what it holds here; only after it has ended."""
 
 
 class Executor(Protocol):
@@ -61,11 +61,11 @@ class Executor(Protocol):
         """A worker that builds what the runs listed in ``specs`` share and writes its progress to ``progress``."""
 
     def close(self) -> None:
-        """End; no worker is left by now."""
+        """Release what the executor holds; its workers have ended by now."""
 
 
 def open_executor(name: str, runs: Sequence[RunSpec], suite_folder: Path, max_parallel: int | None) -> Executor:
-    """The executor of that name for these runs. Raises UserError if it cannot be had."""
+    """The executor of that name for these runs. Raises UserError if there is none of that name, or it cannot be used here."""
     if name == "local":
         from harness.runner.executors.local import LocalExecutor
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.machine.environment import core_count, visible_gpus
+from harness.machine.interpreters import interpreter
 from harness.records.run_folder import RunPaths
-from harness.runner.executors.process import WorkerProcess, interpreter
+from harness.runner.executors.process import WorkerProcess
 from harness.spec import RunSpec
 
 
@@ -31,11 +32,11 @@ class LocalExecutor:
         return WorkerProcess(interpreter(spec), ["--prepare", str(specs)], self._slots[0], progress)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to release."""
 
 
 class _SlotProcess(WorkerProcess):
-    """Gives its slot back when it is closed."""
+    """A worker that frees its slot when it is closed."""
 
     def __init__(
         self, taken: dict[int, _SlotProcess], slot: int, python: str, arguments: list[str], environment: Mapping[str, str]

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import harness
-from harness.machine.interpreters import interpreter as interpreter
 from harness.worker.protocol import PARENT_VARIABLE
 
 
@@ -20,8 +19,8 @@ class WorkerProcess:
     """A subprocess in a session of its own, so that a Ctrl-C in the terminal reaches the runner alone."""
 
     placed = True
-    death: str | None = None
-    blameless = False
+    ended_by: str | None = None
+    machine_lost = False
 
     def __init__(
         self,
@@ -50,7 +49,7 @@ class WorkerProcess:
                 out.close()
 
     def poll(self) -> int | None:
-        """Exit code, minus the signal that killed it, or None while it runs; clears away what it leaves behind."""
+        """Exit code, minus the signal that killed it, or None while it runs; ends children that it left behind."""
         code = self._process.poll()
         if code is not None:
             self._signal_group(signal.SIGKILL)  # children that outlived their worker
@@ -65,17 +64,17 @@ class WorkerProcess:
         """End the worker and its children at once."""
         self._signal_group(signal.SIGKILL)
 
-    def last_words(self) -> str:
-        """The last line of what the process said on stderr."""
+    def error_message(self) -> str:
+        """The last line that the process wrote to stderr."""
         self._stderr.seek(0)
         lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
-        words = lines[-1].strip() if lines else ""
-        if "No module named 'harness" in words:
+        message = lines[-1].strip() if lines else ""
+        if "No module named 'harness" in message:
             return f"{self._python} has no halfway: install it there, in the same version, with the extra of that backend"
-        return words
+        return message
 
     def close(self) -> None:
-        """Let go of the captured stderr."""
+        """Close the captured stderr."""
         self._stderr.close()
 
     def _signal_group(self, number: int) -> None:

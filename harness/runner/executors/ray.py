@@ -23,8 +23,8 @@ from harness import __version__
 from harness.errors import UserError
 from harness.records.file_locks import FileLock, holder
 from harness.records.run_folder import STOP_NAME, RunPaths
-from harness.runner.executors.ray_actor import Look, Order, Outpost, Place
-from harness.runner.executors.ray_files import Home
+from harness.runner.executors.ray_actor import NodeInfo, NodeWorker, Snapshot, WorkOrder
+from harness.runner.executors.ray_files import LocalCopy
 from harness.spec import RunSpec
 
 LOOK_SECONDS = 0.25
@@ -47,8 +47,8 @@ class RayExecutor:
         if not self.capacity():
             self.close()
             largest_first = sorted(self._nodes(), key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), reverse=True)
-            have = "; ".join(map(_in_words, largest_first)) or "none"
-            raise UserError(f"no node of the Ray cluster has the {_in_words(self._needs)} that one run needs (nodes: {have})")
+            have = "; ".join(map(_describe, largest_first)) or "none"
+            raise UserError(f"no node of the Ray cluster has the {_describe(self._needs)} that one run needs (nodes: {have})")
 
     def capacity(self) -> int:
         if time.monotonic() - self._asked > CAPACITY_SECONDS or not self._asked:
@@ -68,9 +68,9 @@ class RayExecutor:
     def close(self) -> None:
         self._token.unlink(missing_ok=True)
 
-    def _order(self, spec: RunSpec, home: Path, main: str, preparing: str | None) -> Order:
+    def _order(self, spec: RunSpec, home: Path, main: str, preparing: str | None) -> WorkOrder:
         token = (self._token.name, self._token.read_text(encoding="utf-8"))
-        return Order(spec.model_dump_json(), str(home.resolve()), main, preparing, token, str(Path.cwd()))
+        return WorkOrder(spec.model_dump_json(), str(home.resolve()), main, preparing, token, str(Path.cwd()))
 
     def _nodes(self) -> list[dict[str, float]]:
         return [dict(node["Resources"]) for node in self._ray.nodes() if node["Alive"]]
@@ -79,13 +79,13 @@ class RayExecutor:
 class RayWorker:
     """A worker on some node, followed by a thread of its own; see :class:`harness.runner.executors.base.Worker`."""
 
-    def __init__(self, ray: Any, needs: dict[str, float], order: Order, names: list[str], lock: Path | None) -> None:
+    def __init__(self, ray: Any, needs: dict[str, float], order: WorkOrder, names: list[str], lock: Path | None) -> None:
         self.placed = False
-        self.death: str | None = None
-        self.blameless = False
+        self.ended_by: str | None = None
+        self.machine_lost = False
         self._ray, self._order, self._names = ray, order, names
         self._lock = FileLock(lock) if lock is not None else None
-        self._words = ""
+        self._message = ""
         self._code: int | None = None
         self._node = ""
         self._asked = False
@@ -101,25 +101,25 @@ class RayWorker:
     def terminate(self) -> None:
         self._asked = True
         if self.placed:
-            self._tell("terminate")
+            self._send("terminate")
         else:  # nothing has begun that could end well
             self._end_actor()
 
     def kill(self) -> None:
         if self.placed and self._killed is None:
             self._killed = time.monotonic()
-            self._tell("kill")  # the process and its children; the thread then sees it end
+            self._send("kill")  # the process and its children; the thread then sees it end
         elif self._killed is None or time.monotonic() - self._killed > PATIENCE_SECONDS:
             self._end_actor()
 
-    def last_words(self) -> str:
-        return self._words
+    def error_message(self) -> str:
+        return self._message
 
     def close(self) -> None:
         self._thread.join()
 
-    def _tell(self, what: str) -> None:
-        with contextlib.suppress(Exception):  # an actor that is gone needs no telling
+    def _send(self, what: str) -> None:
+        with contextlib.suppress(Exception):  # an actor that is gone needs no message
             getattr(self._actor, what).remote()
 
     def _end_actor(self) -> None:
@@ -141,38 +141,38 @@ class RayWorker:
                 self._lock.release()
 
     def _work(self) -> int:
-        self._actor = self._ray.remote(Outpost).options(**self._options).remote(self._order)
-        place: Place = self._get(self._actor.begin.remote())
-        if place.version != __version__:
-            raise UserError(f"node {place.host} of the Ray cluster has halfway {place.version}, this is {__version__}: install the same")
-        self._node, self.placed = place.node, True
-        home = None if place.shared else self._home()
-        if home is not None:
-            home.send(self._names, self)
+        self._actor = self._ray.remote(NodeWorker).options(**self._options).remote(self._order)
+        node: NodeInfo = self._get(self._actor.begin.remote())
+        if node.version != __version__:
+            raise UserError(f"node {node.host} of the Ray cluster has halfway {node.version}, this is {__version__}: install the same")
+        self._node, self.placed = node.node, True
+        copy = None if node.shared else self._local_copy()
+        if copy is not None:
+            copy.send(self._names, self)
         self._get(self._actor.start.remote())
-        if self._asked or self._killed:  # while there was no process yet that could have heard it
-            self._tell("kill" if self._killed else "terminate")
+        if self._asked or self._killed:  # while there was no process yet that could have received it
+            self._send("kill" if self._killed else "terminate")
         code = None
         files_at, checkpointed = time.monotonic(), False
         while code is None:
             time.sleep(LOOK_SECONDS)
             with_files = checkpointed or time.monotonic() - files_at > FILES_SECONDS
-            look: Look = self._get(self._actor.look.remote(home.offset if home else 0, with_files))
+            seen: Snapshot = self._get(self._actor.snapshot.remote(copy.offset if copy else 0, with_files))
             files_at = time.monotonic() if with_files else files_at
-            checkpointed = b'{"type":"checkpoint"' in look.added
-            if home is not None:
-                home.take(look, self)
-                self._pass_on_stop(home)
-            code, self._words = look.code, look.words
+            checkpointed = b'{"type":"checkpoint"' in seen.added
+            if copy is not None:
+                copy.take(seen, self)
+                self._forward_stop_request(copy)
+            code, self._message = seen.code, seen.message
         self._get(self._actor.close.remote())
         return code
 
-    def _home(self) -> Home:
+    def _local_copy(self) -> LocalCopy:
         if self._lock is not None and not self._lock.acquire(patience=2.0):
             raise UserError(f"run {self._order.home} is being worked on by {holder(self._lock.path)}; wait for it or stop it")
-        return Home(Path(self._order.home), self._order.main)
+        return LocalCopy(Path(self._order.home), self._order.main)
 
-    def _pass_on_stop(self, home: Home) -> None:
+    def _forward_stop_request(self, home: LocalCopy) -> None:
         if STOP_NAME not in self._names and (home.folder / STOP_NAME).exists():
             self.put(STOP_NAME, 0, b"")
             self._names = [*self._names, STOP_NAME]
@@ -189,19 +189,21 @@ class RayWorker:
 
     def _judge(self, error: Exception) -> int:
         """Exit code for what ended the conversation with the actor; sets what goes with it."""
-        if isinstance(error, self._ray.exceptions.RayTaskError):  # before UserError: it is dressed up as its cause
+        if isinstance(error, self._ray.exceptions.RayTaskError):  # before UserError: it also is an instance of its cause
             cause = error.cause
-            self._words = str(cause) if isinstance(cause, UserError) else f"its node of the Ray cluster cannot run it: {_first_line(cause)}"
+            self._message = (
+                str(cause) if isinstance(cause, UserError) else f"its node of the Ray cluster cannot run it: {_first_line(cause)}"
+            )
             return UserError.exit_code
         if isinstance(error, UserError):
-            self._words = str(error)
+            self._message = str(error)
             return UserError.exit_code
         if isinstance(error, OSError):
-            self._words = f"cannot write {error.filename or self._order.home}: {error.strerror or error}"
+            self._message = f"cannot write {error.filename or self._order.home}: {error.strerror or error}"
             return UserError.exit_code
-        self.blameless = "node has died" in str(error) or self._node_is_gone()
-        reason = "its node of the Ray cluster was lost" if self.blameless else f"ended by Ray ({_first_line(error)})"
-        self.death = None if self._killed else reason
+        self.machine_lost = "node has died" in str(error) or self._node_is_gone()
+        reason = "its node of the Ray cluster was lost" if self.machine_lost else f"ended by Ray ({_first_line(error)})"
+        self.ended_by = None if self._killed else reason
         return -signal.SIGKILL
 
     def _node_is_gone(self) -> bool:
@@ -238,7 +240,7 @@ def fit(wanted: Mapping[str, float], node: Mapping[str, float]) -> int:
     return int(min(node.get(name, 0.0) // amount for name, amount in wanted.items()))
 
 
-def _in_words(resources: Mapping[str, float]) -> str:
+def _describe(resources: Mapping[str, float]) -> str:
     return " and ".join(f"{resources.get(name, 0):g} {name}{'' if resources.get(name, 0) == 1 else 's'}" for name in ("CPU", "GPU"))
 
 
@@ -249,7 +251,7 @@ def _connect() -> Any:
         raise UserError("--executor ray needs Ray: pip install 'halfway[ray]'") from error
     if not ray.is_initialized():
         try:
-            _knock(os.environ.get("RAY_ADDRESS", ""))
+            _check_reachable(os.environ.get("RAY_ADDRESS", ""))
             ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
         except Exception as error:
             raise UserError(
@@ -258,7 +260,7 @@ def _connect() -> Any:
     return ray
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raise OSError where nobody listens: Ray itself would go on trying for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdigit():

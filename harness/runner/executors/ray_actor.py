@@ -1,6 +1,6 @@
-"""A worker on a node of a cluster: the same subprocess, its files read and written for the driver.
+"""A worker on a node of a cluster: the same subprocess as the local one, and access to its files.
 
-:class:`Outpost` is what the ``ray`` executor makes an actor of. Where the node sees the driver's runs
+:class:`NodeWorker` is what the ``ray`` executor makes an actor of. Where the node sees the driver's runs
 folder, the worker works right there. Elsewhere it works in a folder of its own (``HALFWAY_SCRATCH`` or a temporary one),
 which the driver fills before the start and empties while the worker runs (:mod:`harness.runner.executors.ray_files`).
 """
@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import __version__
+from harness.machine.interpreters import interpreter
 from harness.records.checkpoint import complete_step
 from harness.records.file_locks import FileLock, is_locked
-from harness.runner.executors.process import WorkerProcess, interpreter
+from harness.records.tail import whole_lines
+from harness.runner.executors.process import WorkerProcess
 from harness.spec import RunSpec
 
 SCRATCH_VARIABLE = "HALFWAY_SCRATCH"
@@ -31,8 +33,8 @@ _PREFIX, _HELD = "halfway-", ".held"
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a worker is to do. Paths are the driver's.
+class WorkOrder:
+    """What a worker has to do. Paths are those of the machine that ``halfway`` runs on.
 
     spec: a run of the combination, as JSON. home: the folder with the worker's files. main: the append-only file in it that the
     driver follows. preparing: name of the list of specs in ``home`` to prepare, or None to go on with the run in ``home``.
@@ -48,8 +50,8 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a worker is: name and id of the node, version of Halfway there, whether it works in the driver's folder."""
+class NodeInfo:
+    """The node a worker is on: host name, Ray's id, version of Halfway there, whether it works in the shared runs folder."""
 
     host: str
     node: str
@@ -58,29 +60,34 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What there is to see. files: (size, modification time in ns) by path below the folder, complete checkpoints by folder."""
+class Snapshot:
+    """A worker's state at one moment.
+
+    code: its exit code, None while it runs. message: the last line it wrote to stderr. added: whole lines of the main file since the offset
+    asked for. touched: when the main file was last changed, in ns. files: (size, modification time in ns) by path below the folder.
+    checkpoints: size of each file, by folder of a complete checkpoint.
+    """
 
     code: int | None
-    words: str
+    message: str
     added: bytes
     touched: int
     files: dict[str, tuple[int, int]] = field(default_factory=dict)
     checkpoints: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-class Outpost:
-    """One worker and its folder."""
+class NodeWorker:
+    """One worker and its folder, as a Ray actor on the node."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: WorkOrder) -> None:
         self._order = order
         self.folder = Path(order.home)
         self._process: WorkerProcess | None = None
         self._scratch: Path | None = None
         self._held: FileLock | None = None
 
-    def begin(self) -> Place:
-        """Find or make the folder; says where this is."""
+    def begin(self) -> NodeInfo:
+        """Find the shared folder or make one; returns where this is."""
         if not self._sees(self.folder):
             self._scratch = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=os.environ.get(SCRATCH_VARIABLE)))
             self._held = FileLock(self._scratch / _HELD)
@@ -90,7 +97,7 @@ class Outpost:
             self.folder.mkdir()
         ray = sys.modules.get("ray")
         node = ray.get_runtime_context().get_node_id() if ray is not None and ray.is_initialized() else ""
-        return Place(socket.gethostname(), str(node), __version__, self._scratch is None)
+        return NodeInfo(socket.gethostname(), str(node), __version__, self._scratch is None)
 
     def _sees(self, home: Path) -> bool:
         name, content = self._order.token
@@ -130,17 +137,17 @@ class Outpost:
 
     # -- its files -------------------------------------------------------------------------------------------------
 
-    def look(self, offset: int, with_files: bool = False) -> Look:
-        """What the worker did: whole lines of the main file from ``offset`` on; with its other files if asked, and at the end."""
+    def snapshot(self, offset: int, with_files: bool = False) -> Snapshot:
+        """What the worker has done: whole lines of the main file from ``offset`` on; with its other files if asked, and at the end."""
         code = self._process.poll() if self._process is not None else None  # first, so that nothing written before the end is missed
-        words = self._process.last_words() if self._process is not None and code is not None else ""
+        message = self._process.error_message() if self._process is not None and code is not None else ""
         files: dict[str, tuple[int, int]] = {}
         checkpoints: dict[str, dict[str, int]] = {}
         if self._scratch is not None and (with_files or code is not None):
             checkpoints, files = self._checkpoints(), self._files()
         # The main file last: a checkpoint must never come home ahead of the ledger lines it rests on.
         added, touched = self._added(offset)
-        return Look(code, words, added, touched, files, checkpoints)
+        return Snapshot(code, message, added, touched, files, checkpoints)
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """A piece of a file; raises OSError if it is gone."""
@@ -169,12 +176,9 @@ class Outpost:
         path = self.folder / self._order.main
         try:
             touched = path.stat().st_mtime_ns
-            with open(path, "rb") as file:
-                file.seek(offset)
-                data = file.read() if self._scratch is not None else b""
+            return (whole_lines(path, offset) if self._scratch is not None else b""), touched
         except OSError:
             return b"", 0
-        return data[: data.rfind(b"\n") + 1], touched
 
     def _files(self) -> dict[str, tuple[int, int]]:
         """Everything but the main file, locks, half-written files and checkpoints."""

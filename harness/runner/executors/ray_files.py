@@ -13,9 +13,10 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
+from harness.files import replacing
 from harness.records.checkpoint import MANIFEST, newest_complete, prune
 from harness.records.ledger import cut_torn_tail
-from harness.runner.executors.ray_actor import Look
+from harness.runner.executors.ray_actor import Snapshot
 
 CHUNK = 8 << 20
 """Bytes per message."""
@@ -23,7 +24,7 @@ _COMING = "coming."
 
 
 class Files(Protocol):
-    """The files of a worker's folder, from afar (:class:`harness.runner.executors.ray_actor.Outpost`)."""
+    """The files of a worker's folder, from afar (:class:`harness.runner.executors.ray_actor.NodeWorker`)."""
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """A piece of a file; raises OSError if it is gone."""
@@ -32,8 +33,8 @@ class Files(Protocol):
         """Write a piece of a file."""
 
 
-class Home:
-    """The driver's folder of one worker."""
+class LocalCopy:
+    """The run's folder on the machine that ``halfway`` runs on, kept up to date with the worker's folder on a node."""
 
     def __init__(self, folder: Path, main: str) -> None:
         self.folder, self.main = folder, folder / main
@@ -68,24 +69,24 @@ class Home:
 
     # -- in --------------------------------------------------------------------------------------------------------
 
-    def take(self, look: Look, files: Files) -> None:
-        """Write down what a look at the worker's folder showed."""
-        if look.added:
+    def take(self, seen: Snapshot, files: Files) -> None:
+        """Bring the local copy up to date with what was seen in the worker's folder."""
+        if seen.added:
             with open(self.main, "ab") as file:
-                file.write(look.added)
+                file.write(seen.added)
                 file.flush()
                 os.fsync(file.fileno())
-            self.offset += len(look.added)
-        elif look.touched != self._touched and self.main.exists():
-            self._alive()
-        self._touched = look.touched
-        for name, stamp in look.files.items():
+            self.offset += len(seen.added)
+        elif seen.touched != self._touched and self.main.exists():
+            self._touch()
+        self._touched = seen.touched
+        for name, stamp in seen.files.items():
             if self._known.get(name) != stamp and self._fetch(name, stamp[0], self.folder / name, files):
                 self._known[name] = stamp
-        for name, sizes in look.checkpoints.items():
+        for name, sizes in seen.checkpoints.items():
             self._take_checkpoint(name, sizes, files)
 
-    def _alive(self) -> None:
+    def _touch(self) -> None:
         with contextlib.suppress(OSError):
             os.utime(self.main)  # the watchdog looks at this file
 
@@ -106,22 +107,14 @@ class Home:
 
     def _fetch(self, name: str, size: int, target: Path, files: Files) -> bool:
         """Copy ``size`` bytes of a file; False if it went away meanwhile."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".partial")
-        with open(partial, "wb") as file:
-            done = 0
-            while done < size:
-                try:
+        try:
+            with replacing(target) as partial, open(partial, "wb") as file:
+                while (done := file.tell()) < size:
                     data = files.read(name, done, min(CHUNK, size - done))
-                except FileNotFoundError:
-                    data = b""
-                if not data:
-                    partial.unlink()
-                    return False
-                file.write(data)
-                done += len(data)
-                self._alive()
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+                    if not data:
+                        raise FileNotFoundError(name)  # cut shorter meanwhile  # noqa: TRY301
+                    file.write(data)
+                    self._touch()
+        except FileNotFoundError:
+            return False
         return True

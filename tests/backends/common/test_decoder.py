@@ -251,7 +251,7 @@ def test_an_accelerator_gives_the_same_log_probs(fused: bool) -> None:
 
 
 def test_every_end_token_ends_a_completion() -> None:
-    """With two end tokens, whichever comes first is the last token; only without any is a completion truncated."""
+    """With two end tokens, the first of them is the last token; only without any is a completion truncated."""
     groups = Decoder(make_model("llama"), [EOS, 7], PAD).generate(PROMPTS, 32, max_new_tokens=10, generator=generator())
     completions = [c for g in groups for c in g]
     for c in completions:
@@ -275,7 +275,7 @@ def test_every_end_token_ends_a_completion() -> None:
         ([[4]], 1, {"max_new_tokens": 0}, "max_new_tokens"),
     ],
 )
-def test_bad_input_is_refused_in_words(prompts: list[list[int]], counts: Any, changes: dict[str, Any], message: str) -> None:
+def test_bad_input_is_refused(prompts: list[list[int]], counts: Any, changes: dict[str, Any], message: str) -> None:
     """Settings that cannot be meant raise ValueError with the reason."""
     with pytest.raises(ValueError, match=message):
         Decoder(make_model("llama"), [EOS], PAD).generate(prompts, counts, **{"max_new_tokens": 2, "generator": generator(), **changes})

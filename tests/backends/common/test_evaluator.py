@@ -123,13 +123,13 @@ def test_a_reward_that_is_not_a_number_is_an_error(loaded: LoadedModel) -> None:
         evaluator.evaluate(Parrot(loaded.tokenizer, backward), 7)
 
 
-def test_an_unknown_set_is_refused_in_words(loaded: LoadedModel) -> None:
+def test_an_unknown_set_is_refused(loaded: LoadedModel) -> None:
     """When it is built, not at the first evaluation."""
     with pytest.raises(TaskError, match="no split 'tests'"):
         Evaluator(TASK, loaded.tokenizer, exact, sets=["tests"], max_new_tokens=8, seed=1)
 
 
-def test_an_empty_set_is_refused_in_words(loaded: LoadedModel) -> None:
+def test_an_empty_set_is_refused(loaded: LoadedModel) -> None:
     """There is no accuracy of nothing."""
     task = replace(TASK, splits={**TASK.splits, "validation": ()})
     with pytest.raises(TaskError, match="'validation' has no questions"):
@@ -137,7 +137,7 @@ def test_an_empty_set_is_refused_in_words(loaded: LoadedModel) -> None:
 
 
 def test_prompts_go_bare_or_through_the_template(loaded: LoadedModel) -> None:
-    """Without a system prompt the text is the prompt; with one the chat template makes it, or its absence is an error in words."""
+    """Without a system prompt the text is the prompt; with one the chat template makes it, or its absence is a UserError."""
     question = TASK.split("test")[0]
     assert encode_prompts(loaded.tokenizer, TASK, [question]) == [loaded.tokenizer(question.prompt)["input_ids"]]
     chat = TaskData(TASK.name, TASK.splits, TASK.reward, TASK.alphabet, system_prompt="think")

@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from backends.common.cached_folder import cached_folder
 from backends.common.char_tokenizer import build_tokenizer
 from backends.common.decoder import Decoder
 from backends.common.evaluator import Evaluator
-from backends.common.model_loading import load_model, resolve_model
+from backends.common.model_loading import load_model
 from backends.common.tiny_models import Architecture, build_siblings, build_tiny_model, model_metadata
 from harness.errors import UserError
 from harness.task import WARM_UP
@@ -190,10 +189,10 @@ def test_progress_is_reported(tmp_path: Path) -> None:
     "name",
     ["embedded:llama", "embedded:gpt-64x2", "embedded:llama-64", "embedded:llama-50x2", "embedded:llama-64x0", "embedded:llama-4096x2"],
 )
-def test_unknown_names_are_refused_in_words(name: str, tmp_path: Path) -> None:
+def test_unknown_names_are_refused(name: str, tmp_path: Path) -> None:
     """The message shows what a name looks like or what its bounds are."""
     with pytest.raises(UserError, match=name):
-        resolve_model(name, small_task(), 0, tmp_path)
+        build_tiny_model(name, small_task(), 0, tmp_path)
 
 
 def test_a_task_without_warm_up_questions_is_refused(tmp_path: Path) -> None:
@@ -216,9 +215,8 @@ def test_characters_of_several_bytes_are_one_token() -> None:
     assert build_tokenizer("qwen2", "ab= \n").get_vocab() == named
 
 
-def test_a_name_that_is_not_embedded_is_left_alone(tmp_path: Path) -> None:
-    """Folders and hub names go to the loader as they are; one that does not exist is one sentence."""
-    assert resolve_model("some/where", small_task(), 0, tmp_path) == "some/where"
+def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    """A folder that does not exist and a precision that is unknown are one sentence each."""
     with pytest.raises(UserError, match="cannot load the model") as caught:
         load_model(str(tmp_path / "nothing"))
     assert "\n" not in str(caught.value)
@@ -241,7 +239,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_killed_build_leaves_nothing_that_counts(tmp_path: Path) -> None:
-    """SIGKILL in the middle: the folder is not there, the lock is free, and the next call builds and cleans up."""
+    """SIGKILL in the middle: the folder is not there, and the next call finds the lock free, builds and cleans up."""
     code = """
         import sys, time
         from pathlib import Path
@@ -261,8 +259,6 @@ def test_a_killed_build_leaves_nothing_that_counts(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     process.stdout.close()
-    started = time.monotonic()
     done = cached_folder(tmp_path, "thing", {"a": 1}, lambda folder: (folder / "whole").touch())
-    assert time.monotonic() - started < 5
     assert [p.name for p in done.iterdir()] == ["whole"]
     assert [p for p in tmp_path.iterdir() if p.is_dir()] == [done]

@@ -88,7 +88,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any
 
     def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         copied = {k: v.clone() if hasattr(v, "clone") else v for k, v in inputs.items()}
-        seen.append({"inputs": copied, "batch": self.session._batch})
+        seen.append({"inputs": copied, "batch": self.session.run.batch})
         return original(self, model, inputs, *args, **kwargs)
 
     monkeypatch.setattr(HalfwayGRPOTrainer, "compute_loss", compute_loss)

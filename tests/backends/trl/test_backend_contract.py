@@ -37,16 +37,16 @@ def seen_rows(inputs: dict[str, Any]) -> list[Row]:
 def record(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None = None, copy_at: tuple[int, Path] | None = None) -> Training:
     """Train one run through the backend in this process, and note what reaches its loss and what its engine samples."""
     from backends.trl.backend import TrlBackend
-    from backends.trl.engine import TrlEngine
-    from backends.trl.session import Session
+    from backends.trl.rollout_engine import TrlRolloutEngine
+    from backends.trl.session import TrlSession
     from backends.trl.trainer import HalfwayGRPOTrainer
 
     training = Training(log=None)  # type: ignore[arg-type]
     patch = pytest.MonkeyPatch()
-    loss, decode, save = HalfwayGRPOTrainer.compute_loss, TrlEngine._decode_share, Session.save_beside
+    loss, decode, save = HalfwayGRPOTrainer.compute_loss, TrlRolloutEngine._decode_share, TrlSession.complete_checkpoint
 
     def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        batch = self.session._batch
+        batch = self.session.run.batch
         if not training.steps or training.steps[-1].batch is not batch:
             training.steps.append(Seen(batch, [], 0))
         training.steps[-1].rows.extend(seen_rows(inputs))
@@ -60,14 +60,14 @@ def record(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None =
             training.generated_tokens += sum(len(c.token_ids) for group in found for c in group)
         return found
 
-    def save_beside(self: Any, global_step: int) -> None:
+    def complete_checkpoint(self: Any, global_step: int) -> None:
         save(self, global_step)
         if copy_at is not None and global_step // self.updates == copy_at[0]:
             shutil.copytree(run_dir, copy_at[1])
 
     patch.setattr(HalfwayGRPOTrainer, "compute_loss", compute_loss)
-    patch.setattr(TrlEngine, "_decode_share", counted)
-    patch.setattr(Session, "save_beside", save_beside)
+    patch.setattr(TrlRolloutEngine, "_decode_share", counted)
+    patch.setattr(TrlSession, "complete_checkpoint", complete_checkpoint)
     try:
         if resume_from is None:
             ledger = start(spec, run_dir)

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from harness.registry import strategy_entry
 from harness.step.advantage import advantages
 from harness.types import PromptGroup
 from tests.backends.trl.conftest import TASK, make_spec, train
 from tests.backends.trl.test_batches import group_rows, rows
 from tests.backends.trl.test_runs import numbers
 
+ORDERED = "tests.backends.ordered:ORDERED"
 RAGGED = "tests.backends.trl.ragged:Ragged"
 
 
@@ -94,6 +96,12 @@ FAMILIES = {
     "prompt-replay+aper": {"cooldown": 0},  # single rollouts beside the batch
     "repo": {"min_cache_to_replay": 4, "num_replays": 3, "adv_norm": "mixed"},  # stored rollouts inside groups
     "pods+rlep": {"oversample": 1.5},  # subset and stored rollouts in one group
+    "rr": {"variant": "code", "capacity": 16, "replay_after": 1},  # a batch that shrinks, replayed groups last
+    "fair-replay": {"capacity": 24},  # fresh groups that wait in the buffer
+    "lze": {},  # part of a round
+    "dppo": {},  # weights on groups
+    "reinforce-ada": {"round_rollouts": 4},  # several probes of a question, the baseline over all
+    "vip+rr": {"capacity": 16},  # embeddings, rollouts per question, replayed groups of several sizes
 }
 
 
@@ -171,3 +179,29 @@ def test_two_processes_with_irregular_batches(tmp_path: Path, cache: Path) -> No
     log = train(spec, tmp_path, cache)
     assert [s.step for s in log.steps] == [1, 2, 3]
     assert log.steps[-1].costs.replayed_rollouts > 0
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_fresh_groups_reach_the_first_updates(
+    drop: bool, tmp_path: Path, cache: Path, recorded: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """``order = "fresh-first"``: the rows of a step's updates, one after the other, are those of its groups in their order."""
+    entry = strategy_entry("ordered", [ORDERED])
+    spec = make_spec(algorithm={"updates_per_batch": 4, "drop_degenerate": drop})
+    strategy = spec.strategy.model_copy(
+        update={"name": "ordered", "plugin": ORDERED, "config": entry.resolve_config({"capacity": 16, "admission": "all"})}
+    )
+    log = train(spec.model_copy(update={"strategy": strategy}), tmp_path, cache)
+    for step in range(4):
+        parts = recorded()[4 * step : 4 * step + 4]
+        groups = parts[0]["batch"].groups
+        expected = [row for g in groups for row in group_rows([g])]
+        found = [row for p in parts for row in rows(p["inputs"])]
+        if drop:
+            assert found == [row for row in expected if row in found]
+        else:
+            assert found == expected
+        replayed = [flag for p in parts for flag in p["inputs"]["replayed"].tolist()]
+        assert replayed == sorted(replayed)
+    assert log.steps[-1].replayed_question_ids
+    assert log.steps[-1].importance_ratio["tokens"] > 0

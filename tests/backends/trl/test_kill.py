@@ -83,7 +83,7 @@ def test_a_run_killed_four_times_is_the_run_that_never_was(tmp_path: Path, cache
     assert numbers(disturbed) == numbers(undisturbed)
     assert disturbed.complete
     assert len(disturbed.attempts) == 5
-    assert [a["resumed_from"] for a in disturbed.attempts] == [0, 0, 0, 2, 2]
+    assert [a.resumed_from for a in disturbed.attempts] == [0, 0, 0, 2, 2]
     assert disturbed.lost_seconds > 0
     assert undisturbed.lost_seconds == 0
     _same_report(undisturbed, disturbed, tmp_path)
@@ -100,7 +100,7 @@ sys.exit(main())
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_at_a_checkpoint_is_named_and_loses_nothing(tmp_path: Path, cache: Path) -> None:
-    """Files over 200 kB cannot be written: the model's checkpoint fails, in words; with room again the run goes on from its ledger."""
+    """Files over 200 kB cannot be written: saving the model fails with a sentence; with room again the run goes on from its ledger."""
     run_dir = tmp_path / SPEC.run_id
     run_dir.mkdir()
     SPEC.save(run_dir / "spec.json")
@@ -111,7 +111,7 @@ def test_a_disk_that_fills_up_at_a_checkpoint_is_named_and_loses_nothing(tmp_pat
     assert full.returncode == 2, full.stderr
     log = read_ledger(run_dir / "ledger.jsonl")
     assert log.failure is not None
-    assert log.failure["kind"] == "disk"
+    assert log.failure.kind == "disk"
     assert "Traceback" not in full.stderr
     assert newest_complete(run_dir / "checkpoints") is None
     assert start(run_dir, cache).wait(timeout=200) == 0

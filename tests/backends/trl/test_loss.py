@@ -53,11 +53,24 @@ def clipped(made: dict[str, Any], pi: float, epsilon: float = 0.2) -> float:
     ],
 )
 def test_replayed_token_by_hand(center: Any, cap: float | None, advantage: float, expected: float) -> None:
-    """Both variants of method.md, with and without a cap, on one token."""
+    """Both centres of the clip, with and without a cap, on one token."""
     made = batch(mu=-3 * LOG2, old=-2 * LOG2, advantage=advantage)
     pi = LOG3 - 3 * LOG2
     correct_replayed(made, torch.tensor([[pi]]), Correction(center, cap), RatioStatistics())
     assert clipped(made, pi) == pytest.approx(expected, rel=1e-6)
+
+
+def test_replayed_rows_as_on_policy_keep_their_advantages() -> None:
+    """With ``ratio = "old"`` nothing of μ reaches the loss; the coefficient does, and the ledger gets the ratio all the same."""
+    made = batch(mu=-3 * LOG2, old=-2 * LOG2, advantage=2.0)
+    stats = RatioStatistics()
+    correct_replayed(made, torch.tensor([[-1.0]]), Correction(ratio="old", coefficient=0.25), stats)
+    assert made["advantages"].tolist() == [0.5]
+    assert made["old_per_token_logps"].tolist() == [[pytest.approx(-2 * LOG2)]]
+    assert stats.summary()["mean"] == pytest.approx(2)
+    for contradiction in ({"clip_center": "one"}, {"weight_cap": 2.0}):
+        with pytest.raises(ValueError, match="has no weight"):
+            Correction(ratio="old", **contradiction)
 
 
 def test_one_update_per_batch_uses_the_running_forward_pass_as_old_policy() -> None:

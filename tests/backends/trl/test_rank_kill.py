@@ -65,7 +65,7 @@ def test_a_killed_rank_interrupts_the_run(tmp_path: Path, cache: Path, monkeypat
     assert "words/rr/1: one of its 2 processes died (see the attempt's log.txt) at step " in said.getvalue()
     assert not any(Path(f"/proc/{pid}").exists() for pid in leftover)
     killed = read_ledger(folder / "ledger.jsonl")
-    assert [attempt["resumed_from"] for attempt in killed.attempts] == [0, 2]
+    assert [attempt.resumed_from for attempt in killed.attempts] == [0, 2]
     assert [step.step for step in killed.steps] == [1, 2, 3, 4]
     assert killed.failure is None
     assert killed.lost_seconds > 0

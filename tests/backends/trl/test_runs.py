@@ -15,6 +15,7 @@ import pytest
 from harness.errors import RunFailed, UserError
 from harness.records.checkpoint import newest_complete
 from harness.records.ledger import LedgerWriter, RunLog, read_ledger
+from harness.spec import RunSpec
 from tests.backends.trl.conftest import make_spec, start, train
 
 
@@ -36,7 +37,7 @@ def test_grpo_is_bit_identical_to_a_bare_trainer(updates: int, tmp_path: Path, c
     spec = make_spec("grpo", algorithm={"updates_per_batch": updates}, evaluation={"every_steps": 100})
     prepared = prepare(spec, cache, lambda *_: None)
     ours = build_trainer(spec, prepared, tmp_path / "ours", start(spec, tmp_path / "run"))
-    with ours.session.scoring():
+    with ours.session.engine.scoring():
         ours.train()
     bare = bare_trainer(spec, prepared, tmp_path / "bare")
     bare.train()
@@ -70,7 +71,7 @@ def test_resume_continues_as_if_never_stopped(strategy: str, config: Any, algori
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, cache: Path) -> None:
-    """Mixing two runs' folders is an error in words, not a mixture."""
+    """Mixing two runs' folders is an error, not a mixture."""
     from backends.trl.backend import TrlBackend
 
     train(make_spec("grpo", algorithm={"max_steps": 2}), tmp_path, cache)
@@ -113,7 +114,7 @@ def test_kept_rollouts_are_those_of_the_batches(tmp_path: Path, cache: Path) -> 
     ("device", "words"), [("gpu", "use auto, cpu, cuda or cuda:N"), ("cpu:1", "not a device"), ("cuda:99", "no such GPU")]
 )
 def test_a_device_that_is_not_there_is_named(device: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Misspelt and missing devices are errors in words, before anything is built."""
+    """Misspelt and missing devices are errors, before anything is built."""
     import torch
 
     from backends.common.devices import choose_device
@@ -204,7 +205,7 @@ def test_a_predictor_trained_elsewhere_serves_dots(tmp_path: Path, cache: Path) 
     assert log.steps[0].costs.probe_rollouts == 8 * 4
 
 
-def test_nan_loss_ends_the_run_in_words(tmp_path: Path, cache: Path) -> None:
+def test_nan_loss_ends_the_run(tmp_path: Path, cache: Path) -> None:
     """A run that diverges says so and is not retried blindly."""
     with pytest.raises(RunFailed, match="learning_rate") as caught:
         train(make_spec("grpo", algorithm={"learning_rate": 1e30, "max_grad_norm": 1e30, "max_steps": 8}), tmp_path, cache)
@@ -213,16 +214,39 @@ def test_nan_loss_ends_the_run_in_words(tmp_path: Path, cache: Path) -> None:
     assert all(math.isfinite(s.loss) for s in log.steps)
 
 
-@pytest.mark.parametrize(("task", "kind", "words"), [("Raises", "reward-raised", "IndexError"), ("Hangs", "reward-hangs", "0.2 s")])
-def test_a_broken_reward_ends_the_run_in_words(task: str, kind: str, words: str, tmp_path: Path, cache: Path) -> None:
-    """A user's reward that raises or hangs stops its run with the function's name, quickly, and leaves no worker behind."""
-    spec = make_spec(reward_seconds=0.2)
-    broken = spec.combination.task.model_copy(update={"name": f"tests.backends.trl.broken_rewards:{task}"})
-    spec = spec.model_copy(update={"combination": spec.combination.model_copy(update={"task": broken})})
+BROKEN_REWARDS = [
+    ("Raises", "raises", "reward-raised", "IndexError"),
+    ("Hangs", "hangs", "reward-hangs", "0.2 s"),
+    ("TooMuch", "too_much", "reward-range", "from 0 to 1"),
+]
+
+
+def with_task(spec: RunSpec, name: str) -> RunSpec:
+    task = spec.combination.task.model_copy(update={"name": f"tests.backends.trl.broken_rewards:{name}"})
+    return spec.model_copy(update={"combination": spec.combination.model_copy(update={"task": task})})
+
+
+def test_an_answer_that_ends_its_scoring_process_is_counted(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It scores 0, the run goes on, the ledger has the count and the report a warning."""
+    from reports.condensed import condense
+
+    monkeypatch.setenv("HALFWAY_TEST_REWARD_DIED", str(tmp_path / "died"))
+    log = train(with_task(make_spec("grpo", algorithm={"max_steps": 2}), "DiesOnce"), tmp_path, cache)
+    records = [*log.steps, *log.evaluations]
+    assert (sum(r.reward_timeouts for r in records), sum(r.reward_crashes for r in records)) == (0, 1)
+    assert condense(log).warnings == [
+        "answers that scored 0 without being judged: 0 took longer than the time limit, 1 ended the scoring process"
+    ]
+
+
+@pytest.mark.parametrize(("task", "function", "kind", "words"), BROKEN_REWARDS)
+def test_a_broken_reward_ends_the_run(task: str, function: str, kind: str, words: str, tmp_path: Path, cache: Path) -> None:
+    """A user's reward that raises, hangs or returns no score stops its run with the function's name and leaves no worker behind."""
+    spec = with_task(make_spec(reward_seconds=0.2), task)
     with pytest.raises(RunFailed, match=words) as caught:
         train(spec, tmp_path, cache)
     assert caught.value.kind == kind
-    assert f"broken_rewards:{task.lower()}" in str(caught.value)
+    assert f"broken_rewards:{function}" in str(caught.value)
 
 
 def test_batches_that_cannot_be_split_are_refused(tmp_path: Path, cache: Path) -> None:
@@ -237,7 +261,7 @@ def test_batches_that_cannot_be_split_are_refused(tmp_path: Path, cache: Path) -
 
 
 def test_an_unsupported_trl_is_named() -> None:
-    """Versions and missing packages are reported in words with the supported range."""
+    """Versions and missing packages are reported with the supported range."""
     from backends.trl.seams import check_seams, unsupported_reason
 
     good = {"trl": "1.16.0", "torch": "2.13.0", "transformers": "5.23.0", "accelerate": "1.15.0", "datasets": "5.2.0"}

@@ -40,7 +40,7 @@ def main() -> None:
         return inputs
 
     trainer._prepare_inputs = counted
-    with trainer.session.scoring():
+    with trainer.session.engine.scoring():
         trainer.train()
     weights = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in trainer.model.parameters())).hexdigest()
     (run_dir / f"rank{rank}.json").write_text(json.dumps({"steps": steps, "weights": weights}))

@@ -61,14 +61,14 @@ def record(
     copy_at: (step, folder) keeps the run's folder as it is then. watch: fetch the rows of every update.
     """
     from backends.verl.backend import VerlBackend
-    from backends.verl.config import Place
+    from backends.verl.config import Placement
     from backends.verl.run import set_environment
 
-    set_environment(Place.of(spec, 0), spec)
+    set_environment(Placement.of(spec, 0), spec)
     from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
-    from backends.verl.engine import VerlEngine
-    from backends.verl.session import Session
+    from backends.verl.rollout_engine import VerlRolloutEngine
+    from backends.verl.session import VerlSession
     from backends.verl.trainer import HalfwayTrainer
 
     training = Training(log=None)  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ def record(
             rows = rows_of_batch(batch) if watch else []
             before = len(made)
             done = original(self, batch, metrics)
-            training.steps.append(Seen(self.session._batch, rows, sum(made[before:])))
+            training.steps.append(Seen(self.session.run.batch, rows, sum(made[before:])))
             return done
 
         return recorded
@@ -113,8 +113,8 @@ def record(
     with (
         patched(PPOTrainerSync, "_update_actor", plain_update),
         patched(HalfwayTrainer, "_update_actor", update),
-        patched(VerlEngine, "_generate", generate),
-        patched(Session, "save", save),
+        patched(VerlRolloutEngine, "_generate", generate),
+        patched(VerlSession, "save", save),
     ):
         ledger = start(spec, run_dir)
         if resume_from is not None:

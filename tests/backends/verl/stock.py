@@ -41,7 +41,7 @@ def compute_score(data_source: str, solution_str: str, ground_truth: str, extra_
 
 
 def noted_requests(prepared: Any, sent: list[dict[str, Any]]) -> Any:
-    """For ``patched(VerlEngine, "_submit", …)``: notes every request for training, with the gold answer, in ``sent``."""
+    """For ``patched(VerlRolloutEngine, "_submit", …)``: notes every request for training, with the gold answer, in ``sent``."""
     from backends.common.model_loading import load_tokenizer
     from backends.common.prompts import encode_prompts
 
@@ -67,18 +67,18 @@ def train_stock(
     """Train verl's own trainer on ``rows`` (dicts of request and answer); returns the rows of each update and the timings of each step."""
     from omegaconf import OmegaConf
 
-    from backends.verl.config import Place, defaults, resolve, settings
+    from backends.verl.config import Placement, default_settings, resolve_config, run_settings
     from backends.verl.run import cluster, set_environment
     from tests.backends.verl.recording import patched, rows_of_batch
 
-    place = Place.of(spec, 0)
-    set_environment(place, spec)
+    placement = Placement.of(spec, 0)
+    set_environment(placement, spec)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
     (folder / "loop.yaml").write_text(YAML, encoding="utf-8")
     longest = max(len(row["request"]["prompt"]) for row in rows)
-    chosen = settings(spec, None, place, model=prepared.model, checkpoints=folder, prompt_tokens=longest, pool=len(rows))
-    chosen |= {
+    settings = run_settings(spec, None, placement, model=prepared.model, checkpoints=folder, prompt_tokens=longest, pool=len(rows))
+    settings |= {
         "data.train_files": [str(folder / "rows.json")],
         "data.val_files": [str(folder / "rows.json")],
         "data.custom_cls.path": "pkg://tests.backends.verl.stock",
@@ -92,7 +92,7 @@ def train_stock(
         "trainer.test_freq": -1,
         "trainer.val_before_train": False,
     }
-    config = resolve(chosen, defaults(spec, place), spec)
+    config = resolve_config(settings, default_settings(spec, placement), spec)
     from verl.trainer.ppo.v1 import AgentLoopManagerTQ
     from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 
 from backends.verl.columns import nested, replay_columns, reward_column, rows_of
-from backends.verl.failures import in_words, judge
-from backends.verl.ratios import ratio_summary
+from backends.verl.failures import translate, translated_errors
 from backends.verl.seams import check_seams, unsupported_reason
 from harness.errors import Interrupted, RunFailed, UserError
 from harness.types import Rollout
@@ -47,17 +44,8 @@ def test_rewards_are_at_the_last_token() -> None:
     assert [r.tolist() for r in rows_of(column)] == [[0.0, 1.0], [0.5]]
 
 
-def test_ratio_summary_by_hand() -> None:
-    """ρ = 2 and 4: mean 3, effective share 6²/(2·20) = .9, both in the highest class."""
-    found = ratio_summary([np.array([math.log(2)]), np.array([math.log(4)])])
-    classes = found.pop("classes")
-    assert classes[-1] == sum(classes) == 2
-    assert found == pytest.approx({"mean": 3, "min": 2, "max": 4, "effective_share": 0.9, "tokens": 2})
-    assert ratio_summary([]) == {}
-
-
 def test_an_unsupported_environment_is_named() -> None:
-    """Missing packages, another version and a TRL beside it, each in words."""
+    """Missing packages, another version and a TRL beside it, each by name."""
     good = {"verl": "0.9.1", "TransferQueue": "0.1.11", "ray": "2.60.0", "torch": "2.13.0", "transformers": "5.10.4", "cachetools": "8.0.1"}
     assert unsupported_reason(good, has_trl=False) == ""
     assert "verl 0.10.0 is not supported" in unsupported_reason({**good, "verl": "0.10.0"}, has_trl=False)
@@ -79,20 +67,20 @@ def test_a_verl_without_the_seams_is_named() -> None:
         check_seams(Trainer, Buffer)
 
 
-def test_failures_of_ray_in_words() -> None:
+def test_failures_of_ray_are_translated() -> None:
     """Dead workers interrupt a run, which may go on; a full store, no memory and diverged numbers fail it."""
     import ray.exceptions as ray_errors
 
-    assert isinstance(judge(ray_errors.WorkerCrashedError()), Interrupted)
-    assert isinstance(judge(ray_errors.ActorDiedError()), Interrupted)
+    assert isinstance(translate(ray_errors.WorkerCrashedError()), Interrupted)
+    assert isinstance(translate(ray_errors.ActorDiedError()), Interrupted)
     for error, kind in (
         (ray_errors.ObjectStoreFullError("full"), "object-store"),
         (ray_errors.OutOfMemoryError("killed"), "memory"),
         (ray_errors.RayTaskError("f", "trace", FloatingPointError("logits")), "nan-loss"),
     ):
-        told = judge(error)
-        assert isinstance(told, RunFailed)
-        assert told.kind == kind
-    assert judge(ValueError("ours")) is None
-    with pytest.raises(RunFailed, match="lower learning_rate"), in_words():
+        translation = translate(error)
+        assert isinstance(translation, RunFailed)
+        assert translation.kind == kind
+    assert translate(ValueError("ours")) is None
+    with pytest.raises(RunFailed, match="lower learning_rate"), translated_errors():
         raise FloatingPointError("the loss is nan")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from backends.verl.config import Place, settings
-from backends.verl.planned import planned
+from backends.verl.config import Placement, run_settings
+from backends.verl.config_preview import preview
 from harness.errors import UserError
 from harness.spec import RunSpec
 from harness.strategy import Correction
@@ -26,20 +26,20 @@ def with_(spec: RunSpec, section: str, **values: Any) -> RunSpec:
 
 
 def keys(spec: RunSpec, correction: Correction | None = None, on_cpu: bool = True) -> dict[str, Any]:
-    return settings(spec, correction, Place(on_cpu, 1, 1), model="model", checkpoints=Path(), prompt_tokens=16, pool=96)
+    return run_settings(spec, correction, Placement(on_cpu, 1, 1), model="model", checkpoints=Path(), prompt_tokens=16, pool=96)
 
 
 @pytest.mark.parametrize("arm", ARMS, ids="/".join)
 def test_verl_accepts_every_arm_of_the_paper(arm: tuple[str, str]) -> None:
     """All six combinations with all four strategies pass verl's own validate_config, on 8 GPUs."""
-    found = planned(ARMS[arm])["config"]
+    found = preview(ARMS[arm])["config"]
     assert found["trainer"]["n_gpus_per_node"] == 8
     assert found["actor_rollout_ref"]["rollout"]["name"] == "vllm"
 
 
 def test_the_papers_settings_are_verls_keys() -> None:
     """Table 4 of the paper: 512 questions a step, mini-batches of 64, 8 rollouts, 1e-6, sampling at .6/.95, no KL."""
-    found = planned(ARMS["qwen2.5-math-1.5b-math", "grpo"])["config"]
+    found = preview(ARMS["qwen2.5-math-1.5b-math", "grpo"])["config"]
     actor, rollout = found["actor_rollout_ref"]["actor"], found["actor_rollout_ref"]["rollout"]
     assert found["data"]["train_batch_size"] == 512
     assert (found["data"]["max_prompt_length"], found["data"]["max_response_length"]) == (1024, 3072)
@@ -57,6 +57,10 @@ def test_the_corrections_are_verls_own_settings() -> None:
     assert (code[prefix + "rollout_is"], code[prefix + "rollout_is_threshold"], code[prefix + "bypass_mode"]) == ("token", 1e6, False)
     assert capped[prefix + "rollout_is_threshold"] == 2.0
     assert paper[prefix + "bypass_mode"] is True
+    on_policy = keys(contract_spec("verl"), Correction(ratio="old"))
+    assert (on_policy[prefix + "rollout_is"], on_policy[prefix + "bypass_mode"]) == (None, False)
+    shuffle = "actor_rollout_ref.actor.shuffle"
+    assert (code[shuffle], keys(contract_spec("verl"), Correction(order="fresh-first"))[shuffle]) == (True, False)
     assert all(found["actor_rollout_ref.actor.clip_ratio_c"] == 1e9 for found in (code, capped, paper))
 
 
@@ -77,7 +81,7 @@ ENGINES: list[dict[str, Any]] = [
 def test_engine_settings_are_passed_on(engine: dict[str, Any]) -> None:
     """FSDP, FSDP2, Megatron and the inference engine's own arguments reach verl, which accepts them."""
     spec = with_(ARMS["qwen2.5-math-1.5b-math", "grpo"], "execution", engine=engine)
-    actor = planned(spec)["config"]["actor_rollout_ref"]
+    actor = preview(spec)["config"]["actor_rollout_ref"]
     if "model_engine" in engine:
         assert (actor["actor"]["strategy"], actor["actor"]["megatron"]["tensor_model_parallel_size"]) == ("megatron", 2)
     if "actor_rollout_ref" in engine:
@@ -87,7 +91,7 @@ def test_engine_settings_are_passed_on(engine: dict[str, Any]) -> None:
 def test_sglang_and_several_nodes() -> None:
     """The engine by name, the processes spread over nodes."""
     spec = with_(ARMS["qwen2.5-math-1.5b-math", "grpo"], "execution", generation="sglang", nodes=2, processes=16)
-    found = planned(spec)["config"]
+    found = preview(spec)["config"]
     assert found["actor_rollout_ref"]["rollout"]["name"] == "sglang"
     assert (found["trainer"]["nnodes"], found["trainer"]["n_gpus_per_node"]) == (2, 8)
 
@@ -105,14 +109,14 @@ def test_sglang_and_several_nodes() -> None:
 def test_what_the_run_owns_is_refused(engine: dict[str, Any], words: str) -> None:
     """A key that would change which run it is, or that verl does not have, is one sentence with what to do."""
     with pytest.raises(UserError, match=words):
-        planned(with_(ARMS["qwen2.5-math-1.5b-math", "grpo"], "execution", engine=engine))
+        preview(with_(ARMS["qwen2.5-math-1.5b-math", "grpo"], "execution", engine=engine))
 
 
-def test_verl_s_own_refusal_is_passed_on_in_words() -> None:
+def test_verls_own_refusal_is_passed_on() -> None:
     """What validate_config raises becomes a sentence: sequence parallelism needs unpadded batches."""
     engine = {"actor_rollout_ref.actor.ulysses_sequence_parallel_size": 2, "actor_rollout_ref.model.use_remove_padding": False}
     with pytest.raises(UserError, match=r"verl does not accept this configuration: .*use_remove_padding"):
-        planned(with_(ARMS["qwen2.5-math-1.5b-math", "grpo"], "execution", engine=engine))
+        preview(with_(ARMS["qwen2.5-math-1.5b-math", "grpo"], "execution", engine=engine))
 
 
 def test_what_verl_cannot_express_is_refused() -> None:
@@ -135,11 +139,11 @@ def test_what_verl_cannot_express_is_refused() -> None:
 def test_places() -> None:
     """The CPU where there is no GPU or it is asked for; GPUs where they are; nodes must divide the processes."""
     spec = contract_spec("verl")
-    assert Place.of(spec, 0) == Place(True, 1, 1)
-    assert Place.of(spec, 4) == Place(False, 1, 1)
-    assert Place.of(with_(spec, "execution", device="cpu"), 4).on_cpu
-    assert Place.of(with_(spec, "execution", processes=4, nodes=2), 2) == Place(False, 2, 2)
+    assert Placement.of(spec, 0) == Placement(True, 1, 1)
+    assert Placement.of(spec, 4) == Placement(False, 1, 1)
+    assert Placement.of(with_(spec, "execution", device="cpu"), 4).on_cpu
+    assert Placement.of(with_(spec, "execution", processes=4, nodes=2), 2) == Placement(False, 2, 2)
     with pytest.raises(UserError, match="no such GPU here"):
-        Place.of(with_(spec, "execution", device="cuda"), 0)
+        Placement.of(with_(spec, "execution", device="cuda"), 0)
     with pytest.raises(UserError, match="spread evenly over nodes"):
-        Place.of(with_(spec, "execution", processes=3, nodes=2), 2)
+        Placement.of(with_(spec, "execution", processes=3, nodes=2), 2)

@@ -34,7 +34,7 @@ def resumed(training: Training, folder: Path, cache: Path) -> Training:
 @pytest.fixture(scope="module")
 def plain(folder: Path, cache: Path) -> tuple[list[Rows], list[Rows]]:
     from backends.common.prepare import prepare
-    from backends.verl.engine import VerlEngine
+    from backends.verl.rollout_engine import VerlRolloutEngine
     from tests.backends.verl.stock import noted_requests, train_stock
 
     spec = contract_spec("verl", "grpo")
@@ -42,7 +42,7 @@ def plain(folder: Path, cache: Path) -> tuple[list[Rows], list[Rows]]:
     spec = spec.model_copy(update={"algorithm": algorithm})
     prepared = prepare(spec, cache, lambda *_: None)
     sent: list[dict[str, Any]] = []
-    with patched(VerlEngine, "_submit", noted_requests(prepared, sent)):
+    with patched(VerlRolloutEngine, "_submit", noted_requests(prepared, sent)):
         ours = record(spec, folder / "grpo", cache)
     theirs, _ = train_stock(spec, prepared, sent, folder / "stock")
     return [seen.rows for seen in ours.steps], list(theirs)
@@ -62,12 +62,12 @@ def verl_loss(case: LossCase) -> tuple[float, FloatArray]:
     import torch
     from tensordict import TensorDict
 
-    from backends.verl.config import Place, defaults, resolve, settings
+    from backends.verl.config import Placement, default_settings, resolve_config, run_settings
 
-    spec, place = contract_spec("verl"), Place(True, 1, 1)
+    spec, placement = contract_spec("verl"), Placement(True, 1, 1)
     assert spec.algorithm.clip_epsilon == case.epsilon
-    chosen = settings(spec, case.correction, place, model="", checkpoints=Path(), prompt_tokens=16, pool=96)
-    config = resolve(chosen, defaults(spec, place), spec)
+    settings = run_settings(spec, case.correction, placement, model="", checkpoints=Path(), prompt_tokens=16, pool=96)
+    config = resolve_config(settings, default_settings(spec, placement), spec)
     from verl import DataProto
     from verl.trainer.ppo.rollout_corr_helper import compute_rollout_correction_and_add_to_batch
     from verl.utils.config import omega_conf_to_dataclass
@@ -82,7 +82,8 @@ def verl_loss(case: LossCase) -> tuple[float, FloatArray]:
     else:
         padded = DataProto(TensorDict(dict(columns), batch_size=[len(mask)]))
         corrected, _ = compute_rollout_correction_and_add_to_batch(padded, config.algorithm.rollout_correction)
-        columns["rollout_is_weights"] = corrected.batch["rollout_is_weights"]
+        if "rollout_is_weights" in corrected.batch:
+            columns["rollout_is_weights"] = corrected.batch["rollout_is_weights"]
     columns["advantages"] = torch.from_numpy(case.advantages)[:, None].expand_as(new)
 
     def jagged(rows: torch.Tensor, *after: torch.Tensor) -> torch.Tensor:

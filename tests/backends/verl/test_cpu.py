@@ -36,7 +36,7 @@ def test_verl_on_gpus_is_the_stock_one() -> None:
 
 
 def test_patches_are_for_one_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another verl is refused before anything is patched, in words that say what to do."""
+    """Another verl is refused before anything is patched, with what to do."""
     from verl.utils import distributed
 
     before = distributed.initialize_global_process_group_ray

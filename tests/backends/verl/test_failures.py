@@ -134,17 +134,17 @@ def test_a_checkpoint_of_verl_without_ours_does_not_count(
     ("loop", "words"), [("Raising", "prompts failed in verl's agent loop"), ("GivingUp", "TimeoutError: the engine gives up")]
 )
 def test_a_prompt_that_fails(loop: str, words: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run ends with the reason and its checkpoint; with the cause mended it goes on from there."""
+    """The run ends with the reason and its checkpoint; once the cause is removed it goes on from there."""
     import backends.verl.run as run
 
     yaml = tmp_path / "loop.yaml"
     yaml.write_text(f"- name: halfway\n  _target_: tests.backends.verl.broken.{loop}\n")
-    own = run.settings
+    own = run.run_settings
 
     def broken(*args: Any, **kwargs: Any) -> dict[str, Any]:
         return {**own(*args, **kwargs), "actor_rollout_ref.rollout.agent.agent_loop_config_path": str(yaml)}
 
-    monkeypatch.setattr(run, "settings", broken)
+    monkeypatch.setattr(run, "run_settings", broken)
     with pytest.raises(RunFailed, match=words) as caught:
         record(short_spec(), tmp_path / "run", cache)
     assert caught.value.kind == "rollout-failed"
@@ -171,21 +171,21 @@ def test_a_full_object_store(tmp_path: Path, cache: Path, monkeypatch: pytest.Mo
     import numpy as np
     import ray
 
-    from backends.verl.session import Session
+    from backends.verl.session import VerlSession
 
     engine = {
         "+ray_kwargs.ray_init.object_store_memory": 90_000_000,
         "+ray_kwargs.ray_init._system_config.local_fs_capacity_threshold": 0.0,
         "+ray_kwargs.ray_init._system_config.local_fs_monitor_interval_ms": 10,
     }
-    own, kept = Session.next_batch, []
+    own, kept = VerlSession.next_batch, []
 
     def greedy(self: Any) -> Any:
-        if self.driver.step == 1:
+        if self.run.driver.step == 1:
             kept.extend(ray.put(np.zeros(2_000_000)) for _ in range(40))
         return own(self)
 
-    monkeypatch.setattr(Session, "next_batch", greedy)
+    monkeypatch.setattr(VerlSession, "next_batch", greedy)
     with pytest.raises(RunFailed, match="object_store_memory") as caught:
         record(short_spec(engine=engine), tmp_path / "run", cache)
     assert caught.value.kind == "object-store"

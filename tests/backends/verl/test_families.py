@@ -25,7 +25,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "pcl": {},  # chosen before the rollout, by a model on embeddings
     "dapo": {"oversample": 1.5, "max_rounds": 3},  # filtered after the rollout, and refilled
     "knapsack": {},  # rollouts per question
-    "freshper": {"fresh_share": 0.875},  # single stored rollouts beside the fresh groups
+    "freshper": {"ratio": 0.125},  # single stored rollouts beside the fresh groups
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.verl.config import Place, settings
+from backends.verl.config import Placement, run_settings
 from harness.spec import RunSpec
 from harness.testing.backend_contract import contract_spec
 from harness.worker.trackers import PACKAGES, prepare_trackers
@@ -22,7 +22,7 @@ def tracked(*names: str) -> RunSpec:
 
 def loggers(spec: RunSpec) -> list[str]:
     """What verl's ``trainer.logger`` is set to."""
-    found = settings(spec, None, Place(True, 1, 1), model="model", checkpoints=Path(), prompt_tokens=16, pool=96)
+    found = run_settings(spec, None, Placement(True, 1, 1), model="model", checkpoints=Path(), prompt_tokens=16, pool=96)
     names: list[str] = found["trainer.logger"]
     return names
 

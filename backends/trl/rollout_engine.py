@@ -1,14 +1,14 @@
-"""Rollouts through TRL: own decoder for small models, or TRL's own generation (``generate``, vLLM) for the rest.
+"""Rollouts through TRL: Halfway's decoder for small models, TRL's own generation (``generate``, vLLM) for the others.
 
 With several processes (Accelerate), rank 0 holds the strategy and the ledger and the others follow: every decode is split
-over the ranks by whole questions, scored groups are handed out in whole groups, so no group ever straddles two ranks.
+over the ranks by whole questions, and scored groups are handed out whole, so that no group is spread over two ranks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -23,12 +23,28 @@ from harness.task import TaskData
 from harness.types import FloatArray, IntArray, PromptGroup
 
 if TYPE_CHECKING:
-    from backends.trl.trainer import HalfwayGRPOTrainer
     from harness.reward.service import RewardService
 
 
-class TrlEngine(ScoringEngine):
-    """Implements :class:`harness.backend.RolloutEngine` on a ``GRPOTrainer``; ``attach`` it before use."""
+class GenerationTrainer(Protocol):
+    """What the engine needs of a ``GRPOTrainer``."""
+
+    model: Any
+    accelerator: Any
+    eos_token_ids: Any
+    use_vllm: bool
+
+    def _generate_single_turn(self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, /) -> Any: ...
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: Any, /, *, batch_size: int
+    ) -> Any: ...
+
+
+class TrlRolloutEngine(ScoringEngine):
+    """Implements :class:`harness.backend.RolloutEngine` on a ``GRPOTrainer``; ``attach`` it before use.
+
+    needs_log_probs: compute behaviour log-probs where the generation gives none.
+    """
 
     def __init__(
         self, spec: RunSpec, task: TaskData, tokenizer: Any, scorer: RewardService | None, clock: Clock, embeddings: FloatArray | None
@@ -36,7 +52,8 @@ class TrlEngine(ScoringEngine):
         super().__init__(spec, task, tokenizer, scorer, clock, embeddings)
         self.needs_log_probs = False
 
-    def attach(self, trainer: HalfwayGRPOTrainer) -> None:
+    def attach(self, trainer: GenerationTrainer) -> None:
+        """The trainer whose model and generation are used."""
         self.trainer = trainer
         self.accelerator = trainer.accelerator
         self._decoder: Any = None
@@ -79,9 +96,9 @@ class TrlEngine(ScoringEngine):
         top_p: float,
         generator: torch.Generator,
     ) -> list[list[Completion]]:
-        """:class:`backends.common.completion.Decode` over all ranks; called on rank 0, followers come through ``follow``."""
+        """:class:`backends.common.completion.Decode` over all ranks; called on rank 0 while the others ``follow``."""
         n = rollouts_per_prompt
-        order = {
+        request = {
             "prompts": [list(p) for p in prompts],
             "counts": [n] * len(prompts) if isinstance(n, int) else list(n),
             "max_new_tokens": max_new_tokens,
@@ -91,11 +108,14 @@ class TrlEngine(ScoringEngine):
             "log_probs": self.needs_log_probs,
         }
         if self.accelerator.num_processes > 1:
-            _broadcast(("decode", order))
-        return self._decode_share(order)
+            _broadcast(("decode", request))
+        return self._decode_share(request)
 
     def follow(self) -> Any:
-        """On ranks other than 0: take part in every decode until rank 0 says what the step ends with."""
+        """On ranks other than 0: take part in every decode until rank 0 releases this rank; returns the payload of the release.
+
+        Raises RunFailed where rank 0 has failed.
+        """
         while True:
             kind, payload = _broadcast(None)
             if kind == "decode":
@@ -106,11 +126,12 @@ class TrlEngine(ScoringEngine):
                 return payload
 
     def release(self, payload: Any = None) -> None:
-        """On rank 0: end the followers' ``follow`` with a payload."""
+        """On rank 0: end the other ranks' ``follow`` with a payload."""
         if self.accelerator.num_processes > 1:
-            _broadcast(("go", payload))
+            _broadcast(("release", payload))
 
     def abort(self, reason: str) -> None:
+        """On rank 0: end the other ranks' ``follow`` with an error."""
         if self.accelerator.num_processes > 1:
             _broadcast(("abort", reason))
 
@@ -126,33 +147,33 @@ class TrlEngine(ScoringEngine):
         torch.distributed.scatter_object_list(received, shares, src=0)
         return list(received[0])
 
-    def _decode_share(self, order: dict[str, Any]) -> list[list[Completion]]:
+    def _decode_share(self, request: dict[str, Any]) -> list[list[Completion]]:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        prompts, counts = order["prompts"], order["counts"]
+        prompts, counts = request["prompts"], request["counts"]
         per_rank = -(-len(prompts) // world)
         # Every rank decodes equally many questions (vLLM's collective calls need that); the surplus is thrown away.
         surplus = per_rank * world - len(prompts)
         share = slice(rank * per_rank, (rank + 1) * per_rank)
         padded = prompts + [prompts[-1]] * surplus, counts + [counts[-1]] * surplus
-        mine = self._decode_local(padded[0][share], padded[1][share], order, order["seed"] + rank)
+        mine = self._decode_local(padded[0][share], padded[1][share], request, request["seed"] + rank)
         if world == 1:
             return mine
         gathered: list[Any] | None = [None] * world if rank == 0 else None
         torch.distributed.gather_object(mine, gathered, dst=0)
         return [group for share in gathered for group in share][: len(prompts)] if gathered else []
 
-    def _decode_local(self, prompts: list[list[int]], counts: list[int], order: dict[str, Any], seed: int) -> list[list[Completion]]:
-        settings = {k: order[k] for k in ("max_new_tokens", "temperature", "top_p")}
+    def _decode_local(self, prompts: list[list[int]], counts: list[int], request: dict[str, Any], seed: int) -> list[list[Completion]]:
+        settings = {k: request[k] for k in ("max_new_tokens", "temperature", "top_p")}
         if self._decoder is not None:
             generator = torch.Generator().manual_seed(seed)
             done: list[list[Completion]] = self._decoder.generate(prompts, counts, generator=generator, **settings)
             return done
-        return self._generate_with_trl(prompts, counts, seed, settings, log_probs=order["log_probs"])
+        return self._generate_with_trl(prompts, counts, seed, settings, log_probs=request["log_probs"])
 
     def _generate_with_trl(
         self, prompts: list[list[int]], counts: list[int], seed: int, settings: dict[str, Any], *, log_probs: bool
     ) -> list[list[Completion]]:
-        """TRL's own generation, whichever it is configured for; log-probs by a forward pass where it gives none."""
+        """TRL's own generation, whichever is configured; log-probs by a forward pass where it gives none and they are needed."""
         rows = [p for p, n in zip(prompts, counts, strict=True) for _ in range(n)]
         # TRL with vLLM sends every n-th row with n completions each; with unequal counts every row is sent as it is.
         repeats = counts[0] if len(set(counts)) == 1 else 1
@@ -173,7 +194,7 @@ class TrlEngine(ScoringEngine):
         return [[next(flat) for _ in range(n)] for n in counts]
 
     def _score_log_probs(self, prompts: list[list[int]], completions: list[list[int]]) -> list[list[float]]:
-        """Behaviour log-probs of completions just sampled, from the same weights; as the authors' repository stores them."""
+        """Behaviour log-probs of completions just sampled, from the weights that sampled them."""
         device = self.accelerator.device
         pad = self.tokenizer.pad_token_id
         left, right = max(map(len, prompts)), max(map(len, completions))

@@ -1,4 +1,4 @@
-"""Rollouts through verl: the agent loop and whichever inference engine it is configured for, fetched from TransferQueue.
+"""Rollouts through verl: made by its agent loop and inference engine, fetched from TransferQueue.
 
 Fresh rollouts stay in the queue under their keys until the step is over, so that only replayed ones are put back for the update.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -21,24 +21,43 @@ from backends.verl.columns import rows_of
 from backends.verl.names import AGENT_LOOP, ERROR, REQUEST
 from harness.backend import RolloutPhase
 from harness.errors import Interrupted, RunFailed
-from harness.types import FloatArray, IntArray, PromptGroup, Rollout
+from harness.types import FloatArray, IntArray, PromptGroup, Rollout, with_uids
 
 if TYPE_CHECKING:
-    from backends.verl.trainer import HalfwayTrainer
     from harness.reward.service import RewardService
     from harness.spec import RunSpec
     from harness.step.clock import Clock
     from harness.task import TaskData
 
-TRAIN, ASIDE = "train", "val"
-"""verl's two partitions: what is trained on, and what is only looked at (probes, diagnostics, evaluations)."""
+#: verl's two partitions: rollouts to train on, and rollouts that are only scored (probes, diagnostics, evaluations).
+TRAIN, SCORED_ONLY = "train", "val"
 
-#: Ray's errors for a process that is gone, by their names: the agent loop, which is told first, passes them on in words.
+#: Names of Ray's errors for a process that is gone; the agent loop meets them first and passes them on as text.
 _DEATHS = ("ActorDiedError", "ActorUnavailableError", "RayActorError", "WorkerCrashedError", "NodeDiedError", "OwnerDiedError")
 
 
-class VerlEngine(ScoringEngine):
-    """Implements :class:`harness.backend.RolloutEngine` on a :class:`HalfwayTrainer`; ``attach`` it before use."""
+class SamplingTrainer(Protocol):
+    """What the engine needs of verl's trainer."""
+
+    global_steps: int
+    replay_buffer: Any
+    agent_loop_manager: Any
+
+    def wake(self) -> None:
+        """Have the inference engine ready, with the actor's weights."""
+        ...
+
+    def actor_log_probs(self, keys: Sequence[str], tags: Sequence[dict[str, Any]]) -> list[FloatArray]:
+        """The actor's log-probs of rollouts in the queue, each of shape (T,)."""
+        ...
+
+
+class VerlRolloutEngine(ScoringEngine):
+    """Implements :class:`harness.backend.RolloutEngine` on verl's trainer; ``attach`` it before use.
+
+    eos_ids: end tokens; a completion that ends with none of them was truncated. seeded: the inference engine samples each
+    row with given random numbers (Halfway's own on a CPU), so that a resumed run repeats itself.
+    """
 
     scorer: RewardService
 
@@ -48,9 +67,9 @@ class VerlEngine(ScoringEngine):
     ) -> None:  # fmt: skip
         super().__init__(spec, task, tokenizer, scorer, clock, embeddings)
         self._eos, self._seeded = frozenset(eos_ids), seeded
-        self._keys: dict[int, tuple[Rollout, str, dict[str, Any]]] = {}
+        self._queued: dict[str, tuple[str, dict[str, Any]]] = {}  # key and tag by uid
 
-    def attach(self, trainer: HalfwayTrainer) -> None:
+    def attach(self, trainer: SamplingTrainer) -> None:
         """The trainer whose agent loop is used."""
         self.trainer = trainer
 
@@ -62,7 +81,7 @@ class VerlEngine(ScoringEngine):
         ids = [int(i) for i in question_ids]
         counts = np.broadcast_to(np.asarray(rollouts_per_question), len(ids)).tolist()
         algorithm = self.spec.algorithm
-        partition = TRAIN if phase == "rollout" else ASIDE
+        partition = TRAIN if phase == "rollout" else SCORED_ONLY
         with self.clock.phase(phase):
             completions, keys, tags = self._generate(
                 [self.token_ids[i] for i in ids],
@@ -78,24 +97,27 @@ class VerlEngine(ScoringEngine):
         with self.clock.phase("reward" if phase == "rollout" else phase):
             groups = self.groups(ids, completions, texts)
         if partition == TRAIN:
-            for rollout, key, tag in zip((r for g in groups for r in g.rollouts), _flat(keys), _flat(tags), strict=True):
-                self._keys[id(rollout)] = (rollout, key, tag)
+            self.remember(with_uids(groups, stream), keys, tags)
         return groups
 
     # -- what is in the queue -------------------------------------------------------------------------------------------
 
+    def remember(self, groups: Sequence[PromptGroup], keys: list[list[str]], tags: list[list[dict[str, Any]]]) -> None:
+        """Note under which keys and tags the rollouts of new groups are in the queue."""
+        for rollout, key, tag in zip((r for g in groups for r in g.rollouts), _flat(keys), _flat(tags), strict=True):
+            self._queued[rollout.uid] = key, tag
+
     def queued(self, rollout: Rollout) -> tuple[str, dict[str, Any]] | None:
         """Key and tag of a rollout made for this step, None for a stored one."""
-        found = self._keys.get(id(rollout))
-        return found[1:] if found is not None else None
+        return self._queued.get(rollout.uid)
 
     def forget(self, trained: Iterable[str]) -> None:
-        """The step's rollouts are taken: clear what is not trained on from the queue (verl clears the rest)."""
+        """Clear the step's rollouts that are not trained on from the queue; verl clears the others after the update."""
         kept = set(trained)
-        left = [key for _, key, _ in self._keys.values() if key not in kept]
+        left = [key for key, _ in self._queued.values() if key not in kept]
         if left:
             tq.kv_clear(keys=left, partition_id=TRAIN)
-        self._keys.clear()
+        self._queued.clear()
 
     # -- generation ---------------------------------------------------------------------------------------------------
 
@@ -112,12 +134,16 @@ class VerlEngine(ScoringEngine):
         """:class:`backends.common.completion.Decode` for the evaluator."""
         counts = np.broadcast_to(np.asarray(rollouts_per_prompt), len(prompts)).tolist()
         sampling = {"max_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
-        return self._generate([list(p) for p in prompts], counts, sampling, generator.initial_seed(), ASIDE)[0]
+        return self._generate([list(p) for p in prompts], counts, sampling, generator.initial_seed(), SCORED_ONLY)[0]
 
     def _generate(
         self, prompts: list[list[int]], counts: list[int], sampling: dict[str, Any], seed: int, partition: str
     ) -> tuple[list[list[Completion]], list[list[str]], list[list[dict[str, Any]]]]:
-        """Completions, their keys and their tags, by prompt. What is not to be trained on leaves the queue at once."""
+        """Completions, their keys and their tags, by prompt; what is only scored leaves the queue at once.
+
+        Raises RunFailed for a rollout that failed, FloatingPointError for logits that are not finite, and Interrupted where the
+        engine died.
+        """
         uids = [uuid.uuid4().hex for _ in prompts]
         if self._seeded:
             sampling = {**sampling, "seed": seed, "rows": sum(counts)}
@@ -133,7 +159,7 @@ class VerlEngine(ScoringEngine):
         columns = tq.kv_batch_get(keys=flat, partition_id=partition, select_fields=["responses", "rollout_log_probs"])
         tokens, log_probs = rows_of(columns["responses"]), rows_of(columns["rollout_log_probs"])
         self._raise_failed(flat, log_probs, partition)
-        if partition == ASIDE:
+        if partition == SCORED_ONLY:
             tq.kv_clear(keys=flat, partition_id=partition)
         rows = iter(
             Completion(t.astype(np.int32), m.astype(np.float32), truncated=int(t[-1]) not in self._eos)
@@ -157,7 +183,7 @@ class VerlEngine(ScoringEngine):
         )
         tu.assign_non_tensor_data(batch, "agent_name", AGENT_LOOP)
         tu.assign_non_tensor_data(batch, "global_steps", step)
-        if partition == ASIDE:
+        if partition == SCORED_ONLY:
             tu.assign_non_tensor_data(batch, "validate", True)
         tq.kv_batch_put(
             keys=uids, partition_id=partition, tags=[{"is_prompt": True, "status": "pending", "global_steps": step} for _ in uids]
@@ -170,13 +196,13 @@ class VerlEngine(ScoringEngine):
         if not failed:
             return
         extra = tq.kv_batch_get(keys=failed[:1], partition_id=partition, select_fields=["extra_fields"]).get("extra_fields")
-        said = next(iter(extra.tolist())).get(ERROR, "the engine gave a log-prob that is not a number")
-        words = " ".join(said.split())
-        if words.startswith("FloatingPointError"):
-            raise FloatingPointError(words.partition(": ")[2])
-        if words.startswith(_DEATHS):
-            raise Interrupted(f"the inference engine died in the middle of a step ({words[:200]})")
-        raise RunFailed("rollout-failed", f"{len(failed)} of {len(keys)} rollouts failed in the inference engine: {words}")
+        text = next(iter(extra.tolist())).get(ERROR, "the engine gave a log-prob that is not a number")
+        reason = " ".join(text.split())
+        if reason.startswith("FloatingPointError"):
+            raise FloatingPointError(reason.partition(": ")[2])
+        if reason.startswith(_DEATHS):
+            raise Interrupted(f"the inference engine died in the middle of a step ({reason[:200]})")
+        raise RunFailed("rollout-failed", f"{len(failed)} of {len(keys)} rollouts failed in the inference engine: {reason}")
 
     def _with_actor_log_probs(
         self, completions: list[list[Completion]], keys: list[list[str]], tags: list[list[dict[str, Any]]]

@@ -1,7 +1,7 @@
-"""verl's replay buffer with Halfway's batches: what is sampled is what the session prepared.
+"""verl's replay buffer with Halfway's batches: verl samples from it the batch that the session prepared.
 
-Referred to by ``trainer.v1.sampler.custom_sampler``, verl's own hook. It also waits for rollouts, and notices when the processes
-that make them have died, which verl's polling does not.
+verl finds it by ``trainer.v1.sampler.custom_sampler``. It also waits for rollouts, and notices when the processes that make them
+have died, which verl's own polling does not.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ POLL_SHARE, SHORTEST_POLL, LONGEST_POLL = 0.01, 0.02, 1.0
 LIVENESS_SECONDS = 2.0
 
 
-class HalfwayBuffer(ReplayBuffer):  # type: ignore[misc]
+class HalfwayReplayBuffer(ReplayBuffer):  # type: ignore[misc]
     """``prepared`` is the batch of the running step; ``check_alive`` raises if a process that makes rollouts is gone."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.prepared: KVBatchMeta | None = None
-        self.check_alive: Callable[[], None] = _nothing
+        self.check_alive: Callable[[], None] = _no_check
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[KVBatchMeta, dict[str, Any]]:
         """The prepared batch, once."""
@@ -56,8 +56,8 @@ class HalfwayBuffer(ReplayBuffer):  # type: ignore[misc]
             time.sleep(min(LONGEST_POLL, max(SHORTEST_POLL, POLL_SHARE * (now - started))))
         failed = wanted & self.failure_keys[partition_id]
         if failed:
-            words = f"{len(failed)} of {len(wanted)} prompts failed in verl's agent loop; the attempt's log says why"
-            raise RunFailed("rollout-failed", words)
+            reason = f"{len(failed)} of {len(wanted)} prompts failed in verl's agent loop; the attempt's log says why"
+            raise RunFailed("rollout-failed", reason)
         found: dict[str, list[tuple[int, str, dict[str, Any]]]] = {uid: [] for uid in uids}
         for key, tag in self.partitions[partition_id].items():
             uid, session, _ = key.split("_")
@@ -71,5 +71,5 @@ def _columns(rows: Sequence[tuple[int, str, dict[str, Any]]]) -> tuple[list[str]
     return [key for _, key, _ in rows], [tag for _, _, tag in rows]
 
 
-def _nothing() -> None:
-    """No process to look after."""
+def _no_check() -> None:
+    """There is no process to look after."""

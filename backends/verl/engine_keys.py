@@ -1,7 +1,7 @@
-"""``execution.engine``: verl's own keys, passed on as they are, except those that follow from the run's spec.
+"""``execution.engine``: keys of verl's configuration that a user may set, and those that follow from the run's spec.
 
-Parallelism (FSDP, FSDP2, Megatron), memory, the inference engine's arguments and Ray's may be given. What would change which run it
-is, or what Halfway sets itself, is refused with the setting to use instead.
+Parallelism (FSDP, FSDP2, Megatron), memory, the inference engine's arguments and Ray's may be set. A key that would make it another
+run, or that Halfway sets itself, is refused with the setting to use instead.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from harness.errors import UserError
 
-#: Prefix of verl's key → what decides it in a run spec. Longer prefixes first.
-OWNED: dict[str, str] = {
+#: Prefix of verl's keys → what decides them in a run spec. Longer prefixes first.
+OWNED_KEYS: dict[str, str] = {
     "actor_rollout_ref.actor.checkpoint.save_contents": "Halfway, which resumes from whole checkpoints",
     "actor_rollout_ref.actor.optim": "[algorithm] (learning_rate, lr_schedule, warmup_steps, adam_beta1, adam_beta2, weight_decay)",
     "actor_rollout_ref.actor.grad_clip": "[algorithm] max_grad_norm",
@@ -28,7 +28,7 @@ OWNED: dict[str, str] = {
     "actor_rollout_ref.actor.ppo_max_token_len_per_gpu": "[execution] micro_batch_rollouts",
     "actor_rollout_ref.actor.ppo_micro_batch_size": "[execution] micro_batch_rollouts",
     "actor_rollout_ref.actor.use_dynamic_bsz": "[execution] micro_batch_rollouts",
-    "actor_rollout_ref.actor.shuffle": "[algorithm] updates_per_batch",
+    "actor_rollout_ref.actor.shuffle": "[algorithm] updates_per_batch and the strategy's correction",
     "actor_rollout_ref.actor.data_loader_seed": "the run's seed",
     "actor_rollout_ref.model.path": "the combination's model",
     "actor_rollout_ref.rollout.name": "[execution] generation",
@@ -64,17 +64,17 @@ OWNED: dict[str, str] = {
 }
 
 
-def check_passed_on(given: Mapping[str, Any]) -> None:
+def refuse_owned_keys(given: Mapping[str, Any]) -> None:
     """Raise UserError for a key that a run owns, naming the setting to use instead."""
     for key in given:
         bare = key.removeprefix("+")
-        owner = next((prefix for prefix in OWNED if bare == prefix or bare.startswith((f"{prefix}.", f"{prefix}_"))), None)
+        owner = next((prefix for prefix in OWNED_KEYS if bare == prefix or bare.startswith((f"{prefix}.", f"{prefix}_"))), None)
         if owner is not None:
-            raise UserError(f"execution.engine: {bare} is decided by {OWNED[owner]}; remove it there")
+            raise UserError(f"execution.engine: {bare} is decided by {OWNED_KEYS[owner]}; remove it there")
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys of a table whose keys may be dotted or nested."""
+    """Dotted keys and values of a table whose keys may be dotted or nested."""
     for key, value in table.items():
         path = f"{prefix}.{key}" if prefix else key
         if isinstance(value, Mapping):

@@ -1,0 +1,97 @@
+"""What a suite can show before anything runs: the smallest speed-up that its seeds detect, and what keeps it from answering."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.data.checks import TaskCheck
+    from harness.spec import RunSpec
+    from harness.suite.suite import Suite
+
+#: Standard deviation of the log ratios of paired runs where nothing was measured yet: the median over strategies of the suite quick.
+USUAL_SCATTER = 0.12
+
+#: Finished runs up to which a plan reads the ledgers to see how far pairs scatter.
+READ_UP_TO = 200
+
+
+def detectable(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path) -> str:
+    """One sentence: the smallest speed-up that the suite's paired seeds show with power 0.8, measured scatter before the usual one."""
+    from harness.stats import LEAST_PAIRS, minimum_detectable_speed_up
+
+    seeds = len({run.seed for run in runs})
+    if seeds < LEAST_PAIRS:
+        return (
+            f"{seeds} paired seed{'s' if seeds != 1 else ''}: too few for any verdict, {LEAST_PAIRS} are needed; "
+            f"with {LEAST_PAIRS}, {_factors(LEAST_PAIRS, *_scatter(suite, runs, runs_dir))}"
+        )
+    scatter, source = _scatter(suite, runs, runs_dir)
+    assert minimum_detectable_speed_up(scatter, seeds) < math.inf
+    return f"{seeds} paired seeds: {_factors(seeds, scatter, source)}"
+
+
+def _factors(seeds: int, scatter: float, source: str) -> str:
+    from harness.stats import minimum_detectable_speed_up
+
+    smallest = minimum_detectable_speed_up(scatter, seeds)
+    return f"speed-ups below {smallest:.2f}x cannot be told from noise (power 0.8, pairs scatter by {scatter:.2f} in log ratio: {source})"
+
+
+def _scatter(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path) -> tuple[float, str]:
+    """(deviation of log ratios, where it is from): the median over the strategies whose pairs are finished, else the usual one."""
+    from harness.records.run_folder import run_paths, run_status
+    from harness.stats import log_deviation
+
+    done = [run for run in runs if run_status(run_paths(runs_dir, run), run).is_result]
+    if 0 < len(done) <= READ_UP_TO and any(run.strategy.label == suite.baseline for run in done):
+        read = importlib.import_module("reports.condensed").condense_ledgers
+        condensed = read([run_paths(runs_dir, run).ledger for run in done], None, [])
+        target = suite.target.model_dump(mode="json")
+        analysis = importlib.import_module("reports.analysis").analyse(condensed, baseline=suite.baseline, target=target)
+        found = [a.speed_ups[c.main_cost] for c in analysis.combinations for a in c.arms if c.main_cost in a.speed_ups]
+        known = sorted(d for d in map(log_deviation, found) if d is not None)
+        if known:
+            return known[len(known) // 2], "measured here"
+    return USUAL_SCATTER, "as in the suite quick"
+
+
+def suite_notes(suite: Suite, runs: Sequence[RunSpec], checks: Sequence[TaskCheck]) -> list[str]:
+    """What keeps a suite from showing anything about selection, one sentence each: seeds, oracle, visits, measured regime."""
+    from harness.stats import LEAST_PAIRS
+
+    notes = []
+    seeds = len(suite.seeds)
+    if seeds < LEAST_PAIRS:
+        notes.append(f"{seeds} seeds: no strategy can be called faster or slower, {LEAST_PAIRS} are needed")
+    if not any(run.strategy.uncharged_oracle for run in runs):
+        notes.append("no oracle: the report cannot say how much perfect selection would gain (add the strategy oracle)")
+    return notes + _few_visits(runs, checks) + _measured(suite, runs)
+
+
+def _few_visits(runs: Sequence[RunSpec], checks: Sequence[TaskCheck]) -> list[str]:
+    pool = {name: found.questions for check in checks for found in check.sets if found.name == "train" for name in check.combinations}
+    notes = []
+    for name in dict.fromkeys(run.combination.name for run in runs):
+        draws = max(r.algorithm.groups_per_step * r.algorithm.max_steps for r in runs if r.combination.name == name)
+        if name in pool and draws < 2 * pool[name]:
+            notes.append(
+                f"{name}: a run draws {draws / pool[name]:.1f} times per question of its pool; what is learned of one is hardly used"
+            )
+    return notes
+
+
+def _measured(suite: Suite, runs: Sequence[RunSpec]) -> list[str]:
+    """Remarks on what ``halfway regime`` has measured in the usual place."""
+    from harness.cli.regime import FOLDER, remarks, start_regimes
+
+    notes = []
+    for name in dict.fromkeys(run.combination.name for run in runs):
+        size = next(run.algorithm.group_size for run in runs if run.combination.name == name)
+        for table in sorted(Path("runs", suite.name, FOLDER).glob(f"{name}-*.parquet")):
+            notes += [f"{name}: {remark}" for remark in remarks(start_regimes(table, size)[-1], math.inf)]
+    return notes

@@ -1,0 +1,115 @@
+"""The regime of a suite on the page, before its verdict: whether it can show anything about selection at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reports import words
+from reports.arms import Analysis, Combination
+from reports.page.parts import Cell, Section, Table
+from reports.regime import LEAST_HEADROOM, RunRegime, StartRegime, has_headroom, oracle_of, references, run_regime
+
+HEADS = ("mean pass rate", "all wrong", "all right", "informative", "visits per question", "rollout share of the time",
+         "seed deviation ÷ gain", "headroom: oracle in tokens")  # fmt: skip
+
+
+def regime_section(analysis: Analysis, measured: Mapping[str, StartRegime]) -> Section | None:
+    """One row per combination beside the reference bands; None where no run recorded its groups.
+
+    measured: per combination what ``halfway regime`` found of the starting policy.
+    """
+    found = {c.name: run_regime(c) for c in analysis.combinations}
+    if not any(r.start is not None for r in found.values()):
+        return None
+    rows = [_row(c, found[c.name]) for c in analysis.combinations]
+    rows += [_measured_row(name, regime) for name, regime in measured.items() if name in found]
+    rows += [_band_row(), *_policy_rows()]
+    heads = [("combination or model", False), *((h, True) for h in HEADS)]
+    caption = (
+        f"Start → end of the baseline's runs, beside real models and a real run ({references()['source']}). Shares are of groups of "
+        "the run's size."
+    )
+    section = Section("regime", "Regime: what this suite can show", tables=[Table(caption, heads, rows)])
+    section.notes = [note for c in analysis.combinations for note in regime_notes(c, found[c.name])]
+    return section
+
+
+def _row(combination: Combination, found: RunRegime) -> list[Cell]:
+    start, end = found.start, found.end
+    if start is None or end is None:
+        outcomes = [Cell(words.NO_VALUE)] * 4
+    else:
+        pairs = [*zip(start, end, strict=True), (1 - start[1] - start[2], 1 - end[1] - end[2])]
+        outcomes = [Cell(f"{a:.2f} → {b:.2f}", a) for a, b in pairs]
+    headroom = found.headroom
+    oracle = "no oracle" if oracle_of(combination) is None else "no pair"
+    return [
+        Cell(combination.name, combination.name),
+        *outcomes,
+        Cell(words.number(found.visits, 1), found.visits),
+        Cell(words.percent(found.rollout_share, 0), found.rollout_share),
+        Cell(words.number(found.noise), found.noise),
+        Cell(f"{words.speed_up(headroom)} {words.interval(headroom)}" if headroom is not None else oracle),
+    ]
+
+
+def _measured_row(name: str, regime: StartRegime) -> list[Cell]:
+    values = (regime.mean, regime.all_wrong, regime.all_right, regime.informative)
+    label = f"{name}: starting policy, {regime.questions} questions"
+    return [Cell(label, label), *(Cell(f"{v:.2f}", v) for v in values), *[Cell(words.NO_VALUE)] * 4]
+
+
+def _band_row() -> list[Cell]:
+    bands = references()["bands"]
+    run = references()["run"]
+    shown = [f"{run['mean'][0]:.2f} → {run['mean'][1]:.2f}"]
+    shown += [f"{bands[k][0]:.2f} to {bands[k][1]:.2f}" for k in ("all_wrong", "all_right", "informative")]
+    share = bands["rollout_share"]
+    cells = [*shown, "3, or 15 and more", f"{100 * share[0]:.0f} to {100 * share[1]:.0f} %", words.NO_VALUE, f"at least {LEAST_HEADROOM}×"]
+    return [Cell("band of real training", "band"), *(Cell(text) for text in cells)]
+
+
+def _policy_rows() -> list[list[Cell]]:
+    return [
+        [Cell(row["policy"], row["policy"]), *(Cell(f"{row[k]:.2f}", row[k]) for k in ("mean", "all_wrong", "all_right", "informative"))]
+        + [Cell(words.NO_VALUE)] * 4
+        for row in references()["policies"]
+    ]
+
+
+def regime_notes(combination: Combination, found: RunRegime) -> list[str]:
+    """What keeps a combination from being like real training, one sentence each."""
+    bands, name, notes = references()["bands"], combination.name, []
+    if found.start is not None and found.end is not None:
+        informative = [1 - wrong - right for _, wrong, right in (found.start, found.end)]
+        if informative[1] > 0.8:
+            notes.append(
+                f"{name}: {100 * informative[1]:.0f} % of the baseline's groups are informative at the end (real runs: about half), so "
+                "there is little that a selector could add."
+            )
+        if min(informative) < bands["informative_throughout"][0]:
+            notes.append(f"{name}: at times only {100 * min(informative):.0f} % of the baseline's groups are informative.")
+    if found.drift is not None and not bands["drift"][0] <= found.drift <= bands["drift"][1]:
+        notes.append(
+            f"{name}: the mean pass rate changes by {found.drift:+.2f} over the run; in a real run it rises by "
+            f"{bands['drift'][0]:.2f} to {bands['drift'][1]:.2f}."
+        )
+    if found.rollout_share is not None and found.rollout_share < bands["rollout_share"][0]:
+        notes.append(
+            f"{name}: rollouts are {100 * found.rollout_share:.0f} % of the time here, on GPUs 47 to 90 %: read the verdicts at the prices "
+            "μ = 1 and 5, too."
+        )
+    return notes
+
+
+def no_headroom(combination: Combination) -> str:
+    """What must be said with the verdict where an oracle does not clearly beat the baseline; empty where it does or there is none."""
+    arm, found = oracle_of(combination), run_regime(combination).headroom
+    if arm is None or (found is not None and has_headroom(found)):
+        return ""
+    shown = f"{words.speed_up(found)} {words.interval(found)}, n = {found.n}" if found is not None else "no pair"
+    return (
+        f"No headroom is shown on {combination.name}: {arm.strategy}, which knows true pass rates for free, has a speed-up in generated "
+        f"tokens of {shown}; {LEAST_HEADROOM}× with five pairs and an interval above 1 would be needed. This suite cannot show what "
+        "selection is worth."
+    )

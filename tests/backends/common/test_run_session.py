@@ -1,0 +1,46 @@
+"""What every backend's session refuses, without a training library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends.common.run_session import RunSession
+from harness.errors import RunFailed
+from harness.registry import strategy_entry
+from harness.step.driver import Batch
+from harness.types import PromptGroup, Rollout, Selection
+
+
+def session(strategy: str, *groups: PromptGroup) -> RunSession:
+    """A session whose driver hands out these groups, as one that checks nothing would."""
+    batch = Batch(5, list(groups), Selection(np.array([], dtype=np.int64)), [])
+    driver: Any = SimpleNamespace(step=4, strategy=strategy_entry(strategy).build({}), next_batch=lambda: batch)
+    engine: Any = SimpleNamespace(policy_version=0)
+    nothing: Any = None
+    return RunSession(nothing, engine, driver, nothing, nothing, Path())
+
+
+def group(source: Any, log_probs: bool) -> PromptGroup:
+    tokens = np.array([4, 5])
+    mu = np.array([-1.0, -2.0]) if log_probs else None
+    return PromptGroup(7, (Rollout(7, tokens, tokens, mu, 3, "", 1.0), Rollout(7, tokens, tokens, mu, 3, "", 0.0)), source)
+
+
+@pytest.mark.parametrize(("strategy", "log_probs"), [("rr", False), ("grpo", True), ("grpo", False)])
+def test_replayed_rollouts_that_cannot_be_corrected_are_refused(strategy: str, log_probs: bool) -> None:
+    """Without stored log-probs, or without a declaration that they are used, nothing is trained on; the sentence names what to do."""
+    with pytest.raises(RunFailed, match=rf"strategy '{strategy}' replays a rollout of question 7 .* 'behaviour_log_probs' to its requires"):
+        session(strategy, group("fresh", log_probs), group("replayed", log_probs)).next_batch()
+
+
+def test_what_can_be_corrected_passes_at_the_policy_of_its_step() -> None:
+    """Replayed rollouts with log-probs of a strategy that declares them, and fresh ones of any strategy; the engine knows the step."""
+    allowed = session("rr", group("fresh", log_probs=True), group("replayed", log_probs=True))
+    assert len(allowed.next_batch().groups) == 2
+    assert allowed.engine.policy_version == 4
+    assert len(session("grpo", group("fresh", log_probs=False)).next_batch().groups) == 1

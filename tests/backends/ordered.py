@@ -1,0 +1,16 @@
+"""A test strategy that replays as no shipped one does: on-policy, at half its weight, and in the last updates of a batch."""
+
+from __future__ import annotations
+
+from harness.strategies.fifo import FifoReplay
+from harness.strategies.uniform import Uniform
+from harness.strategy import Composition, Correction
+
+
+class OrderedReplay(FifoReplay):
+    @property
+    def correction(self) -> Correction:
+        return Correction(ratio="old", order="fresh-first", coefficient=0.5)
+
+
+ORDERED = Composition(Uniform, OrderedReplay)
