@@ -36,10 +36,8 @@ def read_items(source: Source, to_item: Callable[[Row], Item] = plain_item) -> t
     record whose answer is no text and no number.
     """
     rows, origin = source.read()
-    items = [
-        _item(number, row, to_item, f"data set {source.name!r} ({origin.get('file') or origin.get('hub')})")
-        for number, row in enumerate(rows)
-    ]
+    where = f"data set {source.name!r} ({origin.get('file') or origin.get('hub')})"
+    items = [_item(row, to_item, f"{where}, record {number}") for number, row in enumerate(rows, 1)]
     usable = [item for item in items if item.prompt and item.answer]
     if not usable:
         raise TaskError(f"{where} has no record with a question and an answer")
