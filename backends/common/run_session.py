@@ -13,7 +13,7 @@ A backend builds a :class:`RunSession` on the process that holds the ledger and 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,8 @@ class RunSession:
         assert self.batch is not None, "no step is running"
         with naming_divergence():
             record = self.driver.finish_step(self.batch, report)
+        timeouts, crashes = self._unscored()
+        record = replace(record, reward_timeouts=timeouts, reward_crashes=crashes)
         with self.engine.clock.off():
             self.ledger.write(record)
             if self.spec.execution.keep_rollouts:
@@ -86,6 +88,8 @@ class RunSession:
             accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
             accuracy = self.spec.evaluation.accuracy(accuracies)
             point = EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), self._prediction_quality(step))
+            timeouts, crashes = self._unscored()
+            point = replace(point, reward_timeouts=timeouts, reward_crashes=crashes)
             self.ledger.write(point)
         return point
 
@@ -95,6 +99,10 @@ class RunSession:
         if evaluation.diagnostic_questions and number % evaluation.diagnostic_every == 0 and step > 0:
             return self.driver.diagnose(evaluation.diagnostic_questions, self.spec.algorithm.group_size)
         return {}
+
+    def _unscored(self) -> tuple[int, int]:
+        """(time-outs, crashes): answers that scored 0 since the last record without having been judged."""
+        return self.engine.scorer.take_failures() if self.engine.scorer is not None else (0, 0)
 
     @property
     def budget_spent(self) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from harness.errors import RunFailed, UserError
 from harness.records.checkpoint import newest_complete
 from harness.records.ledger import LedgerWriter, RunLog, read_ledger
+from harness.spec import RunSpec
 from tests.backends.trl.conftest import make_spec, start, train
 
 
@@ -213,16 +214,39 @@ def test_nan_loss_ends_the_run(tmp_path: Path, cache: Path) -> None:
     assert all(math.isfinite(s.loss) for s in log.steps)
 
 
-@pytest.mark.parametrize(("task", "kind", "words"), [("Raises", "reward-raised", "IndexError"), ("Hangs", "reward-hangs", "0.2 s")])
-def test_a_broken_reward_ends_the_run(task: str, kind: str, words: str, tmp_path: Path, cache: Path) -> None:
-    """A user's reward that raises or hangs stops its run with the function's name, quickly, and leaves no worker behind."""
-    spec = make_spec(reward_seconds=0.2)
-    broken = spec.combination.task.model_copy(update={"name": f"tests.backends.trl.broken_rewards:{task}"})
-    spec = spec.model_copy(update={"combination": spec.combination.model_copy(update={"task": broken})})
+BROKEN_REWARDS = [
+    ("Raises", "raises", "reward-raised", "IndexError"),
+    ("Hangs", "hangs", "reward-hangs", "0.2 s"),
+    ("TooMuch", "too_much", "reward-range", "from 0 to 1"),
+]
+
+
+def with_task(spec: RunSpec, name: str) -> RunSpec:
+    task = spec.combination.task.model_copy(update={"name": f"tests.backends.trl.broken_rewards:{name}"})
+    return spec.model_copy(update={"combination": spec.combination.model_copy(update={"task": task})})
+
+
+def test_an_answer_that_ends_its_scoring_process_is_counted(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It scores 0, the run goes on, the ledger has the count and the report a warning."""
+    from reports.condensed import condense
+
+    monkeypatch.setenv("HALFWAY_TEST_REWARD_DIED", str(tmp_path / "died"))
+    log = train(with_task(make_spec("grpo", algorithm={"max_steps": 2}), "DiesOnce"), tmp_path, cache)
+    records = [*log.steps, *log.evaluations]
+    assert (sum(r.reward_timeouts for r in records), sum(r.reward_crashes for r in records)) == (0, 1)
+    assert condense(log).warnings == [
+        "answers that scored 0 without being judged: 0 took longer than the time limit, 1 ended the scoring process"
+    ]
+
+
+@pytest.mark.parametrize(("task", "function", "kind", "words"), BROKEN_REWARDS)
+def test_a_broken_reward_ends_the_run(task: str, function: str, kind: str, words: str, tmp_path: Path, cache: Path) -> None:
+    """A user's reward that raises, hangs or returns no score stops its run with the function's name and leaves no worker behind."""
+    spec = with_task(make_spec(reward_seconds=0.2), task)
     with pytest.raises(RunFailed, match=words) as caught:
         train(spec, tmp_path, cache)
     assert caught.value.kind == kind
-    assert f"broken_rewards:{task.lower()}" in str(caught.value)
+    assert f"broken_rewards:{function}" in str(caught.value)
 
 
 def test_batches_that_cannot_be_split_are_refused(tmp_path: Path, cache: Path) -> None:
