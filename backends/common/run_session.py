@@ -7,7 +7,7 @@ A backend builds a :class:`RunSession` on the process that holds the ledger and 
     batch = session.next_batch()            # once per training step, then the library updates on it
     session.record_step(report)
     session.evaluate(step)                  # if evaluation_due(spec, step)
-    session.complete_checkpoint(folder, step)   # after the library has saved into the folder
+    session.complete_checkpoint(folder, step)   # after the library has saved into the folder; True ends training
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from backends.common.evaluator import Evaluator
 from backends.common.failures import naming_divergence
 from backends.common.rollout_files import keep_rollouts
-from harness.errors import RunFailed
+from harness.errors import FailureKind, RunFailed
 from harness.records import checkpoint
 from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.types import EvalPoint, QuestionPool
@@ -106,18 +106,21 @@ class RunSession:
 
     @property
     def budget_spent(self) -> bool:
-        """Whether the finished steps have used up the run's budget."""
+        """Whether the finished steps have used up the run's budget: a checkpoint is due, at which training ends."""
         return self.spec.budget.reached(self.driver.costs)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
-    def complete_checkpoint(self, folder: Path, step: int) -> None:
-        """Add strategy, buffer, costs and clock to the library's checkpoint; only then does it count and may older ones go."""
+    def complete_checkpoint(self, folder: Path, step: int) -> bool:
+        """Add strategy, buffer, costs and clock to the library's checkpoint; only then does it count and may older ones go.
+
+        Returns whether training ends here, short of its last step: the budget is spent, or the run was asked to stop.
+        """
         identity = {"run_id": self.spec.run_id, "task": self.engine.task.content_hash}
         checkpoint.save_state(folder, {"driver": self.driver.state_dict(), **identity})
         checkpoint.seal(folder, step)
         checkpoint.prune(self.checkpoints)
-        self.ledger.write("checkpoint", step=step)
+        return self.ledger.write_checkpoint(step)
 
     def resume(self, folder: Path) -> None:
         """Take strategy, buffer, costs and clock from a checkpoint. Raises CheckpointError for another run's or another task's."""
@@ -145,7 +148,7 @@ def _check_replayed(batch: Batch, strategy: Strategy) -> None:
         for rollout, replayed in zip(group.trained_rollouts, group.replayed_flags, strict=True):
             if replayed and not (declared and rollout.behaviour_log_probs is not None):
                 raise RunFailed(
-                    "input",
+                    FailureKind.INPUT,
                     f"strategy {strategy.name!r} replays a rollout of question {group.question_id} without behaviour log-probs; "
                     "add 'behaviour_log_probs' to its requires",
                 )

@@ -177,11 +177,22 @@ def test_two_processes_keep_groups_whole(tmp_path: Path, cache: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_backend_launches_several_processes_itself(tmp_path: Path, cache: Path) -> None:
-    """``execution.processes = 2`` is all it takes; the records are those of one run."""
-    log = train(make_spec("rr", {"capacity": 16}, {"max_steps": 2}, processes=2), tmp_path, cache)
-    assert [s.step for s in log.steps] == [1, 2]
-    assert newest_complete(tmp_path / "checkpoints") is not None
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_backend_launches_several_processes_itself(stopped: bool, tmp_path: Path, cache: Path) -> None:
+    """``execution.processes = 2`` is all it takes; the records are those of one run, and a spent budget ends all ranks together."""
+    from backends.trl.backend import TrlBackend
+    from harness.spec import BudgetSpec
+
+    spec = make_spec("rr", {"capacity": 16}, {"max_steps": 2}, processes=2, checkpoint_every_steps=100)
+    spec = spec.model_copy(update={"budget": BudgetSpec(generated_tokens=1 if stopped else None)})
+    ledger = start(spec, tmp_path)
+    TrlBackend().train(spec, tmp_path, cache, ledger, None)
+    assert ledger.stopped == stopped
+    last = 1 if stopped else 2
+    assert [s.step for s in read_ledger(tmp_path / "ledger.jsonl").steps] == list(range(1, last + 1))
+    found = newest_complete(tmp_path / "checkpoints")
+    assert found is not None
+    assert found[0] == last
 
 
 def test_a_predictor_trained_elsewhere_serves_dots(tmp_path: Path, cache: Path) -> None:
@@ -209,7 +220,7 @@ def test_nan_loss_ends_the_run(tmp_path: Path, cache: Path) -> None:
     """A run that diverges says so and is not retried blindly."""
     with pytest.raises(RunFailed, match="learning_rate") as caught:
         train(make_spec("grpo", algorithm={"learning_rate": 1e30, "max_grad_norm": 1e30, "max_steps": 8}), tmp_path, cache)
-    assert caught.value.kind == "nan-loss"
+    assert caught.value.kind == "nan"
     log = read_ledger(tmp_path / "ledger.jsonl")
     assert all(math.isfinite(s.loss) for s in log.steps)
 
