@@ -8,8 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli import tables
-
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name ('halfway list' shows them) or a path to a .toml file.")]
 RunsDir = Annotated[Path, typer.Option(help="Folder that holds all runs.")]
 Plugins = Annotated[list[str] | None, typer.Option("--plugin", metavar="MODULE:CLASS", help="A strategy from your own code; repeatable.")]
@@ -19,33 +17,16 @@ Only = Annotated[
 ]
 OnBackend = Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Run all combinations on this backend instead.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
-
-
-def print_json(value: Any) -> None:
-    """Print a value as indented JSON, for scripts."""
-    typer.echo(json.dumps(value, indent=2))
-
-
 Untuned = Annotated[bool, typer.Option("--untuned", help="Leave settings found by 'halfway tune' aside.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder with data files, looked at before the hub; also HALFWAY_DATA.", show_default=False),
 ]
+MaxParallel = Annotated[int | None, typer.Option(min=1, help="Runs at a time; default: as many as cores or GPUs allow.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also go on with runs that failed.")]
+Executor = Annotated[str, typer.Option(metavar="local|ray", help="Where runs go: this machine, or a running Ray cluster.")]
 
 
-def _print_version(asked: bool) -> None:
-    from harness import __version__
-
-    if asked:
-        typer.echo(f"halfway {__version__}")
-        raise typer.Exit
-
-
-def global_options(
-    version: Annotated[  # noqa: ARG001 - its callback has answered
-        bool, typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True)
-    ] = False,
-    wide: Annotated[bool, typer.Option("--wide", help="Tables at their full width, also in a terminal.")] = False,
-) -> None:
-    """Options that come before the command."""
-    tables.wide = wide
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON, for scripts."""
+    typer.echo(json.dumps(value, indent=2))
