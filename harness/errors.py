@@ -13,6 +13,10 @@ class UserError(Exception):
     exit_code = 2
 
 
+class StrategyError(UserError, ValueError):
+    """A strategy broke a rule of its interface; the message names it and says what it did and what to do."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the nearest known word, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

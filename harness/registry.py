@@ -136,7 +136,7 @@ class StrategyEntry:
 
 
 def load_attr(reference: str) -> Any:
-    """The object behind ``"module:attr"``; RegistryError in words if the module or the attribute is missing."""
+    """The object behind ``"module:attr"``; RegistryError if the module cannot be imported or the attribute is missing."""
     module, _, attr = reference.partition(":")
     if not module or not attr:
         raise RegistryError(f"{reference!r} is not of the form module:attr")
@@ -146,6 +146,8 @@ def load_attr(reference: str) -> Any:
         raise RegistryError(f"cannot import {reference!r}: no module named {error.name!r}") from error
     except AttributeError as error:
         raise RegistryError(f"cannot import {reference!r}: {error}") from error
+    except SyntaxError as error:
+        raise RegistryError(f"cannot import {reference!r}: {error.filename}, line {error.lineno}: {error.msg}") from error
 
 
 def strategy_entry(name: str, plugins: Iterable[str] = ()) -> StrategyEntry:
@@ -176,11 +178,14 @@ def _combined(name: str, plugins: Iterable[str]) -> StrategyEntry:
     from_plugin = [entry.origin for entry in (chooser, replayer) if entry.origin.startswith(_PLUGIN)]
     if len(from_plugin) > 1:
         raise RegistryError(f"strategy {name!r} combines two --plugin references; install one of them as a package")
-    both = ["; ".join(w for w in words if w and w != "nothing") for words in zip(_words(left), _words(right), strict=True)]
+    both = [
+        "; ".join(text for text in texts if text and text != "nothing")
+        for texts in zip(_description(left), _description(right), strict=True)
+    ]
     return _entry(name, from_plugin[0] if from_plugin else "a combination", Composition(left.selector, right.replay, *both))
 
 
-def _words(composition: Composition) -> tuple[str, ...]:
+def _description(composition: Composition) -> tuple[str, ...]:
     return composition.summary, composition.source, composition.observes, composition.acts, composition.costs
 
 
@@ -212,7 +217,7 @@ def entry_of(strategy: StrategySpec) -> StrategyEntry:
 
 
 def strategy_references(plugins: Iterable[str] = ()) -> dict[str, tuple[str, str]]:
-    """All known strategy names: name → (origin in words, ``module:attr``). Loads plugins only."""
+    """All known strategy names: name → (origin, ``module:attr``). Loads plugins only."""
     table = {name: ("built in", ref) for name, ref in BUILTIN_STRATEGIES.items()}
     for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         package = point.dist.name if point.dist else "an unnamed package"

@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from harness.errors import StrategyError
 from harness.types import AdvantageScope, Costs, FloatArray, IntArray, PromptGroup, QuestionPool, Selection
 
 #: What a strategy may ask of a backend. A backend that cannot give it (``Backend.capabilities``) refuses the run before it starts.
@@ -80,7 +81,7 @@ class StepContext:
     def probe(self, question_ids: IntArray, rollouts_per_question: int | None = None) -> list[PromptGroup]:
         """Roll out questions with the current policy now; real rollouts, on the clock and in the ledger.
 
-        Raises PermissionError unless the strategy requires ``probe``; likewise ``embed`` and ``oracle_pass_rates``.
+        Raises StrategyError unless the strategy requires ``probe``; likewise ``embed`` and ``oracle_pass_rates``.
         """
         return self.services.probe(np.asarray(question_ids), rollouts_per_question or self.group_size)
 
@@ -257,50 +258,40 @@ class Strategy:
         return self.replay_part.correction
 
     def replay(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
-        return [_stamp(g.with_source("replayed"), self.replay_part) for g in self.replay_part.replay(num_groups, ctx)]
-
-    @property
-    def max_refills(self) -> int | None:
-        """The selector's own bound on refills, if it has one."""
-        return self.selector.max_refills
-
-    def round_size(self, missing: int, ctx: StepContext) -> int:
-        return self.selector.round_size(missing, ctx)
-
-    @property
-    def fill_short_batches(self) -> bool:
-        return self.selector.fill_short_batches
-
-    def num_fresh(self, num_groups: int, replayed: Sequence[PromptGroup], ctx: StepContext) -> int:
-        return self.replay_part.num_fresh(num_groups, replayed, ctx)
+        returned = self.replay_part.replay(num_groups, ctx)
+        return [_stamp(g.with_source("replayed"), self.replay_part) for g in _groups(returned, self.name, "replay")]
 
     def subset(self, group: PromptGroup, ctx: StepContext) -> PromptGroup:
-        return _stamp(self.selector.subset(group, ctx), self.selector)
+        (kept,) = _groups([self.selector.subset(group, ctx)], self.name, "subset")
+        return _stamp(kept, self.selector)
 
     def weigh(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
-        """The groups with their loss weights. Raises ValueError for another number of weights than groups."""
+        """The groups with their loss weights. Raises StrategyError for another number of weights than groups."""
         weights = self.selector.weigh(groups, ctx)
         if len(weights) != len(groups):
-            raise ValueError(f"strategy {self.name!r} gave {len(weights)} loss weights for {len(groups)} groups")
+            raise StrategyError(f"strategy {self.name!r} gave {len(weights)} loss weights for {len(groups)} groups")
         return [replace(g, loss_weight=float(w)) if w != 1 else g for g, w in zip(groups, weights, strict=True)]
 
     def mix(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[PromptGroup]:
         """The batch; groups that the replay part adds or changes take its advantage scope."""
         given = {_contents(g) for g in groups}
-        return [g if _contents(g) in given else _stamp(g, self.replay_part) for g in self.replay_part.mix(groups, ctx)]
+        returned = self.replay_part.mix(groups, ctx)
+        return [g if _contents(g) in given else _stamp(g, self.replay_part) for g in _groups(returned, self.name, "mix")]
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
-        return self.selector.select(num_groups, ctx)
+        selection: Any = self.selector.select(num_groups, ctx)
+        if not isinstance(selection, Selection):
+            found, wanted = _described(selection), "return Selection(question_ids) with a flat integer array"
+            raise StrategyError(f"strategy {self.name!r}: select() returned {found} where a Selection is wanted: {wanted}")
+        return selection
 
     def admit_round(self, groups: Sequence[PromptGroup], ctx: StepContext) -> list[bool]:
-        """Raises ValueError for another number of answers than groups."""
-        answers = [bool(answer) for answer in self.selector.admit_round(groups, ctx)]
+        """Raises StrategyError for another number of answers than groups."""
+        returned: Any = self.selector.admit_round(groups, ctx)
+        answers = [] if returned is None else [bool(answer) for answer in returned]
         if len(answers) != len(groups):
-            raise ValueError(f"strategy {self.name!r} admitted or refused {len(answers)} of a round of {len(groups)} groups")
+            raise StrategyError(f"strategy {self.name!r} admitted or refused {len(answers)} of a round of {len(groups)} groups")
         return answers
-
-    def reuse(self, num_groups: int, ctx: StepContext) -> list[PromptGroup]:
-        return self.selector.reuse(num_groups, ctx)
 
     def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
         self.selector.observe(groups, ctx)
@@ -315,6 +306,20 @@ class Strategy:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.selector.load_state_dict(state["selector"])
         self.replay_part.load_state_dict(state["replay"])
+
+
+def _groups(returned: Any, name: str, method: str) -> list[PromptGroup]:
+    """What a strategy returned, if it is prompt groups; StrategyError that says what it is instead."""
+    if isinstance(returned, list | tuple) and all(isinstance(g, PromptGroup) for g in returned):
+        return list(returned)
+    found = next((g for g in returned if not isinstance(g, PromptGroup)), returned) if isinstance(returned, list | tuple) else returned
+    raise StrategyError(f"strategy {name!r}: {method}() returned {_described(found)} where prompt groups are wanted")
+
+
+def _described(value: Any) -> str:
+    return (
+        "None (is a return missing?)" if value is None else f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}"
+    )
 
 
 def _contents(group: PromptGroup) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 
@@ -31,6 +32,15 @@ class Clone:
             return self._git("show", f"HEAD:{path}")
         except subprocess.CalledProcessError as error:
             raise FileNotFoundError(f"no {path} at {self.commit[:12]}") from error
+
+    def fragment(self, path: str, start: str) -> CodeType:
+        """The one statement of a file whose first line starts with ``start``, wherever it stands: for rules inside a training loop."""
+        source = self.source(path)
+        lines = source.splitlines()
+        found = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.stmt) and lines[n.lineno - 1].strip().startswith(start)]
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} statements {start!r} in {path} of {self.folder.name}")
+        return compile(ast.Module(found, type_ignores=[]), path, "exec")
 
     def owner_of(self, path: str, method: str) -> str:
         """The class of a file that has this method. Raises LookupError for none."""

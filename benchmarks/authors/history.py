@@ -120,7 +120,34 @@ def _masked_mean(values: Any, mask: Any, axis: int) -> Any:
     return (values * mask).sum(axis) / mask.sum(axis)
 
 
+def adarft(clone: Clone, path: str) -> Iterator[Result]:
+    """The target difficulty over 60 mean rewards, and the difficulties nearest to it."""
+    moves = [clone.fragment(path, f"new_target_difficulty = {start}") for start in ("self.sampler", "np.clip(")]
+    ours, _, ctx = prepared("adarft", 404)
+    ours.select(2, ctx)
+    given = {"np": np, "Sampler": object}
+    sampler = clone.definitions("verl/trainer/ppo/custom_sampler.py", ["CurriculumSampler"], given)["CurriculumSampler"](
+        [{"difficulty": d} for d in ours._labels], 16, 0.0
+    )
+    rng, difference, other = np.random.default_rng(0), 0.0, 0.0
+    for _ in range(STEPS):
+        seen = group(0, rng.random(GROUP) < rng.choice([0.4, 0.6]))
+        state = {"self": SimpleNamespace(sampler=sampler), "np": np, "eta": 50, "alpha": 2, "beta": 0.5, "d_min": 0, "d_max": 100}
+        state["current_reward"] = seen.pass_rate
+        for statement in moves:
+            exec(statement, state)
+        sampler.update_target_difficulty(state["new_target_difficulty"])
+        ours.observe([seen], ctx)
+        difference = max(difference, abs(ours._target - float(sampler.target_difficulty)))
+        chosen, expected = ours._labels[ours.select(16, ctx).question_ids], ours._labels[sampler._select_closest_to_target()]
+        gaps = [np.sort(np.abs(labels - ours._target)) for labels in (chosen, expected)]
+        other = max(other, float(np.abs(gaps[0] - gaps[1]).max()))
+    yield Result("target difficulty", STEPS, difference, "labels are rescaled to 0 … 100")
+    yield Result("distances of the chosen difficulties from the target", STEPS, other, "ties at random (theirs: as numpy sorts them)")
+
+
 COMPARISONS = [
+    Comparison("adarft", "limenlp/verl", "verl/trainer/ppo/ray_trainer.py", adarft),
     Comparison("cdas", "DeyangKong/CDAS", "verl/utils/dataset/rl_cdas_dataset.py", cdas),
     Comparison("mopps", "thu-rllab/MoPPS", "recipe/ours/mopps.py", mopps),
     Comparison("sec", "Vincent-La/cofa", "sec/verl/verl/utils/auto_curriculum/priority.py", sec),

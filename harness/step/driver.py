@@ -61,7 +61,7 @@ class StepDriver:
 
     groups_per_step: B, questions trained on per step. group_size: G, rollouts per question. max_refills: rounds of refill for
     refused groups where the strategy sets no bound of its own. predictor: folder of the trained predictor artifact, if the run has one.
-    Raises ValueError for a pool smaller than a batch, and where a strategy breaks the rules of :mod:`harness.step.batch_rules`.
+    Raises ValueError for a pool smaller than a batch, StrategyError where a strategy breaks :mod:`harness.step.batch_rules`.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class StepDriver:
             context = self.context("replay")
             replayed = self.strategy.replay(self.groups_per_step, context)
             check_replayed(replayed, self.groups_per_step, self.group_size, self.strategy)
-            wanted = self.strategy.num_fresh(self.groups_per_step, replayed, context)
+            wanted = self.strategy.replay_part.num_fresh(self.groups_per_step, replayed, context)
             check_num_fresh(wanted, self.groups_per_step, self.strategy)
         selection, fresh, admitted = self._fresh_groups(wanted)
         groups = self._compose(admitted, replayed)
@@ -115,7 +115,7 @@ class StepDriver:
         return Batch(self.step + 1, groups, selection, fresh)
 
     def finish_step(self, batch: Batch, report: UpdateReport) -> StepRecord:
-        """Close the books of a step after its update. Raises FloatingPointError for a loss that is not finite."""
+        """Account for a step after its update. Raises FloatingPointError for a loss that is not finite."""
         if not math.isfinite(report.loss):
             raise FloatingPointError(f"the loss is {report.loss} at step {batch.step}")
         costs = self.costs
@@ -194,24 +194,24 @@ class StepDriver:
             more, refused_again = self._admit(refill)
             admitted, refused = admitted + more, refused + refused_again
         # The bound is reached: train on refused groups rather than on a short batch, or on none for ever.
-        fill = refused if self.strategy.fill_short_batches or not admitted else []
+        fill = refused if self.strategy.selector.fill_short_batches or not admitted else []
         return selection, fresh, [*admitted, *fill][:wanted]
 
     def _most_refills(self) -> int:
         """The strategy's own bound if it has one; asked again before every round, which it may depend on."""
-        own = self.strategy.max_refills
+        own = self.strategy.selector.max_refills
         return self.max_refills if own is None else own
 
     def _first_round(self, wanted: int) -> tuple[Selection, list[PromptGroup], list[PromptGroup]]:
         selection = self._select(wanted)
         with self.clock.phase("select"):
-            reused = self.strategy.reuse(wanted, self.context("select"))
+            reused = self.strategy.selector.reuse(wanted, self.context("select"))
         return selection, self._roll_out(selection, len(selection.question_ids) - len(reused)), reused
 
     def _select(self, missing: int) -> Selection:
         with self.clock.phase("select"):
             context = self.context("select")
-            size = min(max(missing, self.strategy.round_size(missing, context)), len(self.pool))
+            size = min(max(missing, self.strategy.selector.round_size(missing, context)), len(self.pool))
             selection = self.strategy.select(size, context)
         check_selection(selection, size, len(self.pool), self.group_size, self.strategy)
         return selection

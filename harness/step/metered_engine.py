@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.backend import RolloutEngine
+from harness.errors import StrategyError, UserError
 from harness.step.clock import Clock
 from harness.strategy import Requirement, Services
 from harness.types import Costs, FloatArray, IntArray, PromptGroup, with_uids
@@ -54,14 +55,14 @@ class MeteredEngine:
             return []
         per_question: Any = int(sizes[0]) if (sizes == sizes[0]).all() else sizes
         stream = self._next_stream("select")
-        return with_uids(self._engine.rollout(question_ids, per_question, "rollout", stream), stream)
+        return self._scored(self._engine.rollout(question_ids, per_question, "rollout", stream), stream)
 
     def probe(self, question_ids: IntArray, rollouts_per_question: int) -> list[PromptGroup]:
-        """Groups rolled out for the strategy, charged at once. Raises PermissionError without ``probe`` in its requires."""
+        """Groups rolled out for the strategy, charged at once. Raises StrategyError without ``probe`` in its requires."""
         self._check_declared("probe")
         stream = self._next_stream("select")
         with self._clock.phase("probe"):
-            rolled = with_uids(self._engine.rollout(question_ids, rollouts_per_question, "probe", stream), stream)
+            rolled = self._scored(self._engine.rollout(question_ids, rollouts_per_question, "probe", stream), stream)
         groups = [g.with_source("probe") for g in rolled]
         self.costs.probe_rollouts += sum(g.size for g in groups)
         self.costs.generated_tokens += sum(g.num_tokens for g in groups)
@@ -69,12 +70,12 @@ class MeteredEngine:
         return groups
 
     def embed(self, question_ids: IntArray) -> FloatArray:
-        """Frozen embeddings, shape (n, width). Raises PermissionError without ``embed`` in the strategy's requires."""
+        """Frozen embeddings, shape (n, width). Raises StrategyError without ``embed`` in the strategy's requires."""
         self._check_declared("embed")
         return self._engine.embed(question_ids)
 
     def oracle_pass_rates(self, question_ids: IntArray, rollouts_per_question: int) -> FloatArray:
-        """True pass rates, shape (n,), off the clock. Raises PermissionError without ``oracle`` in the strategy's requires."""
+        """True pass rates, shape (n,), off the clock. Raises StrategyError without ``oracle`` in the strategy's requires."""
         self._check_declared("oracle")
         groups = self.roll_out_off_the_clock(question_ids, rollouts_per_question, "select")
         self.costs.oracle_rollouts += sum(g.size for g in groups)
@@ -103,9 +104,19 @@ class MeteredEngine:
         first = {g.rollouts[0].uid for g in fresh}
         return [g for g in self.probes if g.rollouts[0].uid not in first]
 
+    def _scored(self, groups: Sequence[PromptGroup], stream: Sequence[int]) -> list[PromptGroup]:
+        """The groups with their uids. Raises UserError for a reward outside [0, 1], which pass rates could not be made of."""
+        for group in groups:
+            if group.rewards.min() < 0 or group.rewards.max() > 1:
+                raise UserError(
+                    f"question {group.question_id} was scored with rewards from {group.rewards.min():g} to {group.rewards.max():g}; "
+                    "rewards lie between 0 and 1: rescale the reward, or declare the threshold from which it counts as a success"
+                )
+        return with_uids(groups, stream)
+
     def _check_declared(self, requirement: Requirement) -> None:
         if requirement not in self._requires:
-            raise PermissionError(f"strategy {self._name!r} {_LACKS[requirement]} without declaring requires = {{{requirement!r}}}")
+            raise StrategyError(f"strategy {self._name!r} {_LACKS[requirement]} without declaring requires = {{{requirement!r}}}")
 
     def _next_stream(self, name: str) -> list[int]:
         self._calls += 1

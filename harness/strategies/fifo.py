@@ -106,7 +106,7 @@ class FifoReplay(BufferedReplay[FifoConfig, GroupBuffer]):
 
 
 class Withheld(FifoReplay):
-    """RR without what it replays: its fresh groups alone, so that a gain from fewer rollouts can be told from one by replay."""
+    """RR without what it replays: its fresh groups alone, which separates a gain by fewer rollouts from one by replay."""
 
     requires = frozenset({"behaviour_log_probs", "group_sizes"})
 

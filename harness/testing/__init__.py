@@ -4,6 +4,7 @@
 """
 
 from harness.testing.backend_contract import BackendContract
-from harness.testing.strategy_contract import ContractBroken, Promise, check_strategy
+from harness.testing.strategy_contract import check_strategy
+from harness.testing.subject import ContractBroken, Promise
 
 __all__ = ["BackendContract", "ContractBroken", "Promise", "check_strategy"]

@@ -6,6 +6,7 @@ Nothing measured here is a result: it exercises a strategy through the same driv
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,21 @@ from harness.backend import RolloutPhase
 from harness.step.clock import Clock
 from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.strategy import Strategy
-from harness.types import FloatArray, IntArray, PoolQuestion, PromptGroup, QuestionPool, Rollout
+from harness.types import FloatArray, IntArray, PoolQuestion, PromptGroup, QuestionPool, Rollout, with_uids
 
 EMBEDDING_WIDTH = 8
 
 
 #: Rollouts that one step of a check may generate; a strategy that asks for more would go on for ever.
 MOST_ROLLOUTS_PER_STEP = 20_000
+
+
+class SimulatedQuestion(PoolQuestion):
+    """A question whose gold answer raises an error that nothing swallows, unlike that of an attribute which is not there."""
+
+    @property
+    def answer(self) -> str:
+        raise PermissionError("a strategy must not read the gold answer of a question; it gets prompts and metadata")
 
 
 class SimulatedPool(QuestionPool):
@@ -40,14 +49,17 @@ class SimulatedPool(QuestionPool):
         if not -self._size <= index < self._size:
             raise IndexError(f"question {index} of a pool of {self._size}")
         i = int(index) % self._size
-        return PoolQuestion(i, f"question {i}", "simulated", {"category": i % 4, "difficulty": i * 37 % 101})
+        return SimulatedQuestion(i, f"question {i}", "simulated", {"category": i % 4, "difficulty": i * 37 % 101})
 
     def __iter__(self) -> Iterator[PoolQuestion]:
         return (self[i] for i in range(self._size))
 
 
 class SimulatedEngine:
-    """Rollouts with latent pass rates that rise slowly with the policy version; counts everything it generates."""
+    """Rollouts with latent pass rates that rise slowly with the policy version; counts and remembers everything it generates.
+
+    sampled: a copy of every rollout by its uid.
+    """
 
     def __init__(self, pool_size: int, clock: Clock, seed: int = 0) -> None:
         rng = np.random.default_rng([seed, 0x73696D])
@@ -56,6 +68,7 @@ class SimulatedEngine:
         self.ability = self.embeddings[:, 0].astype(np.float64) * 2 - 0.5
         self.rollouts_generated = self.tokens_generated = 0
         self._in_step = (0, 0)  # policy version, rollouts generated at it
+        self.sampled: dict[str, Rollout] = {}
         self.calls: list[tuple[RolloutPhase, list[int], list[int]]] = []
 
     def rollout(
@@ -67,6 +80,8 @@ class SimulatedEngine:
         self._count(sum(sizes))
         with self.clock.phase(phase):
             groups = [self._group(int(i), size, rng) for i, size in zip(question_ids, sizes, strict=True)]
+            groups = with_uids(groups, stream)
+            self.sampled.update({r.uid: _copy(r) for g in groups for r in g.rollouts})
         self.tokens_generated += sum(g.num_tokens for g in groups)
         return groups
 
@@ -90,6 +105,15 @@ class SimulatedEngine:
             log_probs = -rng.random(len(tokens)).astype(np.float32)
             rollouts.append(Rollout(question_id, prompt, tokens, log_probs, self.policy_version, "", float(reward)))
         return PromptGroup(question_id, tuple(rollouts))
+
+
+def _copy(rollout: Rollout) -> Rollout:
+    log_probs = rollout.behaviour_log_probs
+    return replace(
+        rollout,
+        completion_token_ids=rollout.completion_token_ids.copy(),
+        behaviour_log_probs=None if log_probs is None else log_probs.copy(),
+    )
 
 
 class SimulatedRun:

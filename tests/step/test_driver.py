@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from harness.errors import StrategyError, UserError
 from harness.registry import strategy_entry
 from harness.step.driver import UpdateReport
 from harness.strategies.uniform import Uniform
@@ -94,7 +96,7 @@ class Peeking(Uniform):
 
 def test_true_pass_rates_need_a_declaration() -> None:
     """Nobody gets free labels without being marked as an oracle."""
-    with pytest.raises(PermissionError, match="requires"):
+    with pytest.raises(StrategyError, match="requires"):
         simulated(Peeking(StrategyConfig())).step()
 
 
@@ -165,3 +167,17 @@ def test_diagnostics_leave_out_what_cannot_be_computed() -> None:
     assert set(found) == {"n", "mae", "reliability"}
     assert found["n"] == 32
     assert simulated(Uniform(StrategyConfig())).driver.diagnose(32, 4) == {}
+
+
+def test_rewards_outside_of_zero_and_one_are_refused() -> None:
+    """A reward of 2 makes no pass rate: the run stops with the question and the rewards."""
+    run = simulated(Uniform(StrategyConfig()))
+    made = run.engine._group
+
+    def doubled(question_id: int, size: int, rng: np.random.Generator) -> PromptGroup:
+        group = made(question_id, size, rng)
+        return replace(group, rollouts=tuple(replace(r, reward=2.0) for r in group.rollouts))
+
+    run.engine._group = doubled  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"was scored with rewards from 2 to 2; rewards lie between 0 and 1"):
+        run.step()

@@ -164,4 +164,4 @@ def test_a_smaller_batch_is_declared(name: str) -> None:
     """What shrinks a batch requires group_sizes and refills nothing."""
     strategy: Any = run_of(name).driver.strategy
     assert "group_sizes" in strategy.requires
-    assert (strategy.max_refills, strategy.fill_short_batches) == (0, False)
+    assert (strategy.selector.max_refills, strategy.selector.fill_short_batches) == (0, False)

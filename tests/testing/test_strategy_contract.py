@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-import harness.testing.strategy_contract
+import harness.testing.promises
 from harness.backend import WHOLE_GROUPS
 from harness.registry import BUILTIN_STRATEGIES, RegistryError, refusal, strategy_entry, strategy_references
 from harness.strategies.uniform import Uniform
-from harness.strategy import Composition, Selector, StepContext, StrategyConfig
-from harness.testing.simulation import SimulatedEngine
+from harness.strategy import Composition, Selector, StrategyConfig
 from harness.testing.strategy_contract import PROMISES, check_strategy
-from harness.types import PromptGroup, Selection
 
 
 @pytest.fixture
 def smaller_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cost per step is tried at a tenth of the sizes, which still grow a hundredfold."""
-    monkeypatch.setattr(harness.testing.strategy_contract, "LARGE_POOLS", (1_000, 100_000))
+    monkeypatch.setattr(harness.testing.promises, "LARGE_POOLS", (1_000, 100_000))
 
 
 @pytest.mark.slow
@@ -63,132 +58,6 @@ def test_the_cost_promise_names_its_sizes() -> None:
     assert promise.passed
     assert "ms at 10,000 questions" in promise.message
     assert "ms at 1,000,000 questions; 64 rollouts a step" in promise.message
-
-
-class GlobalRandom(Selector[StrategyConfig]):
-    """Draws from numpy's global state."""
-
-    def select(self, num_groups: int, ctx: StepContext) -> Selection:
-        return Selection(np.random.permutation(len(ctx.pool))[:num_groups])
-
-
-class Forgetful(Uniform):
-    """Loses its place when it is saved."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._drawn = 0
-
-
-class Unsaved(Uniform):
-    """Has a state that it keeps to itself."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-
-class Tampering(Uniform):
-    """Rewrites the behaviour log-probs of what it is shown."""
-
-    def observe(self, groups: Sequence[PromptGroup], ctx: StepContext) -> None:
-        for group in groups:
-            for rollout in group.rollouts:
-                assert rollout.behaviour_log_probs is not None
-                rollout.behaviour_log_probs[:] = 0
-
-
-class Greedy(Selector[StrategyConfig]):
-    """Takes one question more than asked for."""
-
-    def select(self, num_groups: int, ctx: StepContext) -> Selection:
-        return Selection(ctx.rng.permutation(len(ctx.pool))[: num_groups + 1])
-
-
-class Demanding(Selector[StrategyConfig]):
-    """Wants four candidates for every question, however small the pool."""
-
-    def select(self, num_groups: int, ctx: StepContext) -> Selection:
-        return Selection(ctx.rng.choice(len(ctx.pool), size=4 * num_groups, replace=False)[:num_groups])
-
-
-class Endless(Uniform):
-    """Probes until it has found enough informative questions."""
-
-    requires = frozenset({"probe"})
-
-    def select(self, num_groups: int, ctx: StepContext) -> Selection:
-        found: dict[int, None] = {}
-        while len(found) < num_groups:
-            probed = ctx.probe(self.take(num_groups, ctx), 8)
-            found.update(dict.fromkeys(g.question_id for g in probed if not g.is_degenerate))
-        return Selection(np.array(list(found)[:num_groups]))
-
-
-class Reading(Uniform):
-    """Looks into a file while it selects."""
-
-    def select(self, num_groups: int, ctx: StepContext) -> Selection:
-        Path("/etc/hosts").read_text(encoding="utf-8")
-        return super().select(num_groups, ctx)
-
-
-class Unmetered(Uniform):
-    """Finds the engine in the interpreter's memory and rolls out behind the ledger's back."""
-
-    def select(self, num_groups: int, ctx: StepContext) -> Selection:
-        ids = self.take(num_groups, ctx)
-        for engine in [o for o in gc.get_objects() if isinstance(o, SimulatedEngine) and o.policy_version == ctx.policy_version]:
-            engine.rollout(ids[:1], 4, "probe", [ctx.step])
-        return Selection(ids)
-
-
-class Hungry(Uniform):
-    """Probes one question in a hundred at every step."""
-
-    requires = frozenset({"probe"})
-
-    def select(self, num_groups: int, ctx: StepContext) -> Selection:
-        ctx.probe(np.arange(0, len(ctx.pool), 100), 2)
-        return super().select(num_groups, ctx)
-
-
-class Unpicklable(Uniform):
-    """Holds a function that no other process can import."""
-
-    def __init__(self, config: StrategyConfig) -> None:
-        super().__init__(config)
-        self.hook = lambda: None
-
-
-@pytest.mark.parametrize(
-    ("broken", "promise", "words"),
-    [
-        (Greedy, "legal selections", "selected 17 questions where 16 were asked for"),
-        (Demanding, "small pool", "larger sample than population"),
-        (Endless, "degenerate pool", "more than 20,000 rollouts in one step"),
-        (GlobalRandom, "deterministic under the seed", "draw from ctx.rng"),
-        (Forgetful, "state round trip", "differs from what was saved"),
-        (Unsaved, "kill and resume", "resumed after step 1, the next batch differs"),
-        (Reading, "no evaluation data", "it opened /etc/hosts"),
-        (Unmetered, "budget honesty", "the engine generated 544 rollouts, the ledger has 512"),
-        (Tampering, "switched-off identity", "observing changed what was observed"),
-        (Unpicklable, "picklable", "raised"),
-        (Hungry, "cost per step", "84 rollouts from 10⁴ questions and 2064 from 10⁶"),
-    ],
-)
-def test_a_broken_strategy_is_caught(broken: type[Selector[Any]], promise: str, words: str, smaller_pools: None) -> None:
-    """Each promise is broken by a strategy made to break it, and says how."""
-    (result,) = check_strategy(broken.__name__.lower(), plugins=[f"{__name__}:{broken.__name__}"], only=[promise])
-    assert not result.passed
-    assert words in result.message
-
-
-def test_every_promise_has_a_strategy_that_breaks_it() -> None:
-    """A new promise needs one, too."""
-    mark = next(m for m in test_a_broken_strategy_is_caught.pytestmark if m.name == "parametrize")
-    assert {promise for _, promise, _ in mark.args[1]} == set(PROMISES)
 
 
 class Two(Uniform):
