@@ -3,23 +3,29 @@
     python benchmarks/reward.py [--workers 2]
 
 Promises: at least 20,000 answers/s where a literal match or the cache decides, at least 200 distinct LaTeX answers/s otherwise on
-2 cores.
+2 cores. Beside it stand plain math-verify's speed on the same answers, and both sides' verdicts on pairs whose right verdict is known.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import logging
 import random
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.reward.service import RewardService
 from harness.reward.spec import RewardSpec
 
 Items = list[tuple[str, str, dict[str, object]]]
-GOLD = Path(__file__).resolve().parents[2] / "shared" / "data" / "math500.jsonl"
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+GOLD = DATA / "math500.jsonl"
+PAIRS = (DATA / "reward_pairs.json", ROOT / "tests" / "reward" / "pairs.json")
 
 
 def main() -> None:
@@ -37,6 +43,10 @@ def main() -> None:
     for name, items in (("parsed LaTeX", synthetic(250)), ("MATH-500 golds", real())):
         if items:
             parsed(f"math-verify, {name}", items, workers)
+            plain(f"plain math-verify, {name}, this process", items[:400])
+    for path in PAIRS:
+        if path.is_file():
+            verdicts(path)
     with RewardService(RewardSpec("reasoning-gym:spell_backward"), workers=workers) as service:
         service.start()
         measure(f"reasoning-gym:spell_backward, {workers} workers", service, [(f"word{i}", "drow", {}) for i in range(20_000)])
@@ -54,6 +64,43 @@ def parsed(name: str, items: Items, workers: int) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(f"{name + ', start-up included':<62} {len(items) / spent:>12,.0f} answers per processor second")
+
+
+def plain(name: str, items: Items) -> None:
+    """The library alone, in one process and without time limits, each gold answer parsed once as here."""
+    score = plain_scorer()
+    score(*items[0][:2])
+    began = time.process_time()
+    mean = sum(score(completion, gold) for completion, gold, _ in items) / len(items)
+    seconds = time.process_time() - began
+    print(f"{name:<62} {len(items) / seconds:>12,.0f} answers per processor second   (mean score {mean:.3f})")
+
+
+def plain_scorer() -> Callable[[str, str], bool]:
+    """math-verify as its documentation calls it, on the completion's last box where there is one."""
+    from math_verify import parse, verify
+
+    logging.disable(logging.CRITICAL)
+    parse_gold = functools.lru_cache(maxsize=10_000)(lambda gold: parse(f"\\boxed{{{gold}}}", parsing_timeout=None))
+
+    def score(completion: str, gold: str) -> bool:
+        found = parse(completion, parsing_timeout=None)
+        return bool(found and verify(parse_gold(gold), found, timeout_seconds=None))
+
+    return score
+
+
+def verdicts(path: Path) -> None:
+    """Wrong answers accepted and right ones refused, here and by the library alone."""
+    pairs = json.loads(path.read_text(encoding="utf-8"))
+    score = plain_scorer()
+    with RewardService(RewardSpec("math-verify")) as service:
+        ours = service.score([(p["completion"], p["gold"], {}) for p in pairs]).tolist()
+    theirs = [score(p["completion"], p["gold"]) for p in pairs]
+    for name, scores in (("here", ours), ("plain math-verify", theirs)):
+        accepted = sum(s > p["right"] for s, p in zip(scores, pairs, strict=True))
+        refused = sum(s < p["right"] for s, p in zip(scores, pairs, strict=True))
+        print(f"{path.name}, {len(pairs)} pairs, {name}: {accepted} wrong answers accepted, {refused} right ones refused")
 
 
 def measure(name: str, service: RewardService, items: Items) -> None:

@@ -75,7 +75,7 @@ class TaskData:
 
     def split_hash(self, name: str) -> str:
         """Content hash of one split: its questions in order, and how they are scored."""
-        return _digest([q.key for q in self.split(name)], asdict(self.reward), self.system_prompt)
+        return _digest([q.key for q in self.split(name)], self.reward.identity, self.system_prompt)
 
     @property
     def content_hash(self) -> str:

@@ -283,7 +283,8 @@ class StepRecord:
     phases: seconds per phase of ``PHASES``; they sum to ``seconds``. question_ids and pass_rates are those of the
     fresh groups, in order. importance_ratio holds statistics of π_old/μ over replayed tokens and, as ``classes``, their
     counts between ``RATIO_EDGES``; ``fresh_log_ratio``
-    the largest |log π_old − log μ| over fresh tokens (a self-check; None where it was not measured).
+    the largest |log π_old − log μ| over fresh tokens (a self-check; None where it was not measured). reward_timeouts and
+    reward_crashes count answers that scored 0 because scoring them took too long or ended the scoring process.
     """
 
     step: int
@@ -304,6 +305,8 @@ class StepRecord:
     fresh_log_ratio: float | None = None
     pool_size: int | None = None
     info: dict[str, float | str | bool] = field(default_factory=dict)
+    reward_timeouts: int = 0
+    reward_crashes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +317,7 @@ class EvalPoint:
     strategy's predictor on
     questions rolled out off the clock and never shown to it (``pearson``, ``spearman``, ``mae``, ``n``, and
     ``reliability``: rows of n, mean predicted and mean observed pass rate per tenth of the prediction); empty where the
-    strategy predicts nothing.
+    strategy predicts nothing. reward_timeouts and reward_crashes count answers that were not judged, as in a step record.
     """
 
     step: int
@@ -323,3 +326,5 @@ class EvalPoint:
     num_questions: int
     costs: Costs
     predictor: dict[str, Any] = field(default_factory=dict)
+    reward_timeouts: int = 0
+    reward_crashes: int = 0

@@ -107,7 +107,8 @@ def _combination(
     comparable = len({r.machine for arm in table.values() for r in arm.values() if len(r.curve.accuracy)}) <= 1
     base_curves = [r.curve for r in base_runs]
     target = target or resolve_target(rule, base_curves)
-    plateau = check_plateau(base_curves, target.accuracy, cost=SECONDS if comparable else TOKENS, assumed_deviation=assumed_deviation)
+    main = _main_cost([r for arm in table.values() for r in arm.values()], comparable)
+    plateau = check_plateau(base_curves, target.accuracy, cost=main, assumed_deviation=assumed_deviation)
     arms = []
     for strategy in sorted(table, key=lambda s: (s != baseline, s)):
         runs = [table[strategy][s] for s in sorted(table[strategy])]
@@ -122,12 +123,21 @@ def _combination(
         if base is not None and not arm.is_baseline and target.accuracy is not None:
             _compare(arm, base, comparable, prices)
     _adjust(arms)
-    return Combination(name, target, plateau, arms, comparable)
+    return Combination(name, target, plateau, arms, comparable, main)
+
+
+def _main_cost(runs: Sequence[Run], comparable: bool) -> str:
+    """Seconds where they may be compared, else tokens; of outside curves the first of the compared ledgers that all have."""
+    preferred = SECONDS if comparable else TOKENS
+    if all(r.curve.has(preferred) for r in runs):
+        return preferred
+    return next((c for c in COMPARED if c != SECONDS and all(r.curve.has(c) for r in runs)), preferred)
 
 
 def _compare(arm: Arm, base: Arm, seconds: bool, prices: Sequence[TokenPrices]) -> None:
     for cost in (*COMPARED, *(p.ledger for p in prices)):
-        if (cost in (SECONDS, CPU_SECONDS) and not seconds) or cost not in arm.outcomes or cost not in base.outcomes:
+        known = all(len(a.outcomes.get(cost, ())) == len(a.runs) and cost in a.outcomes for a in (arm, base))
+        if not known or (cost in (SECONDS, CPU_SECONDS) and not seconds):
             continue
         arm.speed_ups[cost] = paired_speed_up(pairs_of(base, arm, cost))
         if arm.improvement is None:  # on the first, that is, the deciding ledger
@@ -168,7 +178,7 @@ def _overall(combinations: Sequence[Combination], baseline: str, prices: Sequenc
             usable = [(b, a) for _, b, a in arms if b is not None and cost in a.speed_ups]
             if usable and len(usable) == len(arms):
                 speed_ups[cost] = pooled_speed_up([pairs_of(b, a, cost) for b, a in usable])
-        cost = SECONDS if SECONDS in speed_ups else TOKENS
+        cost = next((c for c in COMPARED if c in speed_ups), TOKENS)
         costs = [
             (np.array([o.cost for o in b.outcomes[cost]]), np.array([o.cost for o in a.outcomes[cost]]))
             for _, b, a in arms

@@ -7,7 +7,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.stats import PRICED_LEDGERS, Band, Plateau, PriceCurve, Reach, SpeedUp, Target, TargetRule, TokenPrices, TokensSpent
+from harness.stats import (
+    PRICED_LEDGERS,
+    Band,
+    Plateau,
+    PriceCurve,
+    Reach,
+    SaturatingFit,
+    SpeedUp,
+    Target,
+    TargetRule,
+    TokenPrices,
+    TokensSpent,
+    fit_saturating,
+)
 from harness.types import PHASES
 from reports.condensed import Run
 
@@ -57,7 +70,7 @@ class Arm:
     @property
     def reached(self) -> int:
         """Runs that reached the target."""
-        return sum(o.reached for o in self.outcomes[SECONDS])
+        return sum(o.reached for o in next((found for found in self.outcomes.values() if found), []))
 
     def count(self, state: str) -> int:
         """Runs in one state; ``missing`` are those of which nothing is known."""
@@ -67,7 +80,7 @@ class Arm:
 
     def median_cost(self, cost: str) -> tuple[float, float]:
         """(median cost, +inf for misses; median of what was spent at least, a bound where the first is infinite)."""
-        found = self.outcomes[cost]
+        found = self.outcomes.get(cost)
         if not found:
             return float("inf"), 0.0
         least = [o.cost if o.reached else o.budget for o in found]
@@ -118,7 +131,8 @@ class Arm:
 class Combination:
     """One model-task-backend combination with all its arms; ``arms[0]`` is the baseline if it has runs.
 
-    seconds_comparable: False where runs come from different machines; then seconds are shown but never compared.
+    seconds_comparable: False where runs come from different machines; then seconds are shown but never compared. main_cost: the
+    ledger of the verdict: seconds, or tokens where seconds may not be compared, or what outside curves have instead.
     """
 
     name: str
@@ -126,12 +140,8 @@ class Combination:
     plateau: Plateau | None
     arms: list[Arm]
     seconds_comparable: bool
+    main_cost: str = SECONDS
     duplicates: list[str] = field(default_factory=list)
-
-    @property
-    def main_cost(self) -> str:
-        """The ledger of the verdict: seconds, or tokens where seconds may not be compared."""
-        return SECONDS if self.seconds_comparable else TOKENS
 
     @property
     def baseline(self) -> Arm | None:
@@ -193,3 +203,9 @@ def tokens_spent(arm: Arm, forward: float) -> dict[int, TokensSpent]:
 
 def _known(outcome: Reach) -> float:
     return outcome.cost if outcome.reached else outcome.budget
+
+
+def fit_of(arm: Arm, ledger: str) -> SaturatingFit | None:
+    """The saturating curve of an arm's complete runs on one cost ledger."""
+    runs = [r.curve for r in arm.runs if r.state == "complete" and r.curve.has(ledger)]
+    return fit_saturating([(c.cost(ledger), c.accuracy) for c in runs])

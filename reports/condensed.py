@@ -19,7 +19,7 @@ from harness.records.curves import curve_of
 from harness.records.ledger import LedgerError, RunLog, read_ledger
 from harness.records.ledger_records import Provenance
 from harness.stats import Curve
-from harness.types import PHASES
+from harness.types import PHASES, EvalPoint, StepRecord
 from reports.parallel import map_processes
 from reports.run_columns import (
     RELIABILITY_BINS,
@@ -180,7 +180,7 @@ def condense(log: RunLog) -> Run:
         environment=dict(log.environment),
         machine=machine_of(log),
         attempts=len(log.attempts),
-        warnings=list(dict.fromkeys([*log.warnings, *_unmeasured(unmeasured)])),
+        warnings=list(dict.fromkeys([*log.warnings, *_unmeasured(unmeasured), *_unscored(log.steps, log.evaluations)])),
         failure=log.failure.message if log.failure is not None and state == "failed" else "",
         one_off=one_off,
         lost_seconds=log.lost_seconds,
@@ -195,6 +195,15 @@ def _unmeasured(steps: Sequence[int]) -> list[str]:
         return []
     at = ", ".join(map(str, steps))
     return [f"evaluations without a number as accuracy are left out (step {at})"]
+
+
+def _unscored(steps: Sequence[StepRecord], evaluations: Sequence[EvalPoint]) -> list[str]:
+    """A sentence on answers that scored 0 without having been judged; none if there were none."""
+    records: list[StepRecord | EvalPoint] = [*steps, *evaluations]
+    timeouts, crashes = sum(r.reward_timeouts for r in records), sum(r.reward_crashes for r in records)
+    if not timeouts + crashes:
+        return []
+    return [f"answers that scored 0 without being judged: {timeouts} took longer than the time limit, {crashes} ended the scoring process"]
 
 
 def bare_run(curve: Curve, state: State = "complete") -> Run:

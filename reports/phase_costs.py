@@ -34,8 +34,10 @@ def busy_shares(combination: Combination) -> tuple[float, float] | None:
 
 
 def seconds_to_target(arm: Arm, phases: Sequence[str]) -> list[float]:
-    """Seconds spent in some phases until the crossing, per run that reached the target."""
-    found = []
+    """Seconds spent in some phases until the crossing, per run that reached the target; none where seconds were not recorded."""
+    found: list[float] = []
+    if not arm.outcomes[SECONDS]:
+        return found
     for run, outcome in zip(arm.runs, arm.outcomes[SECONDS], strict=True):
         if outcome.index is not None and len(run.eval_steps) > outcome.index:
             until = run.steps["step"] <= run.eval_steps[outcome.index]

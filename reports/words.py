@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.stats import LEAST_PAIRS, CostModel, SpeedUp, TokenPrices
 from harness.stats.speedup import LEVEL
-from reports.arms import SECONDS, TOKENS, Analysis, Arm, Combination, Overall
+from reports.arms import COMPARED, TOKENS, Analysis, Arm, Combination, Overall
 
 NO_VALUE = "–"
 
@@ -211,7 +211,7 @@ def where_of(item: Overall, analysis: Analysis) -> str:
 
 def overall_sentence(item: Overall, analysis: Analysis) -> str:
     """One sentence on one strategy across all combinations."""
-    ledger = SECONDS if SECONDS in item.speed_ups else TOKENS
+    ledger = next((c for c in COMPARED if c in item.speed_ups), TOKENS)
     found = item.speed_ups.get(ledger)
     if found is None or found.n == 0:
         return f"{item.strategy}: not compared, no combination has a pair of it and {analysis.baseline}."

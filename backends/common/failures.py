@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.errors import RunFailed
+from harness.errors import FailureKind, RunFailed
 from harness.records.checkpoint import probe_disk
 
 
 def diverged(error: BaseException) -> RunFailed:
     """The failure of a run whose numbers are no longer finite."""
-    return RunFailed("nan-loss", f"training diverged: {error}; lower learning_rate or max_grad_norm, then run the suite again")
+    return RunFailed(FailureKind.NAN, f"training diverged: {error}; lower learning_rate or max_grad_norm, then run the suite again")
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def naming_divergence() -> Iterator[None]:
 
 def out_of_gpu_memory(detail: object) -> RunFailed:
     """The failure of a run that does not fit on its GPU."""
-    return RunFailed("out-of-memory", f"the GPU is out of memory ({detail}); set execution.micro_batch_rollouts lower")
+    return RunFailed(FailureKind.MEMORY, f"the GPU is out of memory ({detail}); set execution.micro_batch_rollouts lower")
 
 
 @contextmanager

@@ -7,20 +7,20 @@ A backend builds a :class:`RunSession` on the process that holds the ledger and 
     batch = session.next_batch()            # once per training step, then the library updates on it
     session.record_step(report)
     session.evaluate(step)                  # if evaluation_due(spec, step)
-    session.complete_checkpoint(folder, step)   # after the library has saved into the folder
+    session.complete_checkpoint(folder, step)   # after the library has saved into the folder; True ends training
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.common.evaluator import Evaluator
 from backends.common.failures import naming_divergence
 from backends.common.rollout_files import keep_rollouts
-from harness.errors import RunFailed
+from harness.errors import FailureKind, RunFailed
 from harness.records import checkpoint
 from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.types import EvalPoint, QuestionPool
@@ -72,6 +72,8 @@ class RunSession:
         assert self.batch is not None, "no step is running"
         with naming_divergence():
             record = self.driver.finish_step(self.batch, report)
+        timeouts, crashes = self._unscored()
+        record = replace(record, reward_timeouts=timeouts, reward_crashes=crashes)
         with self.engine.clock.off():
             self.ledger.write(record)
             if self.spec.execution.keep_rollouts:
@@ -86,6 +88,8 @@ class RunSession:
             accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
             accuracy = self.spec.evaluation.accuracy(accuracies)
             point = EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), self._prediction_quality(step))
+            timeouts, crashes = self._unscored()
+            point = replace(point, reward_timeouts=timeouts, reward_crashes=crashes)
             self.ledger.write(point)
         return point
 
@@ -96,20 +100,27 @@ class RunSession:
             return self.driver.diagnose(evaluation.diagnostic_questions, self.spec.algorithm.group_size)
         return {}
 
+    def _unscored(self) -> tuple[int, int]:
+        """(time-outs, crashes): answers that scored 0 since the last record without having been judged."""
+        return self.engine.scorer.take_failures() if self.engine.scorer is not None else (0, 0)
+
     @property
     def budget_spent(self) -> bool:
-        """Whether the finished steps have used up the run's budget."""
+        """Whether the finished steps have used up the run's budget: a checkpoint is due, at which training ends."""
         return self.spec.budget.reached(self.driver.costs)
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
-    def complete_checkpoint(self, folder: Path, step: int) -> None:
-        """Add strategy, buffer, costs and clock to the library's checkpoint; only then does it count and may older ones go."""
+    def complete_checkpoint(self, folder: Path, step: int) -> bool:
+        """Add strategy, buffer, costs and clock to the library's checkpoint; only then does it count and may older ones go.
+
+        Returns whether training ends here, short of its last step: the budget is spent, or the run was asked to stop.
+        """
         identity = {"run_id": self.spec.run_id, "task": self.engine.task.content_hash}
         checkpoint.save_state(folder, {"driver": self.driver.state_dict(), **identity})
         checkpoint.seal(folder, step)
         checkpoint.prune(self.checkpoints)
-        self.ledger.write("checkpoint", step=step)
+        return self.ledger.write_checkpoint(step)
 
     def resume(self, folder: Path) -> None:
         """Take strategy, buffer, costs and clock from a checkpoint. Raises CheckpointError for another run's or another task's."""
@@ -137,7 +148,7 @@ def _check_replayed(batch: Batch, strategy: Strategy) -> None:
         for rollout, replayed in zip(group.trained_rollouts, group.replayed_flags, strict=True):
             if replayed and not (declared and rollout.behaviour_log_probs is not None):
                 raise RunFailed(
-                    "input",
+                    FailureKind.INPUT,
                     f"strategy {strategy.name!r} replays a rollout of question {group.question_id} without behaviour log-probs; "
                     "add 'behaviour_log_probs' to its requires",
                 )

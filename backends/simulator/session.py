@@ -64,12 +64,12 @@ class SimulatorSession:
             batch = self.driver.next_batch()
             record = self.driver.finish_step(batch, self._update(batch))
             with self.clock.off():
-                self.ledger.write("step", record)
+                self.ledger.write(record)
                 last = record.step == algorithm.max_steps
                 if record.step % self.spec.evaluation.every_steps == 0 or last:
                     self._evaluate()
-                if record.step % execution.checkpoint_every_steps == 0 or last:
-                    self._save()
+                if (record.step % execution.checkpoint_every_steps == 0 or last) and self._save():
+                    break
         self.clock.stop()
 
     def _update(self, batch: Batch) -> UpdateReport:
@@ -94,12 +94,13 @@ class SimulatorSession:
             for name, questions in self.sets.items()
         }
         number = sum(len(q) for q in self.sets.values())
-        self.ledger.write("evaluation", EvalPoint(step, evaluation.accuracy(found), found, number, self.driver.snapshot()))
+        self.ledger.write(EvalPoint(step, evaluation.accuracy(found), found, number, self.driver.snapshot()))
 
-    def _save(self) -> None:
+    def _save(self) -> bool:
+        """Write a checkpoint; returns whether training ends here, short of its last step."""
         step = self.driver.step
         folder = self.run_dir / "checkpoints" / f"step-{step}"
         checkpoint.save_state(folder, {"driver": self.driver.state_dict(), "policy": self.policy.state_dict()})
         checkpoint.seal(folder, step)
-        self.ledger.write("checkpoint", step=step)
         checkpoint.prune(self.run_dir / "checkpoints")
+        return self.ledger.write_checkpoint(step)

@@ -33,6 +33,6 @@ class TrlBackend(PreparingBackend):
         if spec.execution.processes > 1 and "RANK" not in os.environ:
             from backends.trl.launch import launch
 
-            launch(spec, run_dir, cache, resume_from)
+            ledger.stopped = launch(spec, run_dir, cache, resume_from)
             return
         train_on_this_rank(spec, self.prepared(spec, cache), run_dir, ledger, resume_from)

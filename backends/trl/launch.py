@@ -11,21 +11,23 @@ from functools import partial
 from pathlib import Path
 
 from harness.errors import Interrupted, RunFailed, UserError
+from harness.files import write_text
 from harness.machine.orphans import die_with_parent
-from harness.records.stopping_ledger import BudgetReached, RunLedger
+from harness.records.stopping_ledger import RunLedger
 from harness.spec import RunSpec
 
-_FAILURE = "rank-failure.json"
-_BUDGET = "budget-reached"
+#: How rank 0 ended, in the run's folder, for the process that started the ranks.
+_OUTCOME = "rank-outcome.json"
 
 
-def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) -> None:
+def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) -> bool:
     """Run ``spec.execution.processes`` ranks and wait for them. The caller writes nothing to the ledger meanwhile.
 
-    Raises what rank 0 raised (RunFailed, UserError), or Interrupted if a rank died without leaving a reason.
+    Returns whether training ended at a checkpoint short of its last step. Raises what rank 0 raised (RunFailed, UserError), or
+    Interrupted if a rank died without leaving a reason.
     """
-    failure = run_dir / _FAILURE
-    failure.unlink(missing_ok=True)
+    outcome = run_dir / _OUTCOME
+    outcome.unlink(missing_ok=True)
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={spec.execution.processes}"),
         *("-m", "backends.trl.launch", str(run_dir), str(cache), str(resume_from or "")),
@@ -33,16 +35,13 @@ def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) 
     environment = {**os.environ, "OMP_NUM_THREADS": str(spec.execution.threads)}
     # A killed worker must not leave ranks that go on writing: each process dies with the one that started it.
     code = subprocess.run(command, check=False, env=environment, preexec_fn=partial(die_with_parent, os.getpid())).returncode
-    if failure.exists():
-        report = json.loads(failure.read_text(encoding="utf-8"))
-        failure.unlink()
-        if report["kind"] == _BUDGET:
-            raise BudgetReached
-        if report["kind"] is None:
-            raise UserError(report["message"])
-        raise RunFailed(report["kind"], report["message"])
+    report = json.loads(outcome.read_text(encoding="utf-8")) if outcome.exists() else {}
+    outcome.unlink(missing_ok=True)
+    if "message" in report:
+        raise RunFailed(report["kind"], report["message"]) if report["kind"] else UserError(report["message"])
     if code:
         raise Interrupted(f"one of its {spec.execution.processes} processes died (see the attempt's log.txt)")
+    return bool(report.get("stopped", False))
 
 
 def main() -> int:
@@ -57,11 +56,12 @@ def main() -> int:
     ledger = RunLedger(run_dir / LEDGER_NAME, spec.budget, spec.algorithm.max_steps) if os.environ["RANK"] == "0" else None
     try:
         train_on_this_rank(spec, prepare(spec, cache, lambda *_: None), run_dir, ledger, Path(resume_from) if resume_from else None)
-    except (UserError, BudgetReached) as error:
+    except UserError as error:
         if ledger is not None:
-            kind = _BUDGET if isinstance(error, BudgetReached) else getattr(error, "kind", None)
-            (run_dir / _FAILURE).write_text(json.dumps({"kind": kind, "message": str(error)}), encoding="utf-8")
+            write_text(run_dir / _OUTCOME, json.dumps({"kind": getattr(error, "kind", None), "message": str(error)}))
         return 1
+    if ledger is not None:
+        write_text(run_dir / _OUTCOME, json.dumps({"stopped": ledger.stopped}))
     leave_process_group()
     return 0
 

@@ -16,7 +16,7 @@ import torch
 from backends.common.completion import Completion
 from backends.common.scoring_engine import ScoringEngine, stream_seed
 from harness.backend import RolloutPhase
-from harness.errors import RunFailed
+from harness.errors import FailureKind, RunFailed
 from harness.spec import RunSpec
 from harness.step.clock import Clock
 from harness.task import TaskData
@@ -121,7 +121,7 @@ class TrlRolloutEngine(ScoringEngine):
             if kind == "decode":
                 self._decode_share(payload)
             elif kind == "abort":
-                raise RunFailed("rank-0", f"rank 0 stopped: {payload}")
+                raise RunFailed(FailureKind.RANK, f"rank 0 stopped: {payload}")
             else:
                 return payload
 
@@ -134,6 +134,10 @@ class TrlRolloutEngine(ScoringEngine):
         """On rank 0: end the other ranks' ``follow`` with an error."""
         if self.accelerator.num_processes > 1:
             _broadcast(("abort", reason))
+
+    def from_rank_zero(self, value: bool) -> bool:
+        """Rank 0's value on every rank; the other ranks' own is ignored."""
+        return bool(_broadcast(value)) if self.accelerator.num_processes > 1 else value
 
     def hand_out(self, groups: list[PromptGroup] | None) -> list[PromptGroup]:
         """This rank's share of whole groups; rank 0 passes all of them, the others None."""

@@ -81,8 +81,11 @@ class TrlSession:
             self.engine.abort(f"{type(error).__name__}: {error}")
             raise
 
-    def end_step(self) -> None:
-        """After the last update of a batch, on all ranks: write the step, evaluate if it is time."""
+    def end_step(self) -> bool:
+        """After the last update of a batch, on all ranks: write the step, evaluate if it is time.
+
+        Returns, alike on all ranks, whether the budget is spent, so that a checkpoint is due now.
+        """
         books = self.trainer.books.of_all_ranks(self.trainer.accelerator.num_processes)
         if self.run is not None:
             self.run.record_step(books.report(self.updates, self.spec.algorithm.group_size))
@@ -90,6 +93,7 @@ class TrlSession:
         step = self.trainer.state.global_step // self.updates
         if evaluation_due(self.spec, step):
             self.evaluate(step)
+        return self.engine.from_rank_zero(self.run is not None and self.run.budget_spent)
 
     def evaluate(self, step: int) -> None:
         """Evaluate after a training step, on all ranks; off the clock."""
@@ -112,11 +116,17 @@ class TrlSession:
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
-    def complete_checkpoint(self, global_step: int) -> None:
-        """After TRL has saved on all ranks: complete its checkpoint of this optimizer step with ours."""
+    def complete_checkpoint(self, global_step: int) -> bool:
+        """After TRL has saved on all ranks: complete its checkpoint of this optimizer step with ours.
+
+        Returns, alike on all ranks, whether training ends here; see :meth:`RunSession.complete_checkpoint`.
+        """
         self.trainer.accelerator.wait_for_everyone()
+        ends = False
         if self.run is not None:
-            self.run.complete_checkpoint(Path(self.trainer.args.output_dir) / f"checkpoint-{global_step}", global_step // self.updates)
+            folder = Path(self.trainer.args.output_dir) / f"checkpoint-{global_step}"
+            ends = self.run.complete_checkpoint(folder, global_step // self.updates)
+        return self.engine.from_rank_zero(ends)
 
     def resume(self, folder: Path) -> None:
         """Take the run's state from a checkpoint; TRL takes the model's itself. Raises CheckpointError for another run's."""
@@ -138,16 +148,8 @@ class SessionCallback(TrainerCallback):  # type: ignore[misc]
         self.session.clock.start()  # here, not before: a resumed run first skips the batches it has seen
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step % self.session.updates == 0:
-            self.session.end_step()
-            self._stop_on_budget(control)
+        if state.global_step % self.session.updates == 0 and self.session.end_step():
+            control.should_save = True
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.session.clock.stop()
-
-    def _stop_on_budget(self, control: Any) -> None:
-        # Rank 0 alone knows the costs; with several ranks the ledger ends the run at the next checkpoint of all of them.
-        run = self.session.run if self.session.trainer.accelerator.num_processes == 1 else None
-        if run is not None and run.budget_spent:
-            control.should_save = True
-            control.should_training_stop = True

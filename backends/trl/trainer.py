@@ -155,7 +155,8 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         with self.session.clock.off():
             with naming_full_disk(Path(self.args.output_dir)):
                 super()._save_checkpoint(model, trial)
-            self.session.complete_checkpoint(self.state.global_step)
+            if self.session.complete_checkpoint(self.state.global_step):
+                self.control.should_training_stop = True
 
 
 def _rows_in_loss(part: dict[str, Any]) -> int:

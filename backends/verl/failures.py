@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from backends.common.failures import diverged, out_of_gpu_memory
-from harness.errors import Interrupted, RunFailed, UserError
+from harness.errors import FailureKind, Interrupted, RunFailed, UserError
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -36,18 +36,19 @@ def translate(error: BaseException) -> Exception | None:
         return _of_task(error)
     if isinstance(error, (ray_errors.ObjectStoreFullError, ray_errors.OutOfDiskError)):
         return RunFailed(
-            "object-store",
+            FailureKind.OBJECT_STORE,
             "Ray's object store is full; give it more memory (execution.engine: ray_kwargs.ray_init.object_store_memory, in bytes) or "
             "free disk space for its spill files, then run the suite again with --retry-failed",
         )
     if isinstance(error, ray_errors.OutOfMemoryError):
         return RunFailed(
-            "memory", "Ray killed a worker because the machine is out of memory: lower execution.micro_batch_rollouts or run fewer at once"
+            FailureKind.MEMORY,
+            "Ray killed a worker because the machine is out of memory: lower execution.micro_batch_rollouts or run fewer at once",
         )
     if isinstance(error, (ray_errors.RayActorError, ray_errors.WorkerCrashedError, ray_errors.NodeDiedError)):
         reason = _first_line(error)
         if "creation task" in reason:
-            return RunFailed("worker-start", f"a Ray worker could not start: {_last_line(error)}")
+            return RunFailed(FailureKind.WORKER_START, f"a Ray worker could not start: {_last_line(error)}")
         return Interrupted(f"a Ray worker died in the middle of a step ({reason})")
     if "timed out during startup" in str(error):  # Ray has no class for it
         return Interrupted("Ray did not start in time on this machine")

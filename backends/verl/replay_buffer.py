@@ -14,7 +14,7 @@ import transfer_queue as tq
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
-from harness.errors import RunFailed
+from harness.errors import FailureKind, RunFailed
 
 #: Seconds between two looks at the queue: a share of what was waited already, within bounds. verl's own is 2 s.
 POLL_SHARE, SHORTEST_POLL, LONGEST_POLL = 0.01, 0.02, 1.0
@@ -57,7 +57,7 @@ class HalfwayReplayBuffer(ReplayBuffer):  # type: ignore[misc]
         failed = wanted & self.failure_keys[partition_id]
         if failed:
             reason = f"{len(failed)} of {len(wanted)} prompts failed in verl's agent loop; the attempt's log says why"
-            raise RunFailed("rollout-failed", reason)
+            raise RunFailed(FailureKind.ROLLOUT, reason)
         found: dict[str, list[tuple[int, str, dict[str, Any]]]] = {uid: [] for uid in uids}
         for key, tag in self.partitions[partition_id].items():
             uid, session, _ = key.split("_")

@@ -20,7 +20,7 @@ from backends.common.scoring_engine import ScoringEngine, stream_seed
 from backends.verl.columns import rows_of
 from backends.verl.names import AGENT_LOOP, ERROR, REQUEST
 from harness.backend import RolloutPhase
-from harness.errors import Interrupted, RunFailed
+from harness.errors import FailureKind, Interrupted, RunFailed
 from harness.types import FloatArray, IntArray, PromptGroup, Rollout, with_uids
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class VerlRolloutEngine(ScoringEngine):
             raise FloatingPointError(reason.partition(": ")[2])
         if reason.startswith(_DEATHS):
             raise Interrupted(f"the inference engine died in the middle of a step ({reason[:200]})")
-        raise RunFailed("rollout-failed", f"{len(failed)} of {len(keys)} rollouts failed in the inference engine: {reason}")
+        raise RunFailed(FailureKind.ROLLOUT, f"{len(failed)} of {len(keys)} rollouts failed in the inference engine: {reason}")
 
     def _with_actor_log_probs(
         self, completions: list[list[Completion]], keys: list[list[str]], tags: list[list[dict[str, Any]]]

@@ -37,13 +37,14 @@ class VerlSession:
     """What the trainer's overrides ask for; made once per run.
 
     correction: how replayed rollouts enter the loss, None for a strategy that replays nothing. queued: the batch of the
-    running step.
+    running step. ended: training ends with this step, short of the last one.
     """
 
     def __init__(self, run: RunSession, engine: VerlRolloutEngine, correction: Correction | None) -> None:
         self.run, self.engine, self.correction = run, engine, correction
         self.spec, self.clock = run.spec, engine.clock
         self.queued = QueuedBatch([], [])
+        self.ended = False
         self.trainer: SessionTrainer
         self._writer = BatchWriter(engine)
         self._ratios = RatioStatistics()
@@ -152,7 +153,7 @@ class VerlSession:
             scores = {f"val-core/{name}/accuracy": value for name, value in accuracies.items()}
         due = step == self.spec.algorithm.max_steps or step % self.spec.execution.checkpoint_every_steps == 0
         if step > 0 and (due or self.run.budget_spent):
-            self.save(step)
+            self.ended = self.save(step)
         return scores
 
     def _report(self) -> UpdateReport:
@@ -166,13 +167,13 @@ class VerlSession:
             fresh_log_ratio=self._ratios.fresh,
         )
 
-    def save(self, step: int) -> None:
-        """verl's checkpoint and ours in one folder, which counts once both are complete."""
+    def save(self, step: int) -> bool:
+        """verl's checkpoint and ours in one folder, which counts once both are complete. Returns whether training ends here."""
         folder = self.run.checkpoints / f"step-{step}"
         folder.mkdir(parents=True, exist_ok=True)
         with naming_full_disk(folder):
             self.trainer.save(str(folder))
-        self.run.complete_checkpoint(folder, step)
+        return self.run.complete_checkpoint(folder, step)
 
 
 def verl_checkpoint(folder: Path) -> Path:

@@ -131,7 +131,10 @@ class HalfwayTrainer(PPOTrainerSync):  # type: ignore[misc]
         return batch
 
     def _validate(self) -> dict[str, float]:
-        return self.session.after_step(self.global_steps)
+        scores = self.session.after_step(self.global_steps)
+        if self.session.ended:
+            self.total_training_steps = self.global_steps  # verl's loop ends after this step
+        return scores
 
     # -- for the session -----------------------------------------------------------------------------------------------
 

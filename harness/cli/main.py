@@ -208,10 +208,13 @@ def report_suite(
         bool | None, typer.Option("--figures/--no-figures", help="Also write every figure as SVG, PDF and PNG; default: up to 200 runs.")
     ] = None,
     curves: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Report outside curves: columns combination, method, hours, avg_accuracy.")
+        Path | None,
+        typer.Option(metavar="CSV", help="Report outside curves: combination, method, avg_accuracy, hours."),
     ] = None,
     crossing: Annotated[str | None, typer.Option(help="With --curves: sustained or first.")] = None,
     target: Annotated[str | None, typer.Option(help="With --curves: final, share_of_gain=0.9 or accuracy=0.5.")] = None,
+    baseline: Annotated[str | None, typer.Option(metavar="NAME", help="With --curves: the method to compare with (default: GRPO).")] = None,
+    cost: Annotated[str | None, typer.Option(metavar="COLUMN", help="With --curves: the column of costs, where there are several.")] = None,
     mix_machines: Annotated[
         bool, typer.Option("--mix-machines", help="Compare seconds even if runs come from different machines.")
     ] = False,
@@ -227,12 +230,13 @@ def report_suite(
     if curves is not None:
         if suite is not None or only:
             raise UserError("--curves needs no suite: give one or the other")
-        report_curves(curves, output, crossing or "sustained", target or "share_of_gain=0.9", figures)
+        rule = (crossing or "sustained", target or "share_of_gain=0.9")
+        report_curves(curves, output, *rule, figures, baseline=baseline or "GRPO", cost=cost)
         return
     if suite is None:
         raise UserError("name a suite ('halfway list' shows them), or a file of outside curves with --curves")
-    if crossing or target:
-        raise UserError("--crossing and --target go with --curves; a suite's own rule is in its table [target]")
+    if crossing or target or baseline or cost:
+        raise UserError("--crossing, --target, --baseline and --cost go with --curves; a suite's own rule is in its table [target]")
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
     if not report_runs(
         loaded, runs, runs_dir, output, figures=figures, mix_machines=mix_machines, prices=price or (), forward_price=forward_price

@@ -123,12 +123,14 @@ def why_absent(spec: RunSpec, status: RunStatus) -> tuple[str, str] | None:
     return "unfinished", f"recorded up to {until}: stopped, or still running; 'halfway run {spec.suite}' goes on with it"
 
 
-def report_curves(curves: Path, output: Path, crossing: str, target: str, figures: bool | None = None) -> None:
+def report_curves(
+    curves: Path, output: Path, crossing: str, target: str, figures: bool | None = None, *, baseline: str = "GRPO", cost: str | None = None
+) -> None:
     """The report of curves measured elsewhere."""
     if crossing not in CROSSINGS:
         raise UserError(f"--crossing {crossing}: must be sustained or first{did_you_mean(crossing, CROSSINGS)}")
     page = importlib.import_module("reports.page.outside_curves").build_curves_report(
-        curves, output, crossing, target, figures=figures is not False
+        curves, output, crossing, target, baseline=baseline, cost=cost, figures=figures is not False
     )
     typer.echo(f"report: {page}")
 

@@ -1,12 +1,14 @@
 """What can be known about a suite before anything is trained: are its questions there, gradable, and apart from each other?
 
-Every gold answer goes through the reward as a completion of the form that the prompt asks for and must score 1.0. A second form of the
-same answer shows which golds the parser cannot read, so that a right answer counts letter by letter only; nonsense must score 0.
+Every gold answer goes through the reward as a completion of the form that the prompt asks for and must score 1.0. In mathematics, golds
+that no rule reads are named: a right answer counts there only as it is spelled. Wrong answers must score 0: nonsense, and in mathematics
+an empty box, ``0.0``, and the gold answer of another question.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +18,8 @@ from harness.data.overlap import normalised, repeats, shared
 from harness.data.provenance import built_task
 from harness.errors import UserError
 from harness.registry import load_task
+from harness.reward.grading.compare import readable
+from harness.reward.numbers import exact_value
 from harness.reward.service import RewardService
 from harness.spec import RunSpec
 from harness.task import WARM_UP, TaskData
@@ -27,6 +31,9 @@ Progress = Callable[[str, int, int], None]
 PORTION = 200
 #: Questions per set that are answered with nonsense.
 NONSENSE = 50
+#: A gold answer of other digits is looked for among so many questions that follow.
+NEIGHBOURS = 20
+_NOT_ZERO = re.compile(r"[1-9]")
 EXAMPLES = 5
 #: Seconds per answer here: a machine that is busy with other things must not make a gold answer look wrong.
 PATIENCE = 30.0
@@ -42,9 +49,11 @@ class Finding:
     examples: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, questions: Sequence[Question]) -> Finding:
-        """The finding about these questions."""
-        return cls(len(questions), [f"{_short(q.prompt, 90)} [gold: {_short(q.answer, 40)}]" for q in questions[:EXAMPLES]])
+    def of(cls, questions: Sequence[Question], accepted: Mapping[int, str] | None = None) -> Finding:
+        """The finding about these questions; ``accepted``: by question id, the other answer that scored."""
+        beside = {id_: f", accepts: {_short(answer, 40)}" for id_, answer in (accepted or {}).items()}
+        examples = [f"{_short(q.prompt, 90)} [gold: {_short(q.answer, 40)}{beside.get(q.id, '')}]" for q in questions[:EXAMPLES]]
+        return cls(len(questions), examples)
 
 
 @dataclass(slots=True)
@@ -60,6 +69,9 @@ class SetCheck:
     not_full_score: Finding = field(default_factory=Finding)
     letter_by_letter: Finding = field(default_factory=Finding)
     nonsense_scores: Finding = field(default_factory=Finding)
+    empty_scores: Finding = field(default_factory=Finding)
+    zero_scores: Finding = field(default_factory=Finding)
+    other_gold_scores: Finding = field(default_factory=Finding)
     in_training: Finding = field(default_factory=Finding)
     repeated: Finding = field(default_factory=Finding)
     without_prompt: Finding = field(default_factory=Finding)
@@ -90,12 +102,15 @@ class TaskCheck:
 _PROBLEMS = {
     "not_full_score": "gold answers do not score 1.0",
     "nonsense_scores": "questions give nonsense a full score",
+    "empty_scores": "questions give an empty box a full score",
+    "zero_scores": "questions give 0.0 a full score: is their gold answer zero?",
     "in_training": "questions are also in the training pool",
     "without_prompt": "prompts are empty",
     "without_answer": "gold answers are empty",
 }
 _NOTES = {
-    "letter_by_letter": "gold answers score 1.0 only letter by letter: the parser cannot read them",
+    "letter_by_letter": "gold answers are read by no rule: a right answer scores 1.0 only as they are spelled",
+    "other_gold_scores": "questions accept the gold answer of another question, written differently: equal, or accepted by mistake",
     "repeated": "questions are there more than once",
     "maybe_too_long": "prompts may be longer than max_prompt_tokens",
 }
@@ -164,10 +179,12 @@ def _check_set(task: TaskData, name: str, training: Sequence[str], max_tokens: i
 
 
 def _score(task: TaskData, name: str, service: RewardService, progress: Progress) -> dict[str, Finding]:
-    """What the reward says of every gold answer, of the same in another form, and of nonsense."""
+    """What the reward says of every gold answer, and of wrong answers."""
     questions = task.split(name)
     mathematics = task.reward.name == "math-verify"
-    total, done = len(questions) * (1 + mathematics) + len(questions[:NONSENSE]), 0
+    others = _other_golds(questions) if mathematics else {}
+    total = len(questions) * (1 + 2 * mathematics) + len(questions[:NONSENSE]) + len(others)
+    done = 0
 
     def with_full_score(asked: Sequence[Question], completion: Callable[[Question], str]) -> list[Question]:
         nonlocal done
@@ -181,13 +198,27 @@ def _score(task: TaskData, name: str, service: RewardService, progress: Progress
         return found
 
     right = with_full_score(questions, lambda q: f"The answer is \\boxed{{{q.answer}}}." if mathematics else q.answer)
-    readable = with_full_score(right, lambda q: f"The answer is \\boxed{{\\displaystyle {q.answer}}}.") if mathematics else right
     nonsense = with_full_score(questions[:NONSENSE], lambda _: "\\boxed{\\text{no idea}}" if mathematics else "no idea")
-    return {
-        "not_full_score": Finding.of(_without(questions, right)),
-        "letter_by_letter": Finding.of(_without(right, readable)),
-        "nonsense_scores": Finding.of(nonsense),
-    }
+    found = {"not_full_score": _without(questions, right), "nonsense_scores": nonsense}
+    if mathematics:
+        found["letter_by_letter"] = [q for q in right if not readable(q.answer)]
+        found["empty_scores"] = with_full_score(questions, lambda _: "\\boxed{}")
+        found["zero_scores"] = with_full_score([q for q in questions if _NOT_ZERO.search(q.answer)], lambda _: "\\boxed{0.0}")
+        found["other_gold_scores"] = with_full_score([q for q in questions if q.id in others], lambda q: f"\\boxed{{{others[q.id]}}}")
+    return {key: Finding.of(some, others if key == "other_gold_scores" else None) for key, some in found.items()}
+
+
+def _other_golds(questions: Sequence[Question]) -> dict[int, str]:
+    """By question id, the gold answer of one of the next questions, if one is not plainly the same."""
+    found: dict[int, str] = {}
+    for i, question in enumerate(questions):
+        for k in range(1, min(NEIGHBOURS, len(questions) - 1) + 1):
+            other = questions[(i + k) % len(questions)].answer
+            value = exact_value(other)
+            if normalised(other) != normalised(question.answer) and (value is None or value != exact_value(question.answer)):
+                found[question.id] = other
+                break
+    return found
 
 
 def _without(questions: Sequence[Question], others: Sequence[Question]) -> list[Question]:

@@ -11,7 +11,6 @@ and does one chunked matrix product.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from harness.errors import UserError, did_you_mean
 from harness.numerics.functions import logit, sigmoid
 from harness.predictor.artifact import Arrays, load_artifact
 from harness.predictor.network import adapt, check_network, platt_coefficients
+from harness.predictor.progress import Counter
 from harness.predictor.questions import PoolFeatures
 from harness.predictor.references import Info, References, check_references, reference_info
 from harness.types import FloatArray, IntArray
@@ -127,9 +127,7 @@ class AttentionPredictor:
         """h, the width of the projections."""
         return int(self.description["units"])
 
-    def project_queries(
-        self, embeddings: FloatArray, out: FloatArray | None = None, progress: Callable[[int, int], None] | None = None
-    ) -> FloatArray:
+    def project_queries(self, embeddings: FloatArray, out: FloatArray | None = None, progress: Counter | None = None) -> FloatArray:
         """Project every question of the pool once and keep the result: shape (N, h), float32 unless ``out`` says otherwise.
 
         embeddings: shape (N, width), may be memory-mapped, float16 or float32; kept by reference, because references are

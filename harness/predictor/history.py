@@ -60,7 +60,7 @@ class HistoryPredictor:
         rates = np.asarray(pass_rates, dtype=np.float64)
         if not ((rates >= 0) & (rates <= 1)).all():
             raise UserError("a past group has a pass rate outside [0, 1] (or NaN); score it before it is remembered")
-        self._advance(policy_version)
+        self.advance(policy_version)
         np.add.at(self._history(), question_ids, rates * rollouts)
         np.add.at(self._trials, question_ids, float(rollouts))
 
@@ -94,8 +94,11 @@ class HistoryPredictor:
         return _PRIOR_WEIGHTS[int(np.argmax(scores))]
 
     def advance(self, policy_version: int) -> None:
-        """Age the history to ``policy_version`` (``observe`` does it too)."""
-        self._advance(policy_version)
+        """Age the history to ``policy_version`` (``observe`` does it too). Raises UserError for a version that goes back."""
+        if policy_version < self._version:
+            raise UserError(f"history goes back from policy version {self._version} to {policy_version}; observe groups in order")
+        keep = 0.5 ** ((policy_version - self._version) / self.half_life)
+        self._successes, self._trials, self._version = self._history() * keep, self._trials * keep, policy_version
 
     def state_dict(self) -> dict[str, Any]:
         """What must survive a crash."""
@@ -110,9 +113,3 @@ class HistoryPredictor:
         if self._successes is None:
             raise RuntimeError("call prepare(pool) once first")
         return self._successes
-
-    def _advance(self, policy_version: int) -> None:
-        if policy_version < self._version:
-            raise UserError(f"history goes back from policy version {self._version} to {policy_version}; observe groups in order")
-        keep = 0.5 ** ((policy_version - self._version) / self.half_life)
-        self._successes, self._trials, self._version = self._history() * keep, self._trials * keep, policy_version

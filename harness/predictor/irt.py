@@ -12,7 +12,7 @@ embeddings. One and two dimensions are the classical models (Rasch, Birnbaum's 2
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from harness.numerics.functions import sigmoid
 from harness.numerics.logistic import fit_logistic
 from harness.predictor.artifact import Arrays, load_artifact, save_artifact
 from harness.predictor.kernel_ridge import KernelRidge
+from harness.predictor.progress import Counter
 from harness.predictor.questions import PoolFeatures
 from harness.predictor.references import Info, check_references, reference_info
 from harness.types import FloatArray, IntArray
@@ -98,7 +99,7 @@ def fit_irt(
     rollouts: FloatArray | Sequence[float] | float = 8,
     dimensions: int = 8,
     model_names: Sequence[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Counter | None = None,
 ) -> dict[str, Any]:
     """Fit item parameters and their embedding prior, save them in folder ``out`` and return the description.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.predictor.artifact import Arrays
+from harness.predictor.progress import Counter
 from harness.types import FloatArray
 
 BUCKETS = 1 << 15
@@ -27,8 +28,6 @@ _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _COUNTED = ("$", "\\", "frac", "^", "_", "\\[", "asy", "=", ",", "?", "{", "(", ".", "sqrt", "triangle", "many", "integer")
 _FIT_QUESTIONS = 6000
 _ROWS = 256
-
-Progress = Callable[[int, int], None]
 
 
 def text_counts(text: str) -> list[float]:
@@ -88,7 +87,7 @@ class TextFeatures:
         return int(self.arrays["components"].shape[1] + len(self.arrays["count_mean"]))
 
     @classmethod
-    def fit(cls, texts: Sequence[str], components: int = 256, seed: int = 0, progress: Progress | None = None) -> TextFeatures:
+    def fit(cls, texts: Sequence[str], components: int = 256, seed: int = 0, progress: Counter | None = None) -> TextFeatures:
         """Fit document frequencies, components (on at most 6,000 texts) and the scale of the counts."""
         if len(texts) < 8:
             raise UserError(f"tfidf features need at least 8 questions to be fitted, not {len(texts)}")
@@ -111,7 +110,7 @@ class TextFeatures:
         }
         return cls(arrays)
 
-    def transform(self, texts: Sequence[str], progress: Progress | None = None) -> FloatArray:
+    def transform(self, texts: Sequence[str], progress: Counter | None = None) -> FloatArray:
         """Features of texts, shape (n, width), float32."""
         result = np.empty((len(texts), self.width), dtype=np.float32)
         components = self.arrays["components"].shape[1]
@@ -152,7 +151,7 @@ def _weigh(rows: _Rows, idf: FloatArray) -> _Rows:
     return _Rows(values / np.repeat(norms, np.diff(rows.starts)), rows.columns, rows.starts)
 
 
-def _svd_basis(rows: _Rows, components: int, rng: np.random.Generator, progress: Progress | None) -> FloatArray:
+def _svd_basis(rows: _Rows, components: int, rng: np.random.Generator, progress: Counter | None) -> FloatArray:
     """Leading right singular vectors, shape (BUCKETS, components), by randomised subspace iteration (Halko et al. 2011)."""
     transposed, buckets = rows.transposed()
     sketch = rng.standard_normal((BUCKETS, components + 10)).astype(np.float32)

@@ -44,10 +44,14 @@ class LedgerError(UserError):
 
 
 class LedgerWriter:
-    """Appends records to one ledger. The caller holds the run's lock: there is one writer at a time."""
+    """Appends records to one ledger. The caller holds the run's lock: there is one writer at a time.
+
+    stopped: a checkpoint was recorded at which training ends, short of its last step.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.stopped = False
         path.parent.mkdir(parents=True, exist_ok=True)
         cut_torn_tail(path)
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - lives as long as the run

@@ -16,17 +16,12 @@ from harness.spec import BudgetSpec
 from harness.types import EvalPoint, StepRecord
 
 
-class BudgetReached(BaseException):
-    """Unwinds a backend that does not look at what :meth:`RunLedger.write_checkpoint` returns."""
-
-
 class RunLedger(LedgerWriter):
-    """Knows the last step, and what has been spent. ``stopped``: a checkpoint was recorded at which training must end."""
+    """Knows the last step, and what has been spent."""
 
     def __init__(self, path: Path, budget: BudgetSpec, max_steps: int) -> None:
         super().__init__(path)
         self.step = 0
-        self.stopped = False
         self._budget, self._max_steps = budget, max_steps
         self._spent = False
         self._learning = LearningWatch()
@@ -34,10 +29,6 @@ class RunLedger(LedgerWriter):
 
     def write(self, record: Record | str, content: Any = None, **fields: Any) -> None:
         """Append one record; see :meth:`LedgerWriter.write`."""
-        if record == "checkpoint":
-            if self.write_checkpoint(fields["step"]):
-                raise BudgetReached
-            return
         super().write(record, content, **fields)
         record = content if isinstance(record, str) else record
         if isinstance(record, (StepRecord, EvalPoint)):

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
+from harness.reward.scoring_process import OVERDUE, receive, send
 from harness.reward.spec import RewardError, RewardSpec
-from harness.reward.worker import OVERDUE, receive, send
 
 #: Longest time a worker may take to import what it needs.
 START_SECONDS = 120.0
@@ -24,8 +24,8 @@ START_SECONDS = 120.0
 PATIENCE = 10.0
 #: The worker sees the modules that this process sees, the user's own among them.
 _BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[4]); from harness.reward import worker; "
-    "worker.main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[4]); from harness.reward import scoring_process; "
+    "scoring_process.main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))"
 )
 
 Item = tuple[str, str, Mapping[str, Any]]
@@ -33,9 +33,9 @@ Item = tuple[str, str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How scoring one answer ended; ``score`` counts for ``scored`` only, ``message`` tells what was raised."""
+    """How scoring one answer ended; ``score`` counts for ``scored`` only, ``message`` is what was raised or, if ``refused``, returned."""
 
-    kind: Literal["scored", "raised", "timeout", "crashed"]
+    kind: Literal["scored", "raised", "refused", "timeout", "crashed"]
     score: float = 0.0
     message: str = ""
 
@@ -94,7 +94,10 @@ class _Worker:
             return Outcome("timeout" if self.process.wait() == -OVERDUE else "crashed")
         if "score" in reply:
             return Outcome("scored", float(reply["score"]))
-        return Outcome("raised", message=reply["raised"]) if "raised" in reply else Outcome("timeout")
+        for kind in ("raised", "refused"):
+            if kind in reply:
+                return Outcome(kind, message=reply[kind])
+        return Outcome("timeout")
 
     def kill(self) -> None:
         self.process.kill()

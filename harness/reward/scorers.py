@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.reward.spec import REASONING_GYM, RewardError
 
 Scorer = Callable[[str, str, Mapping[str, Any]], float]
+
+
+class RefusedScore(Exception):
+    """A user's function returned something that is no score; the message shows it."""
 
 
 def build_scorer(name: str) -> Scorer:
@@ -37,22 +39,14 @@ def _load(reference: str) -> Any:
 
 
 def _math_verify() -> Scorer:
-    try:
-        from math_verify import parse, verify
-    except ModuleNotFoundError as error:
-        raise RewardError("reward 'math-verify' needs the package math-verify: pip install 'math-verify[antlr4_13_2]'") from error
-    logging.disable(logging.CRITICAL)  # it logs every answer that it cannot parse
+    from harness.reward.grading.calculus import load_parser, needs_calculus, same_by_calculus
+    from harness.reward.grading.compare import same_answer
 
-    @functools.lru_cache(maxsize=10_000)
-    def parse_gold(gold: str) -> Any:
-        # The library's own time-outs are off: the worker's clock stops an answer that takes too long.
-        return parse(f"\\boxed{{{gold}}}", parsing_timeout=None)
+    load_parser()
 
     def score(answer: str, gold: str, _metadata: Mapping[str, Any]) -> float:
         try:
-            wanted = parse_gold(gold)
-            found = parse(answer, parsing_timeout=None)
-            return float(bool(found) and bool(wanted) and verify(wanted, found, timeout_seconds=None))
+            return float(same_answer(answer, gold) or (needs_calculus(answer, gold) and same_by_calculus(answer, gold)))
         except (Exception, RecursionError):
             return 0.0
 
@@ -84,9 +78,18 @@ def _reasoning_gym(family: str) -> Scorer:
 def _user(function: Callable[..., Any]) -> Scorer:
     def score(completion: str, gold: str, metadata: Mapping[str, Any]) -> float:
         value = function(completion, gold, dict(metadata))
-        number = float(value)
-        if number != number or number in (float("inf"), float("-inf")):
-            raise ValueError(f"returned {number}, which is not a finite number")
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise RefusedScore(_short(value)) from None
+        if not 0.0 <= number <= 1.0:  # nan is not either
+            raise RefusedScore(_short(value))
         return number
 
     return score
+
+
+def _short(value: Any) -> str:
+    """A returned value as it is shown in a message."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -11,13 +11,15 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import RunFailed
-from harness.reward.answers import MAX_ANSWER, math_answer, same_choice, tagged_answer
+from harness.errors import FailureKind, RunFailed
+from harness.reward.answers import MAX_ANSWER, math_answer, tagged_answer
+from harness.reward.grading.choices import same_choice
 from harness.reward.numbers import compare
 from harness.reward.pool import Item, Outcome, WorkerPool
 from harness.reward.spec import RewardSpec
@@ -33,12 +35,13 @@ class RewardService:
     """Scores completions; use it as a context manager or ``close`` it.
 
     workers: processes, default one per processor, at most 4. seconds: time limit per answer, default the spec's.
-    timeouts, crashes: answers so far that scored 0 because they took too long or killed their worker.
+    timeouts, crashes: answers so far that scored 0 because they took too long or ended their process.
     """
 
     def __init__(self, spec: RewardSpec, workers: int | None = None, seconds: float | None = None) -> None:
-        self.spec = spec if seconds is None else RewardSpec(spec.name, seconds)
+        self.spec = spec if seconds is None else replace(spec, seconds=seconds)
         self.timeouts = self.crashes = 0
+        self._taken = (0, 0)
         self._pool = WorkerPool(self.spec, workers or max(1, min(4, os.cpu_count() or 1)))
         self._cache: dict[tuple[str, str, str], float] = {}
         self._lock = threading.Lock()
@@ -58,11 +61,17 @@ class RewardService:
         """End the workers. Scoring again starts new ones."""
         self._pool.close()
 
+    def take_failures(self) -> tuple[int, int]:
+        """(time-outs, crashes) since the last call."""
+        now, before = (self.timeouts, self.crashes), self._taken
+        self._taken = now
+        return now[0] - before[0], now[1] - before[1]
+
     def score(self, items: Sequence[tuple[str, str, Mapping[str, Any]]]) -> npt.NDArray[np.float64]:
         """Rewards of (completion, gold answer, metadata), shape (n,), in order.
 
-        Raises RunFailed if a user's function raises (``reward-raised``) or hangs on more than 10 % of the answers and at least
-        three of them (``reward-hangs``).
+        Raises RunFailed if a user's function raises (``reward-raised``), returns anything but a number from 0 to 1
+        (``reward-range``), or hangs on more than 10 % of the answers and at least three of them (``reward-hangs``).
         """
         with self._lock:
             scores = np.zeros(len(items))
@@ -90,22 +99,25 @@ class RewardService:
         if self.spec.is_user_function:
             # Its value may depend on anything: no literal match, no cache, one call per completion.
             return None, (str(i), "", ""), (completion, gold, metadata)
-        if self.spec.name == "math-verify":
-            answer, was_boxed = math_answer(completion)
-            key = (answer, gold, "boxed" if was_boxed else "tail")
-            item: Item = (f"\\boxed{{{answer}}}" if was_boxed else answer, gold, {})
+        mathematics = self.spec.name == "math-verify"
+        item: Item
+        if mathematics:
+            answer = math_answer(completion, self.spec.box_required) or ""
+            key, item = (answer, gold, ""), (answer, gold, {})
         else:
             answer = tagged_answer(completion)
             key, item = (answer, gold, _text(metadata)), (answer, gold, metadata)
-        if answer == gold.strip():
-            return 1.0, key, item
         if not answer or len(answer) > MAX_ANSWER:
             return 0.0, key, item
+        if answer == gold.strip():
+            return 1.0, key, item
+        if mathematics and len(gold) > MAX_ANSWER:
+            return 0.0, key, item
         known = self._cache.get(key)
-        if known is None and self.spec.name == "math-verify":
+        if known is None and mathematics:
             known = compare(answer, gold)
-            if known is None and key[2] == "boxed":  # outside a box, a letter at the beginning is no choice yet
-                known = same_choice(answer, gold)
+            if known is None and (chosen := same_choice(answer, gold)) is not None:
+                known = float(chosen)
         return known, key, item
 
     def _ask(self, asked: Sequence[Item], call_size: int) -> list[Outcome]:
@@ -117,14 +129,20 @@ class RewardService:
             self.crashes += outcome.kind == "crashed"
             if outcome.kind == "raised":
                 raise RunFailed(
-                    "reward-raised",
+                    FailureKind.REWARD_RAISED,
                     f"the reward function {self.spec.name} raised {outcome.message} on the answer {_short(asked[position][0])}; "
                     "mend the function and run again",
+                )
+            if outcome.kind == "refused":
+                raise RunFailed(
+                    FailureKind.REWARD_RANGE,
+                    f"the reward function {self.spec.name} returned {outcome.message} for the answer {_short(asked[position][0])}; "
+                    "a score must be a number from 0 to 1",
                 )
             hanging += outcome.kind in ("timeout", "crashed")
             if self.spec.is_user_function and hanging >= MIN_HANGING and hanging > MAX_HANGING_SHARE * call_size:
                 raise RunFailed(
-                    "reward-hangs",
+                    FailureKind.REWARD_HANGS,
                     f"the reward function {self.spec.name} gave no score within {self.spec.seconds:g} seconds for {hanging} of "
                     f"{call_size} answers, the last one {_short(asked[position][0])}; mend it or raise reward_seconds",
                 )

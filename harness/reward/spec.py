@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness.errors import UserError
 
 REASONING_GYM = "reasoning-gym:"
+#: Goes up with every change after which math-verify may score an answer otherwise; part of a task's identity.
+GRADING_VERSION = 2
 
 
 class RewardError(UserError):
@@ -21,10 +25,12 @@ class RewardSpec:
     ``\\boxed{}``), ``reasoning-gym:FAMILY`` (1 where the family's own scorer gives 1, else 0), or ``module:attr``, a
     function ``(completion: str, answer: str, metadata: dict) -> float``.
     seconds: time limit for one answer; processor seconds, for a user's function seconds of the wall clock.
+    box_required: for ``math-verify``: only an answer in ``\\boxed{}`` counts; otherwise an announced one (``the answer is 7``) does too.
     """
 
     name: str = "exact"
     seconds: float = 5.0
+    box_required: bool = False
 
     def __post_init__(self) -> None:
         if self.seconds <= 0:
@@ -37,3 +43,9 @@ class RewardSpec:
     def is_user_function(self) -> bool:
         """Whether the reward is code that did not come with Halfway."""
         return ":" in self.name and not self.name.startswith(REASONING_GYM)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides scores, for the hash of a task: two runs with equal ones scored alike."""
+        common = {"name": self.name, "seconds": self.seconds}
+        return {**common, "box_required": self.box_required, "version": GRADING_VERSION} if self.name == "math-verify" else common

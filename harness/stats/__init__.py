@@ -32,6 +32,7 @@ from harness.stats.aggregate import (
 from harness.stats.break_even import PRICES, PriceCurve, TokensSpent, price_curve
 from harness.stats.curve import COST_LEDGERS, CostModel, Crossing, Curve, Reach, crossing_index, reach, reach_everywhere, reach_rate
 from harness.stats.price import DEFAULT_PRICES, FORWARD_PRICE, PRICED_LEDGERS, TokenPrices, measured_prices, prices_of
+from harness.stats.saturating import SaturatingFit, fit_saturating
 from harness.stats.small_samples import (
     evidence,
     holm,
@@ -82,6 +83,7 @@ __all__ = [
     "PriceCurve",
     "Profile",
     "Reach",
+    "SaturatingFit",
     "SpeedUp",
     "Target",
     "TargetRule",
@@ -90,6 +92,7 @@ __all__ = [
     "check_plateau",
     "crossing_index",
     "evidence",
+    "fit_saturating",
     "holm",
     "interaction_bounds",
     "interquartile_mean",

@@ -27,7 +27,7 @@ from harness.records.file_locks import FileLock, holder
 from harness.records.ledger import LedgerError, RunLog, read_ledger
 from harness.records.ledger_records import Attempt, Complete, Failure, Warned, start_of
 from harness.records.run_folder import DONE, RunPaths, check_spec, run_status
-from harness.records.stopping_ledger import BudgetReached, RunLedger
+from harness.records.stopping_ledger import RunLedger
 from harness.registry import load_backend
 from harness.spec import RunSpec
 from harness.worker.protocol import progress_line
@@ -173,8 +173,6 @@ def _recorded(work: Callable[[], None], ledger: RunLedger | None, folder: Path, 
     """Do the work; turn whatever ends it into one sentence, a failure record and an exit code."""
     try:
         work()
-    except BudgetReached:
-        return 0
     except Interrupted as error:  # no failure record: the ledger ends as that of a worker that was killed itself
         return _report(console, str(error), Interrupted.exit_code)
     except Exception as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.stats import COST_LEDGERS, SpeedUp
 from reports import words
-from reports.arms import COMPARED, SECONDS, Analysis, Arm, Combination
+from reports.arms import COMPARED, Analysis, Arm, Combination, fit_of
 from reports.run_columns import Array
 
 Row = dict[str, Any]
@@ -54,6 +54,7 @@ def _result_row(combination: Combination, arm: Arm, analysis: Analysis) -> Row:
     for ledger in COMPARED:
         row |= _speed_up_cells(arm.speed_ups.get(ledger), f"_{ledger}")
     row |= _price_cells(arm, analysis)
+    row |= _fit_cells(arm, combination.main_cost)
     row["probability_of_improvement"] = arm.improvement.value if arm.improvement is not None else None
     row["sign_test_p_holm"] = arm.p_values.get(combination.main_cost)
     row["final_accuracy_median"] = arm.final_accuracy
@@ -85,6 +86,17 @@ def _speed_up_cells(found: SpeedUp | None, suffix: str) -> Row:
         f"at_most{suffix}": found.at_most,
         f"low{suffix}": found.low,
         f"high{suffix}": found.high,
+    }
+
+
+def _fit_cells(arm: Arm, ledger: str) -> Row:
+    """The saturating curve on the deciding ledger: where the arm heads for, and the cost at which it is half-way there."""
+    fit = fit_of(arm, ledger)
+    bands = {"asymptote": fit.asymptote if fit is not None else None, "half_way_cost": fit.middle if fit is not None else None}
+    return {
+        f"{name}{suffix}": getattr(band, field) if band is not None else None
+        for name, band in bands.items()
+        for suffix, field in (("", "value"), ("_low", "low"), ("_high", "high"))
     }
 
 
@@ -170,7 +182,7 @@ def _summary_row(combination: Combination, arm: Arm) -> Row:
         "runs": f"{arm.n} ({state})" if state else str(arm.n),
         "reached": f"{arm.reached}/{arm.n}",
         "target": combination.target.accuracy,
-        "time_to_target": words.cost_or_bound(*arm.median_cost(SECONDS), SECONDS) if arm.n else words.NO_VALUE,
+        "time_to_target": words.cost_or_bound(*arm.median_cost(combination.main_cost), combination.main_cost) if arm.n else words.NO_VALUE,
         "final_accuracy": arm.final_accuracy,
         "non_degenerate_share": arm.step_mean("non_degenerate_share"),
         "predictor_pearson": arm.predictor_mean("pearson"),

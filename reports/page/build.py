@@ -30,6 +30,7 @@ from reports.page.prices import price_picture, price_table
 from reports.page.published import published_table
 from reports.page.regime import regime_section
 from reports.page.sides import backend_sections
+from reports.page.sooner_or_higher import sooner_or_higher_table
 from reports.page.tuning import tuning_section
 from reports.parallel import map_processes
 from reports.regime import StartRegime
@@ -182,6 +183,7 @@ def _combination_content(job: tuple[Analysis, Drawer]) -> dict[str, Any]:
         "prices": (price_picture(analysis, combination, drawer), price_table(analysis, combination)),
         "costs": sections.all_costs_tables(analysis, combination),
         "curves": sections.curve_pictures(analysis, combination, drawer),
+        "sooner": sooner_or_higher_table(analysis, combination),
         "reached": sections.reach_picture(analysis, combination, drawer),
         "phases": sections.phase_section(analysis, combination, drawer),
         "selection": selection.selection_section(analysis, combination, drawer),

@@ -33,12 +33,21 @@ def source() -> str:
     return f"{_data()['source']}: {_data()['quantity']}."
 
 
+#: Ends the names of combinations and strategies that follow the authors' repository.
+CODE = "-code"
+
+
 def _plain(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum())
 
 
 def published(combination: str, strategy: str) -> Published | None:
-    """The published result of a strategy on a combination; spelling of case and separators does not matter."""
+    """The published result of a strategy on a combination; spelling of case and separators does not matter.
+
+    The suite ``paper`` holds every combination twice, as the paper says it and, named ``…-code``, as its repository does it. There is one
+    published result for both.
+    """
+    combination, strategy = (name.removesuffix(CODE) for name in (combination, strategy))
     if _plain(strategy) != _plain(_data()["strategy"]):
         return None
     for row in _data()["results"]:

@@ -60,9 +60,9 @@ def target_notes(analysis: Analysis, combination: Combination) -> list[str]:
 
 def time_to_target_table(analysis: Analysis, combination: Combination) -> Table:
     """Verdict, reach rate, speed-ups and median costs of every strategy."""
-    has_tokens = all(TOKENS in a.outcomes for a in combination.arms if a.n)
-    ledgers = (SECONDS, TOKENS) if has_tokens else (SECONDS,)
-    short = {SECONDS: "time", TOKENS: "tokens"}
+    known = [c for c in (SECONDS, TOKENS) if all(a.outcomes.get(c) for a in combination.arms if a.n)]
+    ledgers = known or [combination.main_cost]
+    short = {combination.main_cost: words.COST_NAMES[combination.main_cost], SECONDS: "time", TOKENS: "tokens"}
     heads = [("strategy", False), ("verdict", False), ("reached", True)]
     heads += [(f"speed-up in {short[c]} [95 %]", True) for c in ledgers]
     heads += [(f"median {short[c]}", True) for c in ledgers] + [("sign test p (Holm)", True)]
@@ -141,7 +141,8 @@ def all_costs_tables(analysis: Analysis, combination: Combination) -> list[Table
 def curve_pictures(analysis: Analysis, combination: Combination, drawer: Drawer) -> list[Picture]:
     """Accuracy against training seconds and against generated tokens."""
     order, pictures = analysis.strategies, []
-    axes = [c for c in (SECONDS, TOKENS) if all(c in r.curve.costs for a in combination.arms for r in a.runs)]
+    wanted = dict.fromkeys((SECONDS, TOKENS, combination.main_cost))
+    axes = [c for c in wanted if all(c in r.curve.costs for a in combination.arms for r in a.runs)]
     if not any(len(r.curve.accuracy) > 1 for a in combination.arms for r in a.runs):
         return []
     for cost in axes:

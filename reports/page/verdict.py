@@ -18,7 +18,7 @@ from harness.stats import (
     performance_profile,
 )
 from reports import words
-from reports.arms import SECONDS, TOKENS, Analysis, Arm, Overall
+from reports.arms import COMPARED, SECONDS, TOKENS, Analysis, Arm, Overall
 from reports.figures import curves as figures
 from reports.page.data_used import mismatches
 from reports.page.nothing_learned import nothing_learned
@@ -44,7 +44,7 @@ def verdict_cards(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _overall_card(item: Overall, analysis: Analysis) -> dict[str, Any]:
-    found = item.speed_ups.get(SECONDS) or item.speed_ups.get(TOKENS)
+    found = next((item.speed_ups[c] for c in COMPARED if c in item.speed_ups), None)
     arms = [a for a in analysis.arms if a.strategy == item.strategy and a.runs]
     card = _card(item.strategy, words.where_of(item, analysis), arms, found, analysis)
     prices = words.price_sentence(item.speed_ups, analysis.prices)

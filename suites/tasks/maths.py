@@ -22,7 +22,7 @@ from suites.tasks.rows import INSTRUCTION
 from suites.tasks.sources import Source, pins
 
 NAME = "maths"
-VERSION = 1
+VERSION = 2
 
 #: The system prompt of the paper's Table 5, with the trailing space of the authors' own pool.
 SYSTEM_PROMPT = INSTRUCTION + " "
@@ -73,6 +73,7 @@ class MathsConfig(BaseModel):
     seed: int = Field(0, ge=0, description="draws the pool; runs with other seeds share it")
     longest: int | None = Field(None, ge=1, description="characters of the longest question of the pool; null for no limit")
     sets: tuple[SetName, ...] = Field(("gsm8k", "math500", "minerva", "olympiadbench"), min_length=1, description="evaluation sets")
+    box_required: bool = Field(True, description="only an answer in \\boxed{} counts, as the prompt asks; false: an announced one does too")
 
 
 class Maths:
@@ -100,7 +101,7 @@ class Maths:
         for test in self.config.sets:
             found, sources[test] = read_items(SOURCES[test])
             splits[test] = as_questions(found, f"{NAME}/{test}")
-        reward = RewardSpec("math-verify")
+        reward = RewardSpec("math-verify", box_required=self.config.box_required)
         return TaskData(f"{NAME}/{name}", splits, reward, alphabet(splits), system_prompt=SYSTEM_PROMPT, sources=sources)
 
     def _pool(self) -> tuple[list[Item], dict[str, Any]]:

@@ -21,7 +21,7 @@ from suites.tasks.rows import solution_answer
 from suites.tasks.sources import Row, Source, pins
 
 NAME = "science"
-VERSION = 1
+VERSION = 2
 
 POOL = Source("scp", ("scp_25k", "scp"), "EricLu/SCP-116K", ("train",))
 MMLU = Source("mmlu", ("mmlu", "mmlu_test"), "cais/mmlu", config="all", revision="c30699e8356da336a370243923dbaf21066bb9fe")
@@ -48,6 +48,7 @@ class ScienceConfig(BaseModel):
     validation: int = Field(0, ge=0, description="questions of the same source, outside the pool, for tuning")
     seed: int = Field(0, ge=0, description="draws the pool; runs with other seeds share it")
     longest: int | None = Field(None, ge=1, description="characters of the longest question of the pool; null for no limit")
+    box_required: bool = Field(True, description="only an answer in \\boxed{} counts, as the prompt asks; false: an announced one does too")
 
 
 class Science:
@@ -79,7 +80,7 @@ class Science:
         }
         test_facts = left_out(test_facts, "other subject", len(test) - len(of_subjects))
         sources = {"train": facts, "validation": facts, "test": test_facts}
-        reward = RewardSpec("math-verify")
+        reward = RewardSpec("math-verify", box_required=self.config.box_required)
         return TaskData(NAME, splits, reward, alphabet(splits), system_prompt=SYSTEM_PROMPT, sources=sources)
 
 

@@ -80,7 +80,7 @@ def test_a_sound_suite_has_no_problems(suite: str, data: Write) -> None:
 
 @pytest.mark.slow
 def test_what_is_planted_is_found(suite: str, data: Write) -> None:
-    """A gold answer that the reward rejects, one that counts letter by letter only, a repeat, a shared question, a prompt too long."""
+    """A gold answer that the reward rejects, one that no rule reads, a repeat, a shared question, a prompt too long."""
     pool = [
         {"problem": "Broken?", "answer": "}{"},
         {"problem": "A price in $?", "answer": "\\$"},
@@ -100,9 +100,25 @@ def test_what_is_planted_is_found(suite: str, data: Write) -> None:
     assert task["problems"][0]["examples"] == ["y" * 89 + "… [gold: }{]"]
     assert task["problems"][1]["examples"] == ["Compute $ 1+1 $. [gold: 2]"]
     assert [remark["words"] for remark in task["notes"]] == [
-        "train: 1 of 5 gold answers score 1.0 only letter by letter: the parser cannot read them",
+        "train: 1 of 5 gold answers are read by no rule: a right answer scores 1.0 only as they are spelled",
         "train: 1 of 5 questions are there more than once",
         "train: 1 of 5 prompts may be longer than max_prompt_tokens",
+    ]
+
+
+@pytest.mark.slow
+def test_wrong_answers_that_score_are_found(suite: str, data: Write) -> None:
+    """A gold that 0.0 answers is a problem; one that another question's gold answers is worth a look."""
+    golds = [r"\frac{1}{2}", "0.5", "7-7", "10^{-12}"]
+    write_all(data, math500=[{"problem": f"Question {i}?", "answer": gold} for i, gold in enumerate(golds)])
+    code, found = validate(suite)
+    assert code == 1
+    (task,) = found["tasks"]
+    zero = "math500: 1 of 4 questions give 0.0 a full score: is their gold answer zero?"
+    assert [(remark["words"], remark["examples"]) for remark in task["problems"]] == [(zero, ["Question 2? [gold: 7-7]"])]
+    equal = "math500: 1 of 4 questions accept the gold answer of another question, written differently: equal, or accepted by mistake"
+    assert [(remark["words"], remark["examples"]) for remark in task["notes"]] == [
+        (equal, [r"Question 0? [gold: \frac{1}{2}, accepts: 0.5]"])
     ]
 
 

@@ -237,7 +237,7 @@ def test_uninformative_references_fall_back_and_say_so(value: float) -> None:
         (list(range(6)), [0.5] * 6, "6 reference questions do not fit a pool of 5"),
     ],
 )
-def test_bad_references_are_refused_in_words(ids: list[int], rates: list[float], message: str) -> None:
+def test_bad_references_are_refused_with_a_sentence(ids: list[int], rates: list[float], message: str) -> None:
     """Every kind of broken reference set gives a UserError that names the fault."""
     predictor = random_predictor(0)
     predictor.project_queries(np.random.default_rng(0).standard_normal((5, WIDTH)))
@@ -381,7 +381,7 @@ def test_facts_are_the_artifacts_description(trained: tuple[Path, dict[str, Any]
     assert stored["units"] == 24
     assert stored["training"]["models"] == 5
     assert stored["training"]["seconds"] > 0
-    assert stored["training"]["optimizer_steps"] == 40 * 2  # 480 pairs of 96 questions x 5 models, 64 set aside
+    assert stored["training"]["optimizer_steps"] == 40 * 4  # 160 questions x 5 models in batches of 256
 
 
 def edit(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
@@ -409,7 +409,7 @@ def edit(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
         (edit(lambda d: d.update(width=9)), "do not fit its description"),
     ],
 )
-def test_broken_or_foreign_artifacts_are_refused_in_words(
+def test_broken_or_foreign_artifacts_are_refused_with_a_sentence(
     trained: tuple[Path, dict[str, Any]], tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     """A missing, torn, newer or foreign artifact is one clear sentence."""

@@ -27,8 +27,8 @@ def test_learning_rate_by_hand() -> None:
 def test_a_variant_chooses_the_training() -> None:
     """The repository's head, its 20 epochs however small the table, its reference outcomes as they are; single settings override."""
     paper, code = TrainingSettings.of("paper"), TrainingSettings.of("code")
-    assert (paper.head, paper.rollouts, paper.least_steps) == ("paper", 8, 400)
-    assert (code.head, code.rollouts, code.least_steps) == ("code", None, 0)
+    assert (paper.head, paper.reference_share, paper.rollouts, paper.least_steps) == ("paper", 0, 8, 400)
+    assert (code.head, code.reference_share, code.rollouts, code.least_steps) == ("code", 0.25, None, 0)
     assert TrainingSettings.of("code", rollouts=4, epochs=None).rollouts == 4
     with pytest.raises(UserError, match="unknown variant 'codes'"):
         TrainingSettings.of("codes")
@@ -38,14 +38,14 @@ def test_a_variant_chooses_the_training() -> None:
     questions=st.integers(8, 60),
     models=st.integers(1, 5),
     references=st.integers(1, 40),
-    share=st.floats(0, 0.9),
+    share=st.sampled_from([0.0, 0.1, 0.5, 0.9]),
     missing=st.floats(0, 0.5),
     seed=st.integers(0, 9),
 )
-def test_batches_cover_every_pair_once_and_never_ask_for_a_reference(
+def test_batches_cover_every_pair_once_and_no_question_sees_its_own_outcome(
     questions: int, models: int, references: int, share: float, missing: float, seed: int
 ) -> None:
-    """Per epoch each measured (question, model) pair outside the reference table comes once, with its model's own reference rates."""
+    """Per epoch each measured pair that is asked comes once, with its model's rates of the references other than itself."""
     rng = np.random.default_rng(seed)
     rates = rng.integers(0, 9, (questions, models)) / 8
     rates[rng.random(rates.shape) < missing] = np.nan
@@ -55,15 +55,20 @@ def test_batches_cover_every_pair_once_and_never_ask_for_a_reference(
     for batch in attention_training._batches(rates, candidates, pairs, settings, 1, rng):
         queries, chosen, seen = batch.queries.numpy(), batch.references.numpy(), batch.reference_rates.numpy()
         assert set(chosen) <= set(candidates)
-        assert not set(queries) & set(candidates)
         assert len(set(chosen)) == len(chosen) == min(references, len(candidates))
-        columns = [rates[chosen, m] for m in range(models)]
-        for row in seen:
-            assert any(np.array_equal(row, column.astype(np.float32), equal_nan=True) for column in columns)
+        columns = rates[chosen].T.astype(np.float32)
+        for query, row in zip(queries, seen, strict=True):
+            own = chosen == query
+            assert np.isnan(row[own]).all()
+            assert any(np.array_equal(row[~own], column[~own], equal_nan=True) for column in columns)
         asked += list(zip(queries.tolist(), batch.targets.numpy().tolist(), strict=True))
-    assert 1 <= len(candidates) <= questions // 2
-    if missing == 0 and min(references, len(candidates)) >= 2:
-        others = np.setdiff1d(np.arange(questions), candidates)
+    if share == 0:
+        assert len(candidates) == questions
+    else:
+        assert 1 <= len(candidates) <= questions // 2
+        assert not set(pairs[:, 0]) & set(candidates)
+    if missing == 0 and min(references, len(candidates)) >= 3:
+        others = np.arange(questions) if share == 0 else np.setdiff1d(np.arange(questions), candidates)
         assert sorted(asked) == sorted((int(q), float(np.float32(rates[q, m]))) for q in others for m in range(models))
 
 
@@ -71,7 +76,7 @@ def test_models_are_mixed_within_a_batch() -> None:
     """With three models of 40 questions every full batch of 30 holds pairs of all of them."""
     rates = np.repeat([[0.1, 0.2, 0.3]], 80, axis=0)
     rng = np.random.default_rng(0)
-    settings = TrainingSettings(references=8, batch_size=30)
+    settings = TrainingSettings(references=8, reference_share=0.25, batch_size=30)
     candidates, pairs = attention_training._split(rates, settings, rng)
     batches = list(attention_training._batches(rates, candidates, pairs, settings, 1, rng))
     assert len(candidates) == 20
@@ -86,9 +91,10 @@ def test_reference_outcomes_are_drawn_at_the_given_rollouts() -> None:
     settings = TrainingSettings(references=10, rollouts=4)
     batch = next(attention_training._batches(rates, *attention_training._split(rates, settings, rng), settings, 1, rng))
     seen = batch.reference_rates.numpy()
-    assert set(np.unique(seen)) <= {0, 0.25, 0.5, 0.75, 1}
-    assert len(np.unique(seen)) > 1
-    assert (seen == seen[0]).all()
+    known = seen[~np.isnan(seen)]
+    assert set(np.unique(known)) <= {0, 0.25, 0.5, 0.75, 1}
+    assert len(np.unique(known)) > 1
+    assert all(len(np.unique(column[~np.isnan(column)])) == 1 for column in seen.T)
     assert batch.targets.numpy() == pytest.approx(0.3)
 
 

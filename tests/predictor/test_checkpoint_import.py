@@ -136,14 +136,14 @@ def without(*names: str) -> dict[str, Any]:
         (their_state() | {"sim_head.ref_proj.4.weight": torch.zeros(16, 15)}, "reference.layers.1.weight is \\(16, 15\\)"),
     ],
 )
-def test_other_networks_are_refused_in_words(tmp_path: Path, content: Any, message: str) -> None:
+def test_other_networks_are_refused_with_a_sentence(tmp_path: Path, content: Any, message: str) -> None:
     """A file of tensors that is not such a network says what it lacks."""
     torch.save(content, tmp_path / "m.pt")
     with pytest.raises(UserError, match=message):
         import_checkpoint(tmp_path / "m.pt", tmp_path / "out", "hf:some/model", "abc")
 
 
-def test_missing_torn_and_foreign_files_are_refused_in_words(tmp_path: Path) -> None:
+def test_missing_torn_and_foreign_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
     """No file, half a file, a text, a zip of something else."""
     torch.save(their_state(), tmp_path / "m.pt")
     (tmp_path / "torn.pt").write_bytes((tmp_path / "m.pt").read_bytes()[:2000])

@@ -28,7 +28,7 @@ from harness.errors import UserError
         (["--models", "a", "--suite", "quick", "--generation", "vlm"], "--generation: must be"),
     ],
 )
-def test_mistakes_are_answered_in_words(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_mistakes_get_one_sentence(arguments: list[str], message: str, tmp_path: Path) -> None:
     """Nothing is started and nothing is written."""
     result = CliRunner().invoke(app, ["collect", "-o", str(tmp_path / "rates.parquet"), *arguments])
     assert isinstance(result.exception, UserError)

@@ -98,7 +98,7 @@ def test_a_journal_belongs_to_one_column_and_pool(tmp_path: Path) -> None:
     assert PassRateStore(tmp_path / "rates.parquet", QUESTIONS[:4]).journal(column()).done == 0
 
 
-def test_what_does_not_fit_the_table_is_refused_in_words(tmp_path: Path) -> None:
+def test_what_does_not_fit_the_table_is_refused_with_a_sentence(tmp_path: Path) -> None:
     """A table of other questions, one from elsewhere, no table at all, and a column of the same name measured otherwise."""
     path = tmp_path / "rates.parquet"
     store = PassRateStore(path, QUESTIONS)

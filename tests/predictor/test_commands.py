@@ -122,7 +122,7 @@ def test_evaluate_along_a_trajectory(files: dict[str, Any], tmp_path: Path) -> N
         (["predict", "{o}", "{f}/pool.csv", "--references", "{t}", "-o", "{o}/x.csv"], "must hold one pass-rate column"),
     ],
 )
-def test_mistakes_are_answered_in_words(files: dict[str, Any], tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_mistakes_get_one_sentence(files: dict[str, Any], tmp_path: Path, arguments: list[str], message: str) -> None:
     """Misspelt names, missing files and impossible settings raise UserError, which the command line prints alone."""
     filled = [a.format(t=files["folder"] / "table.parquet", f=files["folder"], o=tmp_path / "out") for a in arguments]
     with pytest.raises(UserError, match=message):

@@ -12,7 +12,7 @@ from harness.errors import UserError
 from harness.numerics.prediction_quality import calibration_curve, diagnostics, prediction_quality, ranks
 from harness.predictor.history import HistoryPredictor
 from harness.predictor.irt import IrtPredictor, fit_irt
-from harness.predictor.lab.evaluation import Protocol, evaluate_families, evaluate_fitted, evaluate_trajectory, summarise
+from harness.predictor.lab.evaluation import EvaluationProtocol, evaluate_families, evaluate_fitted, evaluate_trajectory, summarise
 from harness.predictor.lab.evaluation_report import report_rows, write_report
 from harness.predictor.lab.pass_rate_table import PassRateTable, read_table
 from harness.predictor.questions import PoolFeatures, question_key
@@ -83,7 +83,7 @@ def irt_trainer(folder: Path, seen: list[tuple[str, ...]]) -> Any:
 def test_a_family_is_never_trained_on_itself(table: tuple[PassRateTable, Any], tmp_path: Path) -> None:
     """Leave-one-family-out: three trainings, none with a column of the held-out family; every target and draw gives a record."""
     seen: list[tuple[str, ...]] = []
-    records = list(evaluate_families(*table, "new-model", irt_trainer(tmp_path, seen), Protocol(references=40, draws=3)))
+    records = list(evaluate_families(*table, "new-model", irt_trainer(tmp_path, seen), EvaluationProtocol(references=40, draws=3)))
     assert [s[0] for s in seen] == ["A", "B", "C"]
     assert all(not model.startswith(family) for family, *models in seen for model in models)
     assert len(records) == 6 * 3
@@ -103,9 +103,9 @@ def test_new_questions_are_really_new(table: tuple[PassRateTable, Any], tmp_path
         assert set(part.questions) <= {f"q{i}" for i in range(120)}
         return irt_trainer(tmp_path, [])(part, features, family)  # type: ignore[no-any-return]
 
-    new = summarise(list(evaluate_families(*table, "new-questions", train, Protocol(references=30, draws=3))), ["predictor"])[0]
+    new = summarise(list(evaluate_families(*table, "new-questions", train, EvaluationProtocol(references=30, draws=3))), ["predictor"])[0]
     old = summarise(
-        list(evaluate_families(*table, "new-model", irt_trainer(tmp_path, []), Protocol(references=30, draws=3))), ["predictor"]
+        list(evaluate_families(*table, "new-model", irt_trainer(tmp_path, []), EvaluationProtocol(references=30, draws=3))), ["predictor"]
     )[0]
     assert sizes == [120] * 3
     assert 0.6 < new["pearson"] < old["pearson"]
@@ -114,7 +114,9 @@ def test_new_questions_are_really_new(table: tuple[PassRateTable, Any], tmp_path
 @pytest.mark.slow
 def test_the_same_seed_draws_the_same_references(table: tuple[PassRateTable, Any], tmp_path: Path) -> None:
     """The protocol is deterministic under its seed, and another seed draws others."""
-    runs = [list(evaluate_families(*table, "new-model", irt_trainer(tmp_path, []), Protocol(40, draws=2, seed=s))) for s in (1, 1, 2)]
+    runs = [
+        list(evaluate_families(*table, "new-model", irt_trainer(tmp_path, []), EvaluationProtocol(40, draws=2, seed=s))) for s in (1, 1, 2)
+    ]
     values = [[r["pearson"] for r in records] for records in runs]
     assert values[0] == values[1] != values[2]
 
@@ -128,7 +130,7 @@ def test_history_beats_its_prior_along_a_trajectory() -> None:
     measured[0, 5] = np.nan
     predictors: dict[str, Any] = {"history": HistoryPredictor(half_life=1)}
     pool = PoolFeatures(np.zeros((150, 1)))
-    records = list(evaluate_trajectory(measured, pool, predictors, Protocol(references=30, draws=2), [0, 2, 5]))
+    records = list(evaluate_trajectory(measured, pool, predictors, EvaluationProtocol(references=30, draws=2), [0, 2, 5]))
     by_epoch = {r["epoch"]: r["pearson"] for r in summarise(records, ["epoch"])}
     assert np.isnan([r["pearson"] for r in records if r["epoch"] == 0]).all()  # nothing known yet: one value for all
     assert by_epoch[2] > 0.6
@@ -137,7 +139,7 @@ def test_history_beats_its_prior_along_a_trajectory() -> None:
 
 def test_report_files(table: tuple[PassRateTable, Any], tmp_path: Path) -> None:
     """evaluation.csv has one line per draw, evaluation.md the means, evaluation.png is a PNG."""
-    records = list(evaluate_families(*table, "new-model", irt_trainer(tmp_path, []), Protocol(40, draws=2)))
+    records = list(evaluate_families(*table, "new-model", irt_trainer(tmp_path, []), EvaluationProtocol(40, draws=2)))
     files = write_report(records, tmp_path / "out", "title")
     assert [f.name for f in files] == ["evaluation.csv", "evaluation.md", "evaluation.png"]
     assert len(files[0].read_text().splitlines()) == 1 + 12
@@ -152,14 +154,14 @@ def test_impossible_protocols_are_refused(table: tuple[PassRateTable, Any], tmp_
     rates, embeddings = table
     trainer = irt_trainer(tmp_path, [])
     with pytest.raises(UserError, match="at least two model families"):
-        list(evaluate_families(rates.columns([0, 1]), embeddings, "new-model", trainer, Protocol()))
+        list(evaluate_families(rates.columns([0, 1]), embeddings, "new-model", trainer, EvaluationProtocol()))
     bare = PassRateTable(rates.questions, rates.models, rates.pass_rates, rates.rollouts)
     with pytest.raises(UserError, match="column 'split'"):
-        list(evaluate_families(bare, embeddings, "new-questions", trainer, Protocol()))
+        list(evaluate_families(bare, embeddings, "new-questions", trainer, EvaluationProtocol()))
     with pytest.raises(UserError, match="100 rollouts or more"):
-        list(evaluate_families(rates, embeddings, "new-model", trainer, Protocol(least_rollouts=100)))
+        list(evaluate_families(rates, embeddings, "new-model", trainer, EvaluationProtocol(least_rollouts=100)))
     with pytest.raises(UserError, match="leave none of 200"):
-        list(evaluate_families(rates, embeddings, "new-model", trainer, Protocol(references=200)))
+        list(evaluate_families(rates, embeddings, "new-model", trainer, EvaluationProtocol(references=200)))
 
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
@@ -177,7 +179,7 @@ def test_real_models_other_models_predict_a_new_family_well(tmp_path: Path) -> N
     keys = [question_key(q) for q in train.questions]
     fit_irt(embeddings, train.pass_rates, keys, embedder="none", out=tmp_path, seed=0, rollouts=train.rollouts)
     target = part.columns([part.models.index("Qwen2.5-Math-1.5B__k50_t1.0")])
-    records = list(evaluate_fitted(target, embeddings, {"irt": IrtPredictor.load(tmp_path)}, Protocol(draws=3)))
+    records = list(evaluate_fitted(target, embeddings, {"irt": IrtPredictor.load(tmp_path)}, EvaluationProtocol(draws=3)))
     assert summarise(records, ["predictor"])[0]["pearson"] > 0.83
 
 

@@ -60,13 +60,15 @@ def test_without_the_prefix_numeric_columns_in_0_1_are_models(tmp_path: Path) ->
         ({"question": ["a", "b"], "model": [0, 1]}, {"model_columns": ["modell"]}, "did you mean 'model'"),
     ],
 )
-def test_broken_tables_are_refused_in_words(tmp_path: Path, columns: dict[str, Any], arguments: dict[str, Any], message: str) -> None:
+def test_broken_tables_are_refused_with_a_sentence(
+    tmp_path: Path, columns: dict[str, Any], arguments: dict[str, Any], message: str
+) -> None:
     """Duplicates, gaps, impossible rates and misspelt columns: one clear sentence each."""
     with pytest.raises(UserError, match=message):
         read_table(write(tmp_path / "t.csv", **columns), **arguments)
 
 
-def test_unreadable_files_are_refused_in_words(tmp_path: Path) -> None:
+def test_unreadable_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
     """No file, an empty table, and a file that is not what its name says."""
     with pytest.raises(UserError, match="there is no file"):
         read_table(tmp_path / "none.csv")
@@ -142,7 +144,7 @@ def test_a_text_embedder_comes_back_from_the_artifact(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"), [("tfidff", "did you mean 'tfidf'"), ("policy", "inside a run only"), ("hf:/no/such/folder", "cannot load")]
 )
-def test_unknown_embedders_are_refused_in_words(name: str, message: str) -> None:
+def test_unknown_embedders_are_refused_with_a_sentence(name: str, message: str) -> None:
     """Misspelt names, the policy outside a run and models that are not there."""
     if name.startswith("hf:"):
         pytest.importorskip("transformers")

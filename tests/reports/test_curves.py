@@ -10,7 +10,8 @@ import pytest
 
 from harness.errors import UserError
 from harness.stats import target_from_text
-from reports.page.outside_curves import build_curves_report, read_curves
+from reports.outside_curves import read_curves
+from reports.page.outside_curves import build_curves_report
 from reports.page.published import published
 from tests.edits import edited
 from tests.reports.ledgers import read, write_run
@@ -78,13 +79,13 @@ def test_the_stricter_rules_stand_beside_it(tmp_path: Path) -> None:
 
 
 def test_published_figures_stand_beside_the_paper_suites_own_names() -> None:
-    """Every combination of suites/paper.toml in the paper's variant has its published row, and the six rows are six different ones."""
+    """Every combination of suites/paper.toml has its published row, in both variants, and the six rows are six different ones."""
     suite = tomllib.loads((Path(__file__).resolve().parents[2] / "suites" / "paper.toml").read_text(encoding="utf-8"))
-    names = [c["name"] for c in suite["combinations"]]
-    found = {name: published(name, "dots-rr") for name in names if not name.endswith("-code")}
-    assert "dots-rr" in [s["name"] for s in suite["strategies"]]
+    code = {name: name.endswith("-code") for name in (c["name"] for c in suite["combinations"])}
+    found = {name: published(name, "dots-rr-code" if is_code else "dots-rr") for name, is_code in code.items()}
+    assert {"dots-rr", "dots-rr-code"} <= {s.get("label", s["name"]) for s in suite["strategies"]}
     assert all(found.values()), found
-    assert sorted(row.time_saved_v1 for row in found.values() if row is not None) == sorted(SAVED.values())
+    assert sorted(row.time_saved_v1 for row in found.values() if row is not None) == sorted([*SAVED.values(), *SAVED.values()])
 
 
 def test_published_column_on_the_page_of_own_runs(tmp_path: Path) -> None:
@@ -147,7 +148,11 @@ def test_rows_in_any_order_and_several_seeds(tmp_path: Path) -> None:
         (SMALL + "c,Mine,four,50\n", "line 9: hours is 'four'"),
         (SMALL + "c,Mine,4,nan\n", "line 9: avg_accuracy is 'nan'"),
         (SMALL + "c,Mine,4\n", "line 9: avg_accuracy is None"),
-        (edited(SMALL, {"GRPO": "grop"}, "every"), "the baseline 'GRPO' has no run"),
+        (edited(SMALL, {"GRPO": "gpro"}, "every"), "the baseline 'GRPO' has no curve .methods: gpro, Mine"),
+        (SMALL.replace(",", ";"), "line 1: the columns are separated by semicolons"),
+        (SMALL + "c,Mine,4,41,5\n", "line 9: more values than the header has columns; is there a decimal comma"),
+        (SMALL + 'c,Mine,"4,5",41\n', "line 9: hours is '4,5' with a decimal comma"),
+        (SMALL + "c,Mine,2,40\n", "line 9: a second evaluation of Mine on c, seed 1 at the cost of line 7"),
     ],
 )
 def test_bad_files_are_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
@@ -179,3 +184,44 @@ def test_targets_as_a_command_line_gives_them() -> None:
     ):
         with pytest.raises(UserError, match=words):
             target_from_text(text)
+
+
+def test_any_baseline_in_any_case(tmp_path: Path) -> None:
+    """Mine as the baseline, asked for in capitals: GRPO never reaches its 42 %, and misses."""
+    (tmp_path / "c.csv").write_text(SMALL)
+    build_curves_report(tmp_path / "c.csv", tmp_path / "out", "first", "final", baseline="MINE")
+    found = results(tmp_path / "out")
+    assert float(found["c", "GRPO"]["target"]) == pytest.approx(0.42)
+    assert found["c", "GRPO"]["reached"] == "0"
+
+
+@pytest.mark.parametrize(("column", "ledger"), [("tokens", "generated_tokens"), ("steps", "training_steps")])
+def test_curves_over_tokens_or_steps(tmp_path: Path, column: str, ledger: str) -> None:
+    """The same curves over another cost: 4 against 2 of it, and the page names it."""
+    (tmp_path / "c.csv").write_text(SMALL.replace("hours", column))
+    page = build_curves_report(tmp_path / "c.csv", tmp_path / "out", "first", "final")
+    row = results(tmp_path / "out")["c", "Mine"]
+    assert (row["compared_on"], float(row["speedup"]), row["reached"], row[f"median_{ledger}"]) == (ledger, 2.0, "1", "2")
+    assert f"speed-up in {'tokens' if column == 'tokens' else 'training steps'}" in text_of(page.read_text(encoding="utf-8"))
+
+
+def test_one_of_several_costs_can_be_chosen(tmp_path: Path) -> None:
+    """Half the hours but all the steps: 2× in hours, 1× in steps."""
+    lines = SMALL.splitlines()
+    doubled = [lines[0] + ",steps", *(f"{line},{(1 if 'GRPO' in line else 2) * int(line.split(',')[2])}" for line in lines[1:])]
+    (tmp_path / "c.csv").write_text("\n".join(doubled))
+    for cost, speed_up in (("hours", 2.0), ("steps", 1.0)):
+        build_curves_report(tmp_path / "c.csv", tmp_path / cost, "first", "final", cost=cost)
+        assert float(results(tmp_path / cost)["c", "Mine"]["speedup"]) == speed_up
+    with pytest.raises(UserError, match="no column 'houres' of a cost; did you mean 'hours'"):
+        build_curves_report(tmp_path / "c.csv", tmp_path / "x", "first", "final", cost="houres")
+
+
+def test_our_own_curves_file_is_read_back(tmp_path: Path) -> None:
+    """curves.csv of a report has the columns, with every cost ledger; the speed-ups are those of the report."""
+    paths = [write_run(tmp_path, label, s, steps=24, pace=p) for label, p in (("grpo", 0.5), ("rr", 0.4)) for s in (1, 2, 3)]
+    build_report(read(paths), tmp_path / "own", title="t", baseline="grpo", target={"share_of_gain": 0.9})
+    build_curves_report(tmp_path / "own" / "curves.csv", tmp_path / "again")
+    own, again = (results(tmp_path / name)["spell-backward", "rr"] for name in ("own", "again"))
+    for column in ("speedup_training_seconds", "speedup_generated_tokens", "speedup_price_5", "target", "n"):
+        assert float(again[column]) == pytest.approx(float(own[column]))

@@ -105,7 +105,7 @@ def test_long_strings_cost_nothing() -> None:
         "~" * 2_000 + "x",
         "(" + r"\," * 190 + ")",
     ]
-    started = time.perf_counter()
+    started = time.process_time()
     for text in nasty:
         exact_value(text)
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1

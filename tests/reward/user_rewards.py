@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import ctypes
 import os
@@ -10,9 +11,9 @@ from typing import Any
 
 
 def length_bonus(completion: str, answer: str, metadata: dict[str, Any]) -> float:
-    """Correct or not, minus a little per character; prints, as people do."""
+    """Correct or not, or a little per visible character; prints, as people do."""
     print("scoring", completion)
-    return float(completion == answer) - 0.01 * len(completion) + float(metadata.get("bonus", 0.0))
+    return float(completion == answer) or 0.01 * len(completion.strip()) + float(metadata.get("bonus", 0.0))
 
 
 def raises(completion: str, answer: str, metadata: dict[str, Any]) -> float:
@@ -48,11 +49,16 @@ def dies(completion: str, answer: str, metadata: dict[str, Any]) -> float:
 
 
 def process_id(completion: str, answer: str, metadata: dict[str, Any]) -> float:
-    return float(os.getpid())
+    return os.getpid() / 2**22
 
 
-def not_a_number(completion: str, answer: str, metadata: dict[str, Any]) -> float:
-    return float("nan")
+def echoes(completion: str, answer: str, metadata: dict[str, Any]) -> Any:
+    """What the completion says, as Python reads it."""
+    return float(completion) if completion in ("nan", "inf") else ast.literal_eval(completion)
+
+
+def raises_always(completion: str, answer: str, metadata: dict[str, Any]) -> float:
+    raise ValueError("no")
 
 
 NOT_CALLABLE = 3

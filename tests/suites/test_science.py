@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from harness.reward.answers import same_choice
 from harness.reward.service import RewardService
 from harness.task import TaskData, TaskError
 from suites.tasks.science import Science
@@ -54,23 +53,6 @@ def test_choices_are_graded_by_their_letter(task: TaskData) -> None:
     with RewardService(task.reward, workers=1) as service:
         scores = service.score([(completion, "B", {}) for completion in completions])
     assert scores.tolist() == list(completions.values())
-
-
-@pytest.mark.parametrize(
-    ("answer", "gold", "score"),
-    [
-        ("B", "B", 1.0),
-        ("(C)", "\\text{(C)}", 1.0),
-        ("D", "B", 0.0),
-        ("2B", "B", None),
-        ("BC", "B", None),
-        ("B", "3", None),
-        ("K", "K", None),
-    ],
-)
-def test_same_choice(answer: str, gold: str, score: float | None) -> None:
-    """Decides only where both sides are a choice."""
-    assert same_choice(answer, gold) == score
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,12 @@ import typer
 
 from harness.cli.bars import progress_bar
 from harness.cli.options import DataDir
-from harness.errors import Interrupted, UserError, did_you_mean
+from harness.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from harness.predictor.collection import CollectionRequest
+    from harness.predictor.progress import Progress
     from harness.spec import RunSpec, TaskSpec
-
-    Progress = Callable[[str, int, int], None]
 
 POLL_SECONDS = 0.1
 
@@ -144,6 +141,7 @@ def _changed(spec: RunSpec, seed: int, chosen: dict[str, dict[str, Any]]) -> Run
     data = {**spec.model_dump(mode="json"), "seed": seed}
     for section, values in chosen.items():
         data[section] = {**data[section], **{key: value for key, value in values.items() if value is not None}}
+    data["execution"] |= {"processes": 1, "nodes": 1}  # one model on one device
     if data["execution"]["generation"].startswith("vllm"):
         data["execution"]["generation"] = "vllm"
     try:
@@ -165,23 +163,24 @@ def collect_model(request: CollectionRequest, out: Path, progress: Progress) -> 
     folder = journal_folder(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        asked, told = folder / "request.json", folder / "progress"
-        asked.write_text(request.model_dump_json(indent=2), encoding="utf-8")
-        told.unlink(missing_ok=True)
+        request_file, progress_file = folder / "request.json", folder / "progress"
+        request_file.write_text(request.model_dump_json(indent=2), encoding="utf-8")
+        progress_file.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror}") from None
-    tail = Tail(told)
-    worker = WorkerProcess(interpreter(request.spec), ["--collect", str(asked)], slots([request.spec], 1)[0], told)
+    tail = Tail(progress_file)
+    worker = WorkerProcess(interpreter(request.spec), ["--collect", str(request_file)], slots([request.spec], 1)[0], progress_file)
     try:
         while (code := worker.poll()) is None:
             for line in tail.new_lines():
                 if found := read_progress(line):
                     progress(*found)
             time.sleep(POLL_SECONDS)
-        words = worker.error_message() or f"its process ended with code {code} (log: {asked.with_suffix('.log')})"
+        words = worker.error_message() or f"its process ended with code {code} (log: {request_file.with_suffix('.log')})"
     except KeyboardInterrupt:
         worker.terminate()
-        raise Interrupted("stopped; the same command goes on where it was") from None
+        typer.echo("stopped; the same command goes on where it was", err=True)
+        raise
     finally:
         worker.close()
     if code:

@@ -37,10 +37,10 @@ from harness.cli.predictor.options import (
 from harness.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from harness.cli.predictor.options import Progress
     from harness.predictor.base import DifficultyPredictor
-    from harness.predictor.lab.evaluation import Protocol, Setting
+    from harness.predictor.lab.evaluation import EvaluationProtocol, Setting
     from harness.predictor.lab.pass_rate_table import PassRateTable
+    from harness.predictor.progress import Progress
     from harness.types import FloatArray
 
 SETTINGS = ("new-model", "new-questions", "trajectory")
@@ -76,14 +76,14 @@ def evaluate(
     """Leave one model family out, predict it from references, compare with the truth: table and figure."""
     from harness.cli.tables import print_table
     from harness.predictor.lab.embedders import embedder_of
-    from harness.predictor.lab.evaluation import Protocol, evaluate_fitted
+    from harness.predictor.lab.evaluation import EvaluationProtocol, evaluate_fitted
     from harness.predictor.lab.evaluation_report import report_rows, write_report
     from harness.predictor.lab.pass_rate_table import read_table
 
     if setting not in SETTINGS:
         raise UserError(f"unknown setting {setting!r}{did_you_mean(setting, SETTINGS)} (known: {', '.join(SETTINGS)})")
     rates = read_table(table, question_column, model or ())
-    protocol = Protocol(references, rollouts, draws, least_rollouts, seed)
+    protocol = EvaluationProtocol(references, rollouts, draws, least_rollouts, seed)
     chosen = {"references": references, "epochs": epochs, "units": units, "standardize": standardize}
     with step_bars() as progress:
         lab = _Evaluation(predictor or ["irt", "attention", "ensemble"], protocol, variant, calibration, chosen, cache, progress)
@@ -109,7 +109,7 @@ class _Evaluation:
     """What the settings have in common. chosen: settings of the attention predictor's training."""
 
     kinds: list[str]
-    protocol: Protocol
+    protocol: EvaluationProtocol
     variant: str
     calibration: str | None
     chosen: dict[str, Any]

@@ -10,15 +10,14 @@ import typer
 from harness.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from harness.predictor.base import DifficultyPredictor
     from harness.predictor.lab.embedders import Embedder
     from harness.predictor.lab.pass_rate_table import PassRateTable
     from harness.predictor.lab.training import TrainingPlan
+    from harness.predictor.progress import Progress
     from harness.types import FloatArray
-
-    Progress = Callable[[str, int, int], None]
 
 DEFAULT_ROLLOUTS = 8
 

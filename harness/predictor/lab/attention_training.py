@@ -1,14 +1,14 @@
 """Training the attention predictor on other models' pass rates (arXiv 2506.05316, section 3 and appendix); needs torch.
 
-As in the authors' code: some questions are set aside as a table of references; a batch is 256 (question, model) pairs of the others,
-models mixed, with one random set of K references; the loss is the binary cross-entropy of the calibrated prediction against the pair's
-pass rate. Adam, learning rate 1e-3, a linear schedule whose warm-up takes 100 steps, or a tenth of all where those are fewer.
+As in the authors' code a batch is 256 (question, model) pairs, models mixed, with one random set of K references, in their code out of a
+table of their own; the loss is the binary cross-entropy of the calibrated prediction against the pair's pass rate. Adam, learning rate
+1e-3, a linear schedule whose warm-up takes 100 steps, or a tenth of all where those are fewer.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from harness.predictor.artifact import Arrays, save_artifact
 from harness.predictor.attention import AttentionPredictor
 from harness.predictor.lab.attention_network import AttentionNetwork
 from harness.predictor.lab.training_settings import TrainingSettings
+from harness.predictor.progress import Counter
 from harness.types import FloatArray, IntArray
 
-Progress = Callable[[int, int], None]
 _LEAST_QUESTIONS = 8
 _WARMUP_STEPS = 100
 #: Where a model was measured on fewer of a batch's references, its pairs in that batch are left out: a deviation needs two.
@@ -40,7 +40,7 @@ def train_predictor(
     seed: int,
     settings: TrainingSettings | None = None,
     model_names: Sequence[str] | None = None,
-    progress: Progress | None = None,
+    progress: Counter | None = None,
 ) -> dict[str, Any]:
     """Train an attention predictor, save it in folder ``out`` and return the facts that its ``predictor.json`` holds.
 
@@ -113,7 +113,7 @@ def _fit(
     rates: FloatArray,
     settings: TrainingSettings,
     seed: int,
-    progress: Progress | None,
+    progress: Counter | None,
 ) -> tuple[float, int, int]:
     """Train in place; mean loss over the last tenth of the steps, optimizer steps, epochs."""
     rng = np.random.default_rng([seed, 0x70726564])
@@ -150,11 +150,12 @@ def learning_rate_factor(step: int, total: int) -> float:
 
 
 def _split(rates: FloatArray, settings: TrainingSettings, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-    """Questions set aside as references, shape (C,), and the measured (question, model) pairs of the others, shape (P, 2)."""
+    """Questions that serve as references, shape (C,), and the measured (question, model) pairs that are asked, shape (P, 2)."""
     count = len(rates)
-    size = min(max(round(settings.reference_share * count), settings.references), count // 2)
-    order = rng.permutation(count)
-    candidates, queries = order[:size], order[size:]
+    candidates = queries = rng.permutation(count)
+    if settings.reference_share > 0:
+        size = min(max(round(settings.reference_share * count), settings.references), count // 2)
+        candidates, queries = candidates[:size], candidates[size:]
     pairs = np.argwhere(~np.isnan(rates[queries]))
     pairs[:, 0] = queries[pairs[:, 0]]
     return candidates, pairs
@@ -186,11 +187,13 @@ def _batch(rates: FloatArray, candidates: IntArray, pairs: IntArray, settings: T
     if settings.rollouts is not None:
         drawn = rng.binomial(settings.rollouts, np.nan_to_num(observed)) / settings.rollouts
         observed = np.where(np.isnan(observed), np.nan, drawn)
-    enough = (~np.isnan(observed)).sum(axis=1) >= _LEAST_REFERENCES
-    questions, models = pairs[enough[pairs[:, 1]]].T
+    seen = observed[pairs[:, 1]]
+    seen[pairs[:, :1] == references] = np.nan  # a question never learns from its own outcome
+    enough = (~np.isnan(seen)).sum(axis=1) >= _LEAST_REFERENCES
+    questions, models = pairs[enough].T
     return _Batch(
         queries=torch.from_numpy(questions),
         targets=torch.from_numpy(rates[questions, models].astype(np.float32)),
         references=torch.from_numpy(references),
-        reference_rates=torch.from_numpy(observed[models].astype(np.float32)),
+        reference_rates=torch.from_numpy(seen[enough].astype(np.float32)),
     )

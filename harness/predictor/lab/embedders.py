@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,11 +18,11 @@ import numpy as np
 
 from harness.errors import UserError, did_you_mean
 from harness.predictor.artifact import load_artifact, save_artifact
+from harness.predictor.progress import Counter
 from harness.predictor.questions import question_key
 from harness.predictor.text_features import TextFeatures
 from harness.types import FloatArray
 
-Progress = Callable[[int, int], None]
 EMBEDDERS = ("tfidf", "hf:MODEL", "smollm2")
 _TEXT_FEATURES_FOLDER = "embedder"
 _CACHE_BLOCK = 512
@@ -37,7 +37,7 @@ class Embedder(Protocol):
         """For instance ``smollm2:0.1.2`` or ``tfidf:3f2a…``."""
         ...
 
-    def embed(self, texts: Sequence[str], progress: Progress | None = None) -> FloatArray:
+    def embed(self, texts: Sequence[str], progress: Counter | None = None) -> FloatArray:
         """Embeddings in the order given, shape (n, width), float32."""
         ...
 
@@ -56,7 +56,7 @@ class TextEmbedder:
             digest.update(name.encode() + self.features.arrays[name].tobytes())
         return f"tfidf:{digest.hexdigest()[:16]}"
 
-    def embed(self, texts: Sequence[str], progress: Progress | None = None) -> FloatArray:
+    def embed(self, texts: Sequence[str], progress: Counter | None = None) -> FloatArray:
         """See ``Embedder``."""
         return self.features.transform(texts, progress)
 
@@ -72,7 +72,7 @@ def make_embedder(
     revision: str | None = None,
     device: str = "auto",
     dtype: str = "float32",
-    progress: Progress | None = None,
+    progress: Counter | None = None,
 ) -> Embedder:
     """The embedder called ``name``; ``tfidf`` is fitted on ``texts``. Raises UserError for an unknown name or a missing extra."""
     if name == "tfidf":
@@ -103,7 +103,7 @@ def embedder_of(artifact: Path, *, device: str = "auto") -> Embedder:
     return made
 
 
-def embed_cached(embedder: Embedder, texts: Sequence[str], cache: Path | None, progress: Progress | None = None) -> FloatArray:
+def embed_cached(embedder: Embedder, texts: Sequence[str], cache: Path | None, progress: Counter | None = None) -> FloatArray:
     """Embeddings of ``texts``, shape (n, width), float32; what ``cache`` already holds is not computed again.
 
     Entries are found by embedder id and question text. New ones are appended in blocks of 512 questions, each a file of its

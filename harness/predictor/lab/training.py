@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,14 +16,13 @@ from harness.predictor.irt import IrtPredictor, fit_irt
 from harness.predictor.lab.pass_rate_table import PassRateTable
 from harness.predictor.lab.training_settings import TrainingSettings
 from harness.predictor.load import load_predictor
+from harness.predictor.progress import Progress
 from harness.predictor.questions import question_key
 from harness.types import FloatArray
 
 KINDS = ("attention", "irt", "ensemble")
 #: Columns measured with fewer rollouts are too coarse as difficulties for the attention predictor; ``irt`` weighs and uses them.
 LEAST_ROLLOUTS = 8
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

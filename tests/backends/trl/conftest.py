@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("trl", reason="the TRL backend's tests need the extra [trl]")
 
-from harness.records.ledger import LedgerWriter, RunLog, read_ledger
+from harness.records.ledger import RunLog, read_ledger
+from harness.records.stopping_ledger import RunLedger
 from harness.registry import strategy_entry
 from harness.spec import (
     AlgorithmSpec,
@@ -61,11 +62,11 @@ def make_spec(
     )
 
 
-def start(spec: RunSpec, run_dir: Path) -> LedgerWriter:
+def start(spec: RunSpec, run_dir: Path) -> RunLedger:
     """A run folder as the worker makes it."""
     run_dir.mkdir(parents=True, exist_ok=True)
     spec.save(run_dir / "spec.json")
-    ledger = LedgerWriter(run_dir / "ledger.jsonl")
+    ledger = RunLedger(run_dir / "ledger.jsonl", spec.budget, spec.algorithm.max_steps)
     ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
     return ledger
 

@@ -37,12 +37,13 @@ def halfway(cache: Path, *arguments: Any) -> subprocess.Popen[str]:
 
 def run(cache: Path, *arguments: Any) -> str:
     process = halfway(cache, *arguments)
-    said, complaint = process.communicate(timeout=250)
+    said, complaint = process.communicate(timeout=600)
     assert process.returncode == 0, complaint
     return said
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_collect_train_and_run_dots(tmp_path: Path, cache: Path) -> None:
     """Killed with SIGKILL in the middle, collected to the end, trained on, and used by ``dots``; nothing is lost and nothing is twice."""
     whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
@@ -72,7 +73,7 @@ def test_collect_train_and_run_dots(tmp_path: Path, cache: Path) -> None:
     log = train(make_spec("dots", {"references": 8, "predictor": str(tmp_path / "predictor")}, {"max_steps": 2}), tmp_path / "run", cache)
     assert [s.step for s in log.steps] == [1, 2]
     assert log.steps[0].costs.probe_rollouts == 8 * 4
-    assert all(s.selected_pass_rates for s in log.steps)
+    assert "mae" in log.evaluations[-1].predictor
 
 
 def request(out: Path, model: str = MODELS[1], questions: int = 12, **execution: Any) -> CollectionRequest:
@@ -128,7 +129,7 @@ def test_a_folder_is_measured_like_the_model_that_it_holds(tmp_path: Path, cache
         (MODELS[1], {"generation": "sglang"}, "cannot be collected with generation 'sglang'"),
     ],
 )
-def test_what_cannot_be_rolled_out_is_refused_in_words(
+def test_what_cannot_be_rolled_out_is_refused_with_a_sentence(
     model: str, execution: dict[str, Any], message: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unknown models and engines are one sentence; no table is written."""

@@ -15,6 +15,7 @@ import pytest
 from harness.errors import RunFailed, UserError
 from harness.records.checkpoint import newest_complete
 from harness.records.ledger import LedgerWriter, RunLog, read_ledger
+from harness.spec import RunSpec
 from tests.backends.trl.conftest import make_spec, start, train
 
 
@@ -176,11 +177,22 @@ def test_two_processes_keep_groups_whole(tmp_path: Path, cache: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_backend_launches_several_processes_itself(tmp_path: Path, cache: Path) -> None:
-    """``execution.processes = 2`` is all it takes; the records are those of one run."""
-    log = train(make_spec("rr", {"capacity": 16}, {"max_steps": 2}, processes=2), tmp_path, cache)
-    assert [s.step for s in log.steps] == [1, 2]
-    assert newest_complete(tmp_path / "checkpoints") is not None
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_backend_launches_several_processes_itself(stopped: bool, tmp_path: Path, cache: Path) -> None:
+    """``execution.processes = 2`` is all it takes; the records are those of one run, and a spent budget ends all ranks together."""
+    from backends.trl.backend import TrlBackend
+    from harness.spec import BudgetSpec
+
+    spec = make_spec("rr", {"capacity": 16}, {"max_steps": 2}, processes=2, checkpoint_every_steps=100)
+    spec = spec.model_copy(update={"budget": BudgetSpec(generated_tokens=1 if stopped else None)})
+    ledger = start(spec, tmp_path)
+    TrlBackend().train(spec, tmp_path, cache, ledger, None)
+    assert ledger.stopped == stopped
+    last = 1 if stopped else 2
+    assert [s.step for s in read_ledger(tmp_path / "ledger.jsonl").steps] == list(range(1, last + 1))
+    found = newest_complete(tmp_path / "checkpoints")
+    assert found is not None
+    assert found[0] == last
 
 
 def test_a_predictor_trained_elsewhere_serves_dots(tmp_path: Path, cache: Path) -> None:
@@ -208,21 +220,44 @@ def test_nan_loss_ends_the_run(tmp_path: Path, cache: Path) -> None:
     """A run that diverges says so and is not retried blindly."""
     with pytest.raises(RunFailed, match="learning_rate") as caught:
         train(make_spec("grpo", algorithm={"learning_rate": 1e30, "max_grad_norm": 1e30, "max_steps": 8}), tmp_path, cache)
-    assert caught.value.kind == "nan-loss"
+    assert caught.value.kind == "nan"
     log = read_ledger(tmp_path / "ledger.jsonl")
     assert all(math.isfinite(s.loss) for s in log.steps)
 
 
-@pytest.mark.parametrize(("task", "kind", "words"), [("Raises", "reward-raised", "IndexError"), ("Hangs", "reward-hangs", "0.2 s")])
-def test_a_broken_reward_ends_the_run(task: str, kind: str, words: str, tmp_path: Path, cache: Path) -> None:
-    """A user's reward that raises or hangs stops its run with the function's name, quickly, and leaves no worker behind."""
-    spec = make_spec(reward_seconds=0.2)
-    broken = spec.combination.task.model_copy(update={"name": f"tests.backends.trl.broken_rewards:{task}"})
-    spec = spec.model_copy(update={"combination": spec.combination.model_copy(update={"task": broken})})
+BROKEN_REWARDS = [
+    ("Raises", "raises", "reward-raised", "IndexError"),
+    ("Hangs", "hangs", "reward-hangs", "0.2 s"),
+    ("TooMuch", "too_much", "reward-range", "from 0 to 1"),
+]
+
+
+def with_task(spec: RunSpec, name: str) -> RunSpec:
+    task = spec.combination.task.model_copy(update={"name": f"tests.backends.trl.broken_rewards:{name}"})
+    return spec.model_copy(update={"combination": spec.combination.model_copy(update={"task": task})})
+
+
+def test_an_answer_that_ends_its_scoring_process_is_counted(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It scores 0, the run goes on, the ledger has the count and the report a warning."""
+    from reports.condensed import condense
+
+    monkeypatch.setenv("HALFWAY_TEST_REWARD_DIED", str(tmp_path / "died"))
+    log = train(with_task(make_spec("grpo", algorithm={"max_steps": 2}), "DiesOnce"), tmp_path, cache)
+    records = [*log.steps, *log.evaluations]
+    assert (sum(r.reward_timeouts for r in records), sum(r.reward_crashes for r in records)) == (0, 1)
+    assert condense(log).warnings == [
+        "answers that scored 0 without being judged: 0 took longer than the time limit, 1 ended the scoring process"
+    ]
+
+
+@pytest.mark.parametrize(("task", "function", "kind", "words"), BROKEN_REWARDS)
+def test_a_broken_reward_ends_the_run(task: str, function: str, kind: str, words: str, tmp_path: Path, cache: Path) -> None:
+    """A user's reward that raises, hangs or returns no score stops its run with the function's name and leaves no worker behind."""
+    spec = with_task(make_spec(reward_seconds=0.2), task)
     with pytest.raises(RunFailed, match=words) as caught:
         train(spec, tmp_path, cache)
     assert caught.value.kind == kind
-    assert f"broken_rewards:{task.lower()}" in str(caught.value)
+    assert f"broken_rewards:{function}" in str(caught.value)
 
 
 def test_batches_that_cannot_be_split_are_refused(tmp_path: Path, cache: Path) -> None:

@@ -8,17 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.records.ledger import LedgerWriter, read_ledger
+from harness.records.ledger import read_ledger
+from harness.records.stopping_ledger import RunLedger
 from harness.spec import RunSpec
 from harness.testing.backend_contract import Row, Seen, Training
 
 
-def start(spec: RunSpec, run_dir: Path) -> LedgerWriter:
+def start(spec: RunSpec, run_dir: Path) -> RunLedger:
     """A run folder as the worker makes it, or the ledger of one that goes on."""
     run_dir.mkdir(parents=True, exist_ok=True)
     new = not (run_dir / "ledger.jsonl").exists()
     spec.save(run_dir / "spec.json")
-    ledger = LedgerWriter(run_dir / "ledger.jsonl")
+    ledger = RunLedger(run_dir / "ledger.jsonl", spec.budget, spec.algorithm.max_steps)
     if new:
         ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
     return ledger

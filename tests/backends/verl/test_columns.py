@@ -76,7 +76,7 @@ def test_failures_of_ray_are_translated() -> None:
     for error, kind in (
         (ray_errors.ObjectStoreFullError("full"), "object-store"),
         (ray_errors.OutOfMemoryError("killed"), "memory"),
-        (ray_errors.RayTaskError("f", "trace", FloatingPointError("logits")), "nan-loss"),
+        (ray_errors.RayTaskError("f", "trace", FloatingPointError("logits")), "nan"),
     ):
         translation = translate(error)
         assert isinstance(translation, RunFailed)

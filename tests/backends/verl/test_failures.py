@@ -16,7 +16,7 @@ import pytest
 from harness.errors import Interrupted, RunFailed
 from harness.records.checkpoint import newest_complete
 from harness.records.ledger import read_ledger
-from harness.spec import RunSpec
+from harness.spec import BudgetSpec, RunSpec
 from harness.testing.backend_contract import contract_spec
 from tests.backends.verl.recording import record
 
@@ -154,6 +154,16 @@ def test_a_prompt_that_fails(loop: str, words: str, tmp_path: Path, cache: Path,
     assert found[0] == 1
     rest = record(short_spec(2), tmp_path / "run", cache, found[1])
     assert [s.step for s in rest.log.steps] == [1, 2]
+
+
+def test_a_spent_budget_ends_the_run_at_a_checkpoint(tmp_path: Path, cache: Path) -> None:
+    """A run past its budget ends after the step, through verl's own loop, with a complete checkpoint to go on from."""
+    spec = short_spec(checkpoint_every_steps=100).model_copy(update={"budget": BudgetSpec(generated_tokens=1)})
+    training = record(spec, tmp_path / "run", cache)
+    assert [s.step for s in training.log.steps] == [1]
+    found = newest_complete(tmp_path / "run" / "checkpoints")
+    assert found is not None
+    assert found[0] == 1
 
 
 def test_a_reward_that_hangs(tmp_path: Path, cache: Path) -> None:

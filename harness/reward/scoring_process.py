@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any, BinaryIO
 
 from harness.errors import UserError
-from harness.reward.scorers import Scorer, build_scorer
+from harness.reward.scorers import RefusedScore, Scorer, build_scorer
 from harness.reward.spec import RewardSpec
 
 #: How a worker ends that has used up its processor time.
@@ -99,6 +99,8 @@ def _answer(scorer: Scorer, spec: RewardSpec, completion: str, gold: str, metada
             _stop_clocks()
     except _Timeout:
         reply = {"timeout": True}
+    except RefusedScore as error:
+        reply = {"refused": str(error)}
     except BaseException as error:
         reply = {"raised": _describe(error)}
     _stop_clocks()
