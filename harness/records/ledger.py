@@ -56,13 +56,8 @@ class LedgerWriter:
         cut_torn_tail(path)
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - lives as long as the run
 
-    def write(self, record: Record | str, content: Any = None, **fields: Any) -> None:
-        """Append one record and sync it: a crash leaves the whole line or nothing. Raises LedgerError, for example on a full disk.
-
-        ``write("step", record)`` and ``write("checkpoint", step=4)`` are the earlier form of ``write(record)``.
-        """
-        if isinstance(record, str):
-            record = content if content is not None else from_json({"type": record, **fields})
+    def write(self, record: Record) -> None:
+        """Append one record and sync it: a crash leaves the whole line or nothing. Raises LedgerError, for example on a full disk."""
         data = _seal(json.dumps(to_json(record), separators=(",", ":"), ensure_ascii=False).encode())
         start = self._file.seek(0, os.SEEK_END)
         try:

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from harness.errors import UserError
 from harness.files import write_bytes
-from harness.tuning.lock_file import Lock
+from harness.tuning.lock_file import TuningLock
 from reports.arms import Analysis
 from reports.exports import csv_rows
 from reports.exports.latex import prices_tex, results_tex
@@ -46,7 +46,7 @@ def write_report(
     extra: Table | None = None,
     more: Sequence[Section] = (),
     question: str = "",
-    lock: Lock | None = None,
+    lock: TuningLock | None = None,
     regimes: Mapping[str, StartRegime] | None = None,
 ) -> Path:
     """Write the folder of an analysis; every file appears whole or not at all. For the rest see :func:`render`."""
@@ -103,7 +103,7 @@ def render(
     extra: Table | None = None,
     more: Sequence[Section] = (),
     question: str = "",
-    lock: Lock | None = None,
+    lock: TuningLock | None = None,
     regimes: Mapping[str, StartRegime] | None = None,
 ) -> str:
     """The page as text: no network, no time stamps, everything from the records escaped.
