@@ -1,7 +1,8 @@
-"""Filters and down-sampling: GRESO, PODS."""
+"""Filters and down-sampling: SPEED, GRESO, PODS."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -122,7 +123,42 @@ def pods(clone: Clone, path: str) -> Iterator[Result]:
         yield Result(f"kept rewards, theirs {name} (cases with others)", STEPS, other, bug if as_it_stands else "")
 
 
+class _Batch:
+    """The little of their batches that the rule needs: rows with a prompt's uid and a reward."""
+
+    def __init__(self, uids: list[str], acc: list[float]) -> None:
+        self.non_tensor_batch = {"uid": uids, "acc": acc}
+
+    def __getitem__(self, rows: list[int]) -> _Batch:
+        return _Batch(*([self.non_tensor_batch[name][i] for i in rows] for name in ("uid", "acc")))
+
+    def select(self, **_: Any) -> _Batch:
+        return self
+
+    def truncate(self, **_: Any) -> _Batch:
+        return self
+
+    @staticmethod
+    def concat(parts: list[_Batch]) -> _Batch:
+        return _Batch(*([row for part in parts for row in part.non_tensor_batch[name]] for name in ("uid", "acc")))
+
+
+def speed(clone: Clone, path: str) -> Iterator[Result]:
+    """Which of 40 questions are continued after 4 screening rollouts."""
+    given = {"np": np, "defaultdict": defaultdict, "DataProto": _Batch}
+    controller = clone.definitions(path, ["DataController"], given)["DataController"]
+    rng, other = np.random.default_rng(0), 0
+    for _ in range(STEPS):
+        seen = [group(i, rng.random(4) < rng.random()) for i in range(40)]
+        theirs = controller(False, 40, 16, 4, 20, 10, 1, 1024, 16 * 24)
+        theirs.update_prompts(_Batch([str(g.question_id) for g in seen for _ in range(4)], [r for g in seen for r in g.rewards]))
+        kept = set(theirs.prompts_for_second_generation_phase.non_tensor_batch["uid"])
+        other += kept != {str(g.question_id) for g in seen if not g.is_degenerate}
+    yield Result("questions continued (rounds with others)", STEPS, other, "both phases in one step (theirs continues in the next call)")
+
+
 COMPARISONS = [
+    Comparison("speed", "Zanette-Labs/speed-rl", "verl/trainer/ppo/data_controller.py", speed),
     Comparison("greso", "Infini-AI-Lab/GRESO", "verl/trainer/ttis/presampling_selector.py", greso),
     Comparison("pods", "YixuanEvenXu/pods", "open-r1/src/open_r1/grpo_trainer.py", pods),
 ]

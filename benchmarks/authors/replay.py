@@ -151,7 +151,33 @@ def arpo(clone: Clone, path: str) -> Iterator[Result]:
     yield Result("stored successes (cases with others)", CASES, held)
 
 
+def rlep(clone: Clone, path: str) -> Iterator[Result]:
+    """Which of 0 to 6 stored successes join a group: how many, and that all are as likely (share of the first, 2,000 draws)."""
+    choose = clone.fragment(path, "if len(candidates) <= self.experience_replay_num:")
+    other, shares = 0, np.zeros(2)
+    for stored in range(7):
+        _, ours, ctx = prepared("rlep", 4)
+        successes = group(0, [1.0] * stored, version=0).rollouts if stored else ()
+        ours._buffer.add(successes)
+        fresh = group(0, [0.0] * GROUP, version=1)
+        draws = 2000 if stored == 6 else 20
+        random.seed(0)
+        for _ in range(draws):
+            row = {"reward_model": {"candidates": list(successes)}}
+            state: dict[str, Any] = {"self": SimpleNamespace(experience_replay_num=2), "candidates": list(successes), "row_dict": row}
+            exec(choose, {"random": random}, state)
+            added = ours.inject(fresh, ctx).rollouts[GROUP:]
+            other += len(added) != len(state["candidates"])
+            if stored == 6:
+                shares += [successes[0].uid in {r.uid for r in found} for found in (added, state["candidates"])]
+    yield Result(
+        "successes that join a group (groups with another number)", 2120, other, "successes of this run (theirs: of an earlier run)"
+    )
+    yield Result("share of groups with the first of six (1/3; ± .03)", 2000, abs(shares[0] - shares[1]) / 2000)
+
+
 COMPARISONS = [
+    Comparison("rlep", "Kwai-Klear/RLEP", "verl/utils/dataset/rl_dataset.py", rlep),
     Comparison("repo", "SihengLi99/RePO", "src/replay_grpo_trainer.py", repo),
     Comparison("freshper", "Vision-CAIR/Freshness-Aware-PER", "roll/agentic/replay_buffer/trajectory_buffer.py", freshper),
     Comparison("arpo", "dvlab-research/ARPO", "verl/trainer/ray_trainer.py", arpo),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,7 +74,8 @@ def strategy_rows(plugins: Sequence[str], names: Sequence[str] | None = None) ->
         words, defaults = entry.composition, entry.resolve_config({})
         rows.append({
             "name": name, "origin": entry.origin, "summary": words.summary, "source": words.source, "observes": words.observes,
-            "acts": words.acts, "costs": words.costs, "requires": sorted(entry.requires), "uncharged_oracle": entry.uncharged_oracle,
+            "acts": words.acts, "costs": words.costs, "rule": _rule((words.selector, words.replay)), "requires": sorted(entry.requires),
+            "uncharged_oracle": entry.uncharged_oracle,
             "backends": {backend: refusal(entry, backend) for backend in BACKENDS},
             "settings": {
                 key: {"default": defaults[key], "description": text, "tune": _tuned(part, key)}
@@ -80,6 +83,15 @@ def strategy_rows(plugins: Sequence[str], names: Sequence[str] | None = None) ->
             },
         })  # fmt: skip
     return rows
+
+
+def _rule(parts: Sequence[type[Part[Any]]]) -> str:
+    """The docstrings of a strategy's parts: the formula, what was assumed, and what differs from the paper or its code."""
+    from harness.strategies.uniform import Uniform
+    from harness.strategy import Replay
+
+    shown = [part for part in parts if part.__doc__ and part not in (Uniform, Replay)]
+    return "\n\n".join(inspect.cleandoc(str(part.__doc__)) for part in shown or parts[:1])
 
 
 def _tuned(part: type[Part[Any]], key: str) -> dict[str, Any] | None:
@@ -128,6 +140,7 @@ def _print_one(row: dict[str, Any]) -> None:
             typer.echo(f"  {key:9} {value}")
     for words in filter(None, row["backends"].values()):
         typer.echo(f"  {words}")
+    typer.echo("\n" + indent(row["rule"], "  ") + "\n")
     for key, setting in row["settings"].items():
         words = f"  {setting['description']}" if setting["description"] else ""
         typer.echo(f"  {key} = {setting['default']}{words}{_range_in_words(setting['tune'])}")

@@ -48,10 +48,10 @@ def test_tuning_ranges_hold_the_defaults() -> None:
 
 
 def test_what_can_be_tuned_declares_where() -> None:
-    """Every method with settings has a range; the oracle is a bound and not tuned, the others have no setting at all."""
+    """Every method with settings has a range; the oracle is a bound and not tuned, nor are the choices of cdas, and grpo has no setting."""
     without = [row["name"] for row in strategy_rows([], list(BUILTIN_STRATEGIES)) if not any(s["tune"] for s in row["settings"].values())]
     assert without == ["grpo", "oracle", "cdas"]
-    assert not any(row["settings"] for row in strategy_rows([], ["grpo", "cdas"]))
+    assert not any(row["settings"] for row in strategy_rows([], ["grpo"]))
 
 
 def test_the_table_and_one_strategy(place) -> None:
@@ -64,6 +64,8 @@ def test_the_table_and_one_strategy(place) -> None:
     assert "capacity = 256" in one
     assert "[tuned: 0.3 to 1.0]" in one
     assert "[tuned: one of [64, 128, 256, 512]]" in one
+    assert "Each step draws γ̂_i ~ Beta(α_i, β_i)" in one  # the rule of the selector, and that of the replay
+    assert "drawn uniformly from the last C groups" in one
     (row,) = json.loads(place.halfway("strategies", "mopps+rr", "--json").stdout)
     assert row["requires"] == ["behaviour_log_probs"]
     assert row["settings"]["candidate_factor"]["tune"] is None
