@@ -27,7 +27,7 @@ import numpy as np
 
 from harness.registry import strategy_entry
 from harness.step.clock import Clock
-from harness.types import PromptGroup, Rollout
+from harness.types import PromptGroup, Rollout, with_uids
 
 PAPER_STEP_SECONDS = 248.0
 PROMPT_TOKENS = 160
@@ -41,7 +41,8 @@ def made_groups(first: int, count: int, size: int, tokens: int, version: int, rn
         ids = rng.integers(5, 1000, tokens, dtype=np.int32)
         return Rollout(question, prompt, ids, -rng.random(tokens, dtype=np.float32), version, "", float(number % 2))
 
-    return [PromptGroup(q, tuple(rollout(q, n) for n in range(size))) for q in range(first, first + count)]
+    groups = [PromptGroup(q, tuple(rollout(q, n) for n in range(size))) for q in range(first, first + count)]
+    return with_uids(groups, [version])
 
 
 @contextmanager

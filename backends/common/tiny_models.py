@@ -13,7 +13,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,10 @@ from torch import Tensor
 
 from backends.common.cached_folder import cached_folder
 from backends.common.char_tokenizer import build_tokenizer, pieces
+from harness.backend import Progress
 from harness.errors import UserError
 from harness.task import WARM_UP, TaskData
 from harness.types import Question
-
-#: ``progress(what, done, total)``; as in :data:`harness.backend.Progress`.
-Progress = Callable[[str, int, int], None]
 
 PREFIX = "embedded:"
 METADATA = "halfway.model.json"

@@ -74,7 +74,7 @@ class TrlSession:
 
     @contextmanager
     def _followers_released_on_failure(self) -> Iterator[None]:
-        """Around what rank 0 does while the others follow: if it fails, they stop too instead of waiting for ever."""
+        """Around what rank 0 does while the others follow: if it fails, they stop too instead of waiting forever."""
         try:
             yield
         except BaseException as error:

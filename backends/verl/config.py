@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from backends.common.devices import parse_device
 from backends.verl.engine_keys import flatten, refuse_owned_keys
 from backends.verl.names import AGENT_LOOP, CPU_ROLLOUT, TRAINER
 from harness.errors import UserError, did_you_mean
@@ -52,9 +53,7 @@ class Placement:
     def of(cls, spec: RunSpec, gpus: int) -> Placement:
         """From the spec and the number of visible GPUs, 0 for none. Raises UserError where they do not fit."""
         execution = spec.execution
-        kind, _, index = execution.device.partition(":")
-        if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdigit())):
-            raise UserError(f"execution.device = {execution.device!r} is not a device; use auto, cpu, cuda or cuda:N")
+        kind, _ = parse_device(execution.device)
         if execution.processes % execution.nodes:
             raise UserError(
                 f"execution.processes = {execution.processes} cannot be spread evenly over nodes = {execution.nodes}; use a multiple"

@@ -1,4 +1,4 @@
-"""Whether the Ray actors behind a run are alive; verl's polling would wait for rollouts of a dead one for ever."""
+"""Whether the Ray actors behind a run are alive; verl's polling would wait for rollouts of a dead one forever."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backends.common.devices import parse_device
 from backends.common.ratios import correction_of
 from backends.verl.config import Placement, default_settings, resolve_config, rollout_name, run_settings
 from backends.verl.failures import translated_errors
@@ -64,8 +65,8 @@ def set_environment(placement: Placement, spec: RunSpec) -> None:
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     if not placement.on_cpu:
-        kind, _, index = spec.execution.device.partition(":")
-        if kind == "cuda" and index:
+        _, index = parse_device(spec.execution.device)
+        if index:
             os.environ["CUDA_VISIBLE_DEVICES"] = index
         return
     os.environ.update(VERL_PLATFORM="cpu", VERL_USE_EXTERNAL_MODULES=CPU_PLUGIN)

@@ -173,7 +173,7 @@ class HalfwayTrainer(PPOTrainerSync):  # type: ignore[misc]
             tq.kv_clear(keys=filled, partition_id="train")
 
     def handles(self) -> list[Any]:
-        """Ray actors whose death would leave a step waiting for ever."""
+        """Ray actors whose death would leave a step waiting forever."""
         servers = [server for replica in self.llm_server_manager.get_replicas() for server in replica.servers]
         return [*self.actor_rollout_wg.workers, *servers, *self.agent_loop_manager.agent_loop_workers]
 

@@ -1,15 +1,11 @@
 """The attention predictor against the authors' code, run beside it on the same random weights and inputs.
 
-    git clone https://github.com/ASTRAL-Group/data-efficient-llm-rl
-    python benchmarks/authors/predictor.py data-efficient-llm-rl
-
 Their network (``adaptive_difficulty_prediction/model.py``) is built with random weights at its real size, saved as their training saves it,
 imported by ``halfway predictor import``'s function, and both predict. Their clone is only read; its module is executed.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import tempfile
 from collections.abc import Iterator
@@ -29,13 +25,9 @@ from harness.predictor.lab.checkpoint_import import import_checkpoint
 WIDTH, UNITS, QUESTIONS, REFERENCES = 1536, 896, 80, 32
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One rule: what was compared, and the largest difference, or why it is meant to differ."""
-
-    rule: str
-    difference: float
-    remark: str = ""
+def row(rule: str, difference: float, deviation: str = "") -> Result:
+    """A row about all questions of the case."""
+    return Result(rule, QUESTIONS, difference, deviation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +49,7 @@ class Case:
         return cls(embeddings, references, outcomes[:REFERENCES], outcomes[REFERENCES:])
 
 
-def compare(repository: Path) -> list[Row]:
+def compare(repository: Path) -> list[Result]:
     """Rows of the table. repository: a clone of the authors' repository."""
     theirs = their_network(repository).eval()
     case = Case.random(1)
@@ -81,7 +73,7 @@ def their_network(repository: Path) -> Any:
     return module.ResidualHead(WIDTH, UNITS, num_layers=3, scaling="group_logit_temp").double()
 
 
-def predictions(theirs: Any, artifact: Path, case: Case) -> list[Row]:
+def predictions(theirs: Any, artifact: Path, case: Case) -> list[Result]:
     """What both predict for every question, references included."""
     values = case.pass_rates.expand(QUESTIONS, -1)
     keys = case.embeddings[case.references].expand(QUESTIONS, -1, -1)
@@ -100,21 +92,21 @@ def predictions(theirs: Any, artifact: Path, case: Case) -> list[Row]:
     rest = np.setdiff1d(np.arange(QUESTIONS), ids)
     masked = np.abs(ours(variant="paper") - calibrated)
     return [
-        Row("adapters and attention", largest(ours(calibration="none"), plain[1.0])),
-        Row("… at attention temperature .5", largest(ours(calibration="none", temperature=0.5), plain[0.5])),
-        Row("… with the calibration head", largest(ours(calibration="platt"), calibrated)),
-        Row("… with the linear regression (variant code)", largest(ours(), expected)),
-        Row("… the same in float32, as runs compute it", largest(ours(np.float32), expected)),
-        Row(
+        row("adapters and attention", largest(ours(calibration="none"), plain[1.0])),
+        row("… at attention temperature .5", largest(ours(calibration="none", temperature=0.5), plain[0.5])),
+        row("… with the calibration head", largest(ours(calibration="platt"), calibrated)),
+        row("… with the linear regression (variant code)", largest(ours(), expected)),
+        row("… the same in float32, as runs compute it", largest(ours(np.float32), expected)),
+        row(
             "variant paper, questions that are no references",
             float(masked[rest].max()),
             "imported network: the head stays the repository's",
         ),
-        Row("variant paper, references", float(masked[ids].max()), "meant: a reference does not attend to itself"),
+        row("variant paper, references", float(masked[ids].max()), "meant: a reference does not attend to itself"),
     ]
 
 
-def training(theirs: Any, case: Case) -> list[Row]:
+def training(theirs: Any, case: Case) -> list[Result]:
     """Loss and gradient of one batch in which every query has another model's reference rates."""
     generator = torch.Generator().manual_seed(2)
     values = torch.randint(0, 9, (QUESTIONS, REFERENCES), generator=generator).double() / 8
@@ -132,12 +124,12 @@ def training(theirs: Any, case: Case) -> list[Row]:
     gradients = dict(theirs.named_parameters())
     differences = [largest(p.grad, gradients[named[name]].grad) for name, p in network.named_parameters()]
     return [
-        Row("training: loss of a batch with models mixed", abs(float(loss.detach()) - float(their_loss.detach()))),
-        Row("training: gradient of that batch", max(differences)),
+        row("training: loss of a batch with models mixed", abs(float(loss.detach()) - float(their_loss.detach()))),
+        row("training: gradient of that batch", max(differences)),
     ]
 
 
-def learning_rate() -> Row:
+def learning_rate() -> Result:
     """The schedule of their ``train.py``: transformers' linear schedule with min(100, a tenth) warm-up steps."""
     from transformers import get_linear_schedule_with_warmup
 
@@ -149,7 +141,7 @@ def learning_rate() -> Row:
             worst = max(worst, abs(optimizer.param_groups[0]["lr"] - learning_rate_factor(step, total)))
             optimizer.step()
             schedule.step()
-    return Row("training: learning rate over 40, 999 and 5,000 steps", worst)
+    return row("training: learning rate over 40, 999 and 5,000 steps", worst)
 
 
 def largest(ours: Any, theirs: Any) -> float:
@@ -158,23 +150,10 @@ def largest(ours: Any, theirs: Any) -> float:
 
 
 def attention(clone: Clone, path: str) -> Iterator[Result]:
-    """The rows of the table of all strategies."""
+    """The rows of ``benchmarks/against_authors.py``."""
     with tempfile.TemporaryDirectory() as folder:
         clone.write(path, Path(folder))
-        for row in compare(Path(folder)):
-            yield Result(row.rule, QUESTIONS, row.difference, row.remark)
+        yield from compare(Path(folder))
 
 
 COMPARISONS = [Comparison("dots", "ASTRAL-Group/data-efficient-llm-rl", "adaptive_difficulty_prediction/model.py", attention)]
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("repository", type=Path, help="clone of ASTRAL-Group/data-efficient-llm-rl")
-    for row in compare(parser.parse_args().repository):
-        print(f"{row.rule:<55} {row.difference:9.1e}   {row.remark}".rstrip())
-
-
-if __name__ == "__main__":
-    main()

@@ -11,7 +11,7 @@ from typing import Any
 from harness.data.overlap import normalised
 from harness.task import TaskError
 from harness.types import Question
-from suites.tasks.rows import final_answer, question_text
+from suites.tasks.rows import AnswerError, final_answer, question_text
 from suites.tasks.sources import Row, Source
 
 
@@ -32,15 +32,24 @@ def plain_item(row: Row) -> Item:
 def read_items(source: Source, to_item: Callable[[Row], Item] = plain_item) -> tuple[list[Item], dict[str, Any]]:
     """The records of a source that have a question and an answer, and facts: origin, number of records, what was left out.
 
-    A question without an answer cannot be graded, because an empty box would be right. Raises TaskError if nothing is left.
+    A question without an answer cannot be graded, because an empty box would be right. Raises TaskError if nothing is left, and for a
+    record whose answer is no text and no number.
     """
     rows, origin = source.read()
-    items = [to_item(row) for row in rows]
+    where = f"data set {source.name!r} ({origin.get('file') or origin.get('hub')})"
+    items = [_item(row, to_item, f"{where}, record {number}") for number, row in enumerate(rows, 1)]
     usable = [item for item in items if item.prompt and item.answer]
     if not usable:
-        raise TaskError(f"data set {source.name!r} ({origin.get('file') or origin.get('hub')}) has no record with a question and an answer")
+        raise TaskError(f"{where} has no record with a question and an answer")
     left_out = {"no question": sum(not i.prompt for i in items), "no answer": sum(bool(i.prompt) and not i.answer for i in items)}
     return usable, {**origin, "records": len(rows), "left_out": {why: count for why, count in left_out.items() if count}}
+
+
+def _item(row: Row, to_item: Callable[[Row], Item], where: str) -> Item:
+    try:
+        return to_item(row)
+    except AnswerError as error:
+        raise TaskError(f"{where}: {error}; write the answer as a text") from error
 
 
 def left_out(facts: Mapping[str, Any], why: str, count: int) -> dict[str, Any]:

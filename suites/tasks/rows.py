@@ -7,6 +7,8 @@ second turn holds the ground truth (Open-Reasoner-Zero).
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,10 +36,15 @@ def question_text(row: Mapping[str, Any]) -> str:
     return found.removesuffix(INSTRUCTION).strip()
 
 
+class AnswerError(ValueError):
+    """A record whose answer is no text and no number; the message says what it is."""
+
+
 def final_answer(row: Mapping[str, Any]) -> str:
-    """The final answer as LaTeX for the inside of a ``\\boxed{}``; empty where the record has none.
+    """The final answer as LaTeX for the inside of a ``\\boxed{}``; empty where the record has none (a missing value, ``NaN``).
 
     If there are several spellings, the last one is used, as in the evaluation code of Qwen2.5-Math, which takes the last box of a solution.
+    Raises AnswerError for true, false, an infinite number or an object: as texts they would be gold answers that nobody meant.
     """
     model, reply = row.get("reward_model"), row.get("1")
     truth = reply.get("ground_truth") if isinstance(reply, Mapping) else None
@@ -47,12 +54,20 @@ def final_answer(row: Mapping[str, Any]) -> str:
         model.get("ground_truth") if isinstance(model, Mapping) else None,
         truth.get("value") if isinstance(truth, Mapping) else truth,
     ]
-    found = next((value for value in candidates if value is not None), None)
+    found = next((value for value in candidates if not _missing(value)), None)
     if found is None:
         return solution_answer(str(row.get("solution") or ""))
     if isinstance(found, Sequence) and not isinstance(found, str):
         found = found[-1] if len(found) else ""
-    return _plain(str(found))
+    if isinstance(found, bool | Mapping) or (isinstance(found, float) and not math.isfinite(found)):
+        shown = json.dumps(found, default=str)
+        raise AnswerError(f"its answer is {shown if len(shown) <= 60 else shown[:57] + '...'}, which is neither a text nor a number")
+    return "" if _missing(found) else _plain(str(found))
+
+
+def _missing(value: Any) -> bool:
+    """Whether a data set has no value here: null, or the NaN that a table has in its place."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def solution_answer(solution: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,8 @@ import pytest
 
 from harness.task import TaskError
 from suites.tasks.maths import SOURCES
-from suites.tasks.rows import final_answer, question_text
+from suites.tasks.pools import read_items
+from suites.tasks.rows import AnswerError, final_answer, question_text
 from suites.tasks.science import MMLU, POOL
 from suites.tasks.sources import Source, pins
 
@@ -37,6 +39,9 @@ ROWS = [{"problem": "1+1?", "answer": "2"}, {"problem": "1+2?", "answer": "3"}]
         ({"problem": "P?", "answer": "\\$32"}, "P?", "\\$32"),
         ({"problem": "P?", "answer": "\\boxed{4}"}, "P?", "4"),
         ({"problem": "P?", "answer": ""}, "P?", ""),
+        ({"problem": "P?", "answer": float("nan")}, "P?", ""),
+        ({"problem": "P?", "answer": None, "solution": "\\boxed{2}"}, "P?", "2"),
+        ({"problem": "P?", "answer": 0.5}, "P?", "0.5"),
         ({"question": "Q?", "final_answer": ["9.6\n", "$9.60$\n"]}, "Q?", "9.60"),
         (
             {
@@ -185,3 +190,18 @@ def test_pins() -> None:
     assert {s.name for s in everything if s.revision is None} == {"orz", "scp"}
     assert all(s.revision is None or (len(s.revision) == 40 and set(s.revision) <= set("0123456789abcdef")) for s in everything)
     assert pins([Source("a", ("a",), "x/a", revision="1")]) != pins([Source("a", ("a",), "x/a", revision="2")])
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"), [(True, "true"), (False, "false"), ({"value": [1, 2]}, '{"value": [1, 2]}'), (float("inf"), "Infinity")]
+)
+def test_an_answer_that_is_no_text_and_no_number_is_refused(
+    answer: Any, shown: str, data: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    """As texts they would be gold answers that nobody meant; the record is named."""
+    with pytest.raises(AnswerError, match=re.escape(f"its answer is {shown}, which is neither a text nor a number")):
+        final_answer({"problem": "P?", "answer": answer})
+    rows = [{"problem": "P?", "answer": "1"}, {"problem": "Q?", "answer": answer}]
+    data("math500.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(TaskError, match="record 2: its answer is"):
+        read_items(SOURCES["math500"])

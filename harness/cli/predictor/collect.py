@@ -198,4 +198,4 @@ def _finish(out: Path) -> None:
         mean = float(table[name].to_numpy().mean())
         typer.echo(f"{name}: mean {mean:.3f}, {found['tokens']:.0f} tokens, {found['seconds']:.0f} s")
     typer.echo(f"{table.num_rows} questions x {len(facts)} models: {out}")
-    typer.echo(f"next: halfway predictor train {out} -o PREDICTOR --embedder hf:MODEL --exclude-family POLICYS_FAMILY")
+    typer.echo(f"next: halfway predictor train {out} -o PREDICTOR --embedder hf:MODEL")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.registry import strategy_entry
+from harness.registry import entry_of, strategy_entry
 from harness.spec import RunSpec
 from harness.step.advantage import advantages
 from harness.testing.backend_contract import contract_spec
@@ -17,26 +17,30 @@ from tests.backends.verl.recording import record
 
 pytestmark = [pytest.mark.slow_verl, pytest.mark.timeout(1500)]
 
+ORDERED = "tests.backends.ordered:ORDERED"
+
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "paper's clip, actor's log-probs, lean": (
-        "rr",
-        {"capacity": 8, "clip_center": "one", "admission": "all"},
+        "fair-replay",
+        {"capacity": 16, "clip_center": "one"},
         {"behaviour_log_probs": "actor", "drop_degenerate": True},
     ),
-    "code's clip, actor's log-probs": ("rr", {"capacity": 8, "clip_center": "old"}, {"behaviour_log_probs": "actor"}),
+    "code's clip, actor's log-probs": ("fair-replay", {"capacity": 16}, {"behaviour_log_probs": "actor"}),
     "the authors' variant": ("rr", {"variant": "code", "capacity": 8, "replay_after": 1}, {"behaviour_log_probs": "actor"}),
     "KL term, sequence mean": ("grpo", {}, {"kl_coefficient": 0.1, "loss_aggregation": "sequence-mean"}),
     "parts of groups": ("pods", {}, {"loss_aggregation": "sequence-mean"}),
     "stored rollouts in fresh groups": ("repo", {}, {}),
-    "smaller batches": ("fewer-fresh", {"capacity": 8, "admission": "all"}, {}),
+    "smaller batches": ("fewer-fresh", {"when_short": "shrink"}, {}),
     "probes continued": ("speed", {}, {}),
+    "on-policy replay at half its weight, in order": ("ordered", {"capacity": 8, "admission": "all"}, {}),
 }
 
 
 def spec_of(strategy: str, config: dict[str, Any], algorithm: dict[str, Any]) -> RunSpec:
-    entry, spec = strategy_entry(strategy), contract_spec("verl", "grpo")
+    entry, spec = strategy_entry(strategy, [ORDERED]), contract_spec("verl", "grpo")
+    plugin = ORDERED if strategy == "ordered" else None
     chosen = spec.strategy.model_copy(
-        update={"label": strategy, "name": strategy, "version": entry.version, "config": entry.resolve_config(config)}
+        update={"label": strategy, "name": strategy, "version": entry.version, "config": entry.resolve_config(config), "plugin": plugin}
     )
     settings = spec.algorithm.model_copy(update={"max_steps": 4, "advantage_normalization": "none", **algorithm})
     execution = spec.execution.model_copy(update={"checkpoint_every_steps": 100})
@@ -48,15 +52,18 @@ def test_what_reaches_the_loss(case: str, tmp_path: Path, cache: Path) -> None:
     """The trained rollouts of the step's groups, each once, with the advantages of the one implementation that backends share."""
     spec = spec_of(*CASES[case])
     training = record(spec, tmp_path / "run", cache)
-    algorithm = spec.algorithm
+    algorithm, correction = spec.algorithm, entry_of(spec.strategy).build(spec.strategy.config).correction
     for seen in training.steps:
         groups = seen.batch.groups
         expected: dict[Any, list[float]] = {}
         for group in groups:
-            for rollout, advantage in zip(group.trained_rollouts, advantages(group, "none"), strict=True):
+            for rollout, advantage, replayed in zip(group.trained_rollouts, advantages(group, "none"), group.replayed_flags, strict=True):
                 tokens = tuple(rollout.prompt_token_ids.tolist()), tuple(rollout.completion_token_ids.tolist())
-                expected.setdefault(tokens, []).append(float(advantage))
+                expected.setdefault(tokens, []).append(float(advantage) * (correction.coefficient if replayed else 1.0))
         assert Counter(row.tokens for row in seen.rows) == Counter({tokens: len(found) for tokens, found in expected.items()})
+        if correction.order == "fresh-first":
+            completions = [tuple(r.completion_token_ids.tolist()) for g in groups for r in g.trained_rollouts]
+            assert [row.completion for row in seen.rows] == completions
         if algorithm.loss_aggregation == "token-mean":
             for row in seen.rows:
                 assert any(abs(row.advantage - a) < 1e-6 for a in expected[row.tokens])
