@@ -16,6 +16,7 @@ import typer.core
 from harness.cli import (
     compare,
     doctor,
+    global_options,
     plan_command,
     predictor,
     regime,
@@ -57,6 +58,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.callback()(global_options.global_options)
 app.command("list")(list_command.list_suites)
 app.command("validate")(validate.validate)
 app.command("regime")(regime.regime)

@@ -87,6 +87,10 @@ def report_runs(
     if mixed:
         typer.echo(MIXED, err=True)
     _print_summary(importlib.import_module("reports.exports.csv_rows").summary_rows(analysis))
+    for combination in analysis.combinations:
+        target = combination.target
+        known = f"{100 * target.accuracy:.1f} % accuracy, {analysis.rule.words}" if target.accuracy is not None else f"none: {target.note}"
+        typer.echo(f"target of {combination.name}: {known}")
     for words in unreadable:
         typer.echo(f"halfway: left out of the report: {words}", err=True)
     typer.echo(f"report: {page}")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from harness.cli.chosen_runs import chosen_runs
+from harness.cli.ending import say_how_it_ended
 from harness.cli.options import DataDir, Executor, MaxParallel, OnBackend, Only, Plugins, RetryFailed, RunsDir, SuiteName, Untuned
-
-if TYPE_CHECKING:
-    from harness.runner.suite_runner import SuiteResult
 
 
 def run(
@@ -51,25 +49,9 @@ def run(
         )
     finally:
         display.close()
-    _print_outcome(result, suite)
+    say_how_it_ended(result, suite, runs_dir, only or ())
     if report is not None and any(outcome.done for outcome in result.outcomes):
         from harness.cli.report import report_runs
 
         report_runs(loaded, runs, runs_dir, report)
     raise typer.Exit(result.exit_code)
-
-
-def _print_outcome(result: SuiteResult, suite: str) -> None:
-    """How many runs are done, which failed without having been shown, and how to go on; on stderr."""
-    done = sum(outcome.done for outcome in result.outcomes)
-    typer.echo(f"{done} of {len(result.outcomes)} runs done", err=True)
-    left = [outcome for outcome in result.outcomes if not outcome.done]
-    for outcome in left:
-        if outcome.status.state == "failed" and not outcome.shown:  # in an earlier command
-            typer.echo(f"{outcome.spec.title} failed: {outcome.status.failure}", err=True)
-    if result.stopped:
-        typer.echo(f"stopped; 'halfway run {suite}' goes on from the last checkpoints", err=True)
-    elif result.spent and left:
-        typer.echo(f"{result.spent}; 'halfway run {suite}' goes on from the last checkpoints", err=True)
-    elif any(outcome.status.state == "failed" and not outcome.status.mendable for outcome in left):
-        typer.echo(f"once the cause is fixed: halfway run {suite} --retry-failed", err=True)

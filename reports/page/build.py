@@ -29,6 +29,7 @@ from reports.page.parts import Drawer, Section, Table
 from reports.page.prices import price_picture, price_table
 from reports.page.published import published_table
 from reports.page.regime import regime_section
+from reports.page.side_effects import side_effects_table
 from reports.page.sides import backend_sections
 from reports.page.sooner_or_higher import sooner_or_higher_table
 from reports.page.tuning import tuning_section
@@ -186,6 +187,7 @@ def _combination_content(job: tuple[Analysis, Drawer]) -> dict[str, Any]:
         "sooner": sooner_or_higher_table(analysis, combination),
         "reached": sections.reach_picture(analysis, combination, drawer),
         "phases": sections.phase_section(analysis, combination, drawer),
+        "side_effects": side_effects_table(analysis, combination),
         "selection": selection.selection_section(analysis, combination, drawer),
     }
 

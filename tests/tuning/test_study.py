@@ -272,5 +272,5 @@ def test_a_baseline_that_learns_nothing_sets_no_target(tmp_path: Path) -> None:
     """There is then no time to target to minimise, and the command says so."""
     suite = made_up_suite(tmp_path, edited(SUITE, {"learning_rate = 1e-3": "learning_rate = 1e-9"}, "every"))
     suite = replace(suite, target=suite.target.model_copy(update={"share_of_gain": None, "accuracy": 0.05}))
-    with pytest.raises(UserError, match="first cannot be tuned: the target is not above the baseline's first evaluation"):
+    with pytest.raises(UserError, match=r"first cannot be tuned: the target \(5.0 %\) is not above the baseline's first evaluation"):
         run(suite, tmp_path)
