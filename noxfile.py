@@ -53,6 +53,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Suite files, ledgers, data files and answers searched for anything that ends in a traceback; seeded. Arguments go to pytest."""
+    install(session, "trl", "dev")
+    session.run("pytest", "tests/fuzz", "-p", "no:randomly", *session.posargs, env={"HALFWAY_FUZZ_EXAMPLES": "2000"})
+
+
+@nox.session
 def core(session: nox.Session) -> None:
     """The core install has no torch; its commands and its tests work without it."""
     install(session)

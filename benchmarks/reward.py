@@ -18,6 +18,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.reward.answers import math_answer
+from harness.reward.grading.compare import same_answer
+from harness.reward.numbers import exact_value
 from harness.reward.service import RewardService
 from harness.reward.spec import RewardSpec
 
@@ -44,12 +47,33 @@ def main() -> None:
         if items:
             parsed(f"math-verify, {name}", items, workers)
             plain(f"plain math-verify, {name}, this process", items[:400])
+    hostile()
     for path in PAIRS:
         if path.is_file():
             verdicts(path)
     with RewardService(RewardSpec("reasoning-gym:spell_backward"), workers=workers) as service:
         service.start()
         measure(f"reasoning-gym:spell_backward, {workers} workers", service, [(f"word{i}", "drow", {}) for i in range(20_000)])
+
+
+def hostile() -> None:
+    """Strings on which a pattern that backtracks, or a parser without a limit, would hang: processor seconds of the slowest."""
+    rng = random.Random(3)
+    pieces = [*"0123456789xye+-*/^_=<>()[]{}|,;:.!' ", r"\frac", r"\sqrt", r"\text{", r"\{", r"\pm", r"\begin{pmatrix}", r"\log"]
+    long = ["\\boxed{" * 150_000, "{" * 1_000_000, "<answer>" * 125_000]
+    numbers = ["(" + "1," * 999, r"\frac{" * 300, "1/" * 1_000, "~" * 2_000 + "x"]
+    noise = ["".join(rng.choice(pieces) for _ in range(900))[:2_000] for _ in range(20)]
+    for name, function, texts in (
+        ("a megabyte, find the answer", math_answer, long),
+        ("2,000 characters, read a number", exact_value, numbers),
+        ("2,000 random characters, compare", lambda text: same_answer(text, "12,345 or x^2=3"), noise),
+    ):
+        slowest = 0.0
+        for text in texts:
+            began = time.process_time()
+            function(text)
+            slowest = max(slowest, time.process_time() - began)
+        print(f"{name:<62} {slowest:>12.6f} processor seconds at most")
 
 
 def parsed(name: str, items: Items, workers: int) -> None:

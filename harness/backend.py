@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class BackendStatus:
-    """Whether this environment can run a backend, in words; made without importing the engine."""
+    """Whether this environment can run a backend, and the reason if not; made without importing the engine."""
 
     name: str
     usable: bool

@@ -23,6 +23,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for use inside a sentence."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else "no message"
+
+
 class Interrupted(Exception):
     """A run that was cut off from outside (one of its processes was killed): it may go on from its last checkpoint."""
 
@@ -76,6 +82,6 @@ class RunFailed(UserError):
 
     exit_code = 3
 
-    def __init__(self, kind: FailureKind | str, message: str) -> None:
+    def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)
-        self.kind = FailureKind.read(kind)
+        self.kind = kind

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from harness.backend import WHOLE_GROUPS
-from harness.errors import UserError, did_you_mean
+from harness.errors import UserError, did_you_mean, first_line
 from harness.strategies.uniform import Uniform
 from harness.strategy import Composition, NoReplay, Part, Replay, Requirement, Selector, Strategy
 
@@ -136,9 +136,9 @@ class StrategyEntry:
 
 
 def load_attr(reference: str) -> Any:
-    """The object behind ``"module:attr"``; RegistryError if the module cannot be imported or the attribute is missing."""
+    """The object behind ``"module:attr"``. Raises RegistryError if the module or the attribute is missing, or the import fails."""
     module, _, attr = reference.partition(":")
-    if not module or not attr:
+    if not module or not attr or module.startswith("."):
         raise RegistryError(f"{reference!r} is not of the form module:attr")
     try:
         return getattr(importlib.import_module(module), attr)
@@ -148,6 +148,10 @@ def load_attr(reference: str) -> Any:
         raise RegistryError(f"cannot import {reference!r}: {error}") from error
     except SyntaxError as error:
         raise RegistryError(f"cannot import {reference!r}: {error.filename}, line {error.lineno}: {error.msg}") from error
+    except UserError:
+        raise
+    except Exception as error:  # a user's module can raise anything while it is imported
+        raise RegistryError(f"cannot import {reference!r}: the module raises {type(error).__name__}: {first_line(error)}") from error
 
 
 def strategy_entry(name: str, plugins: Iterable[str] = ()) -> StrategyEntry:
@@ -263,18 +267,24 @@ def _as_composition(name: str, origin: str, target: Any) -> Composition:
 
 
 def load_backend(name: str) -> Any:
-    """A backend instance by name, or by an explicit ``module:attr``."""
+    """A backend instance by name, or by an explicit ``module:attr``. Raises RegistryError if that is no backend."""
     if ":" in name:
-        return load_attr(name)()
+        found = load_attr(name)
+        if not isinstance(found, type) or not all(callable(getattr(found, method, None)) for method in ("status", "prepare", "train")):
+            raise RegistryError(f"{name!r} is no backend: it must be a class with the methods status, prepare and train")
+        return found()
     if name not in BACKENDS:
         raise RegistryError(f"unknown backend {name!r}{did_you_mean(name, BACKENDS)} (known: {', '.join(sorted(BACKENDS))})")
     return load_attr(BACKENDS[name])()
 
 
 def load_task(name: str) -> Any:
-    """A task builder class by name, or by an explicit ``module:attr``."""
+    """A task builder class by name, or by an explicit ``module:attr``. Raises RegistryError if that is no class."""
     if ":" in name:
-        return load_attr(name)
+        found = load_attr(name)
+        if not isinstance(found, type):
+            raise RegistryError(f"{name!r} is no task: it must be a class that is made with the task's settings")
+        return found
     if name not in TASKS:
         raise RegistryError(f"unknown task {name!r}{did_you_mean(name, TASKS)} (known: {', '.join(sorted(TASKS))})")
     return load_attr(TASKS[name])

@@ -295,7 +295,7 @@ def _at(data: dict[str, Any], path: str) -> Any:
 
 
 def explain(error: Any, model: type[BaseModel] | None = None) -> tuple[tuple[str | int, ...], str]:
-    """One pydantic error (an item of ``ValidationError.errors()``) as (location, words)."""
+    """One pydantic error (an item of ``ValidationError.errors()``) as its location and a clause that says what is wrong."""
     location, kind, context = tuple(error["loc"]), error["type"], error.get("ctx", {})
     got = repr(error.get("input"))
     got = f", not {got if len(got) <= 60 else got[:57] + '...'}"

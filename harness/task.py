@@ -23,7 +23,7 @@ class TaskError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """How an embedded model is made unsure of a task it knows (backends.md, "What the miniature showed").
+    """How an embedded model is made unsure of a task it knows .
 
     Each character of a warm-up target of length L is replaced by a random one of the alphabet of answers with
     probability ``noise_slope · (L − noise_offset)``, clipped to [0, 0.9]; the model learns for ``steps`` steps of
@@ -64,7 +64,7 @@ class TaskData:
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def split(self, name: str) -> tuple[Question, ...]:
-        """The questions of a split; TaskError in words if the task has no such split."""
+        """The questions of a split. Raises TaskError if the task has no such split."""
         if name not in self.splits:
             raise TaskError(f"task {self.name!r} has no split {name!r} (it has {', '.join(self.splits)})")
         return self.splits[name]

@@ -51,6 +51,7 @@ class Run:
     per tenth of the predicted pass rate (questions, sum predicted, sum observed), shape (10, 3). coverage: different questions
     selected so far, per step, shape (T,). pool_size: questions of the pool, None where it was not recorded. questions: per split
     (how many, hash of their text, where they are from); model: commit or digest behind its name; both empty where they were not recorded.
+    final_accuracies: of the last evaluation, per evaluation set.
     """
 
     combination: str
@@ -83,6 +84,7 @@ class Run:
     oracle_rollouts: int = 0
     questions: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     model: str = ""
+    final_accuracies: dict[str, float] = field(default_factory=dict)
 
     @property
     def last_step(self) -> int:
@@ -184,6 +186,7 @@ def condense(log: RunLog) -> Run:
         failure=log.failure.message if log.failure is not None and state == "failed" else "",
         one_off=one_off,
         lost_seconds=log.lost_seconds,
+        final_accuracies=dict(log.evaluations[-1].accuracies) if log.evaluations else {},
         oracle_rollouts=last.oracle_rollouts if last is not None else 0,
         questions=_questions(log.provenance) if log.provenance else {},
         model=_model(log.provenance.model if log.provenance else {}),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,19 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str]
         (folder / name).write_text(text, encoding="utf-8")
 
     return write
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Append a line to the file HALFWAY_FAULTS names for every injected fault that a test survived; docs/reliability.md is made of them.
+
+    The mark ``fault(what, outcome, times=1)`` says what a test injects; a test that counts says so with ``record_property("times", n)``.
+    """
+    report = yield
+    mark, path = item.get_closest_marker("fault"), os.environ.get("HALFWAY_FAULTS")
+    if mark is not None and path and report.when == "call" and report.passed:
+        what, outcome = mark.args
+        times = dict(item.user_properties).get("times", mark.kwargs.get("times", 1))
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"what": what, "outcome": outcome, "times": times, "test": item.nodeid.partition("[")[0]}) + "\n")
+    return report

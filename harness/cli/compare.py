@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.only import RUN_KEYS, choose
 from harness.cli.tables import print_table
 from harness.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from harness.spec import RunSpec
 
-_KEYS = ("combination", "strategy", "seed", "backend", "run")
 _LEDGERS = {"time": "training_seconds", "tokens": "generated_tokens", "steps": "training_steps"}
 
 
@@ -38,11 +38,12 @@ def compare(
     names = _names(first, second, of_a, of_b)
     read = importlib.import_module("reports.condensed").condense_ledgers
     sides = []
-    for name, folder, only in zip(names, (first, second), (of_a, of_b), strict=True):
-        specs = [(p, s) for p, s in _runs(_split(folder)[1]) if all(_matches(s, item) for item in _by_key(only or []).items())]
-        if not specs:
-            raise UserError(f"{folder} has no run with a result{' that --a or --b chooses' if only else ''}")
-        sides.append((name, specs))
+    for name, folder, only, option in zip(names, (first, second), (of_a, of_b), ("--a", "--b"), strict=True):
+        found_runs = _runs(_split(folder)[1])
+        if not found_runs:
+            raise UserError(f"{folder} has no run with a result")
+        keys = {key: lambda run, value=value: value(run[1]) for key, value in RUN_KEYS.items()}
+        sides.append((name, choose(found_runs, only or [], keys, f"run with a result in {folder}", option)))
     found = importlib.import_module("reports.sides").compare_sides(
         *((name, list(read([path for path, _ in specs]))) for name, specs in sides),
         baseline=baseline,
@@ -90,23 +91,6 @@ def _runs(folder: Path) -> list[tuple[Path, RunSpec]]:
         raise UserError(f"{folder} holds no runs: give a suite's folder such as runs/quick, which holds one folder per run")
     runs = [(path, RunSpec.load(path.parent / "spec.json")) for path in ledgers]
     return [(path, spec) for path, spec in runs if run_status(RunPaths(path.parent), spec, holding_lock=True).is_result]
-
-
-def _by_key(only: list[str]) -> dict[str, set[str]]:
-    """Values of one key are alternatives; different keys must all hold."""
-    wanted: dict[str, set[str]] = {}
-    for item in only:
-        key, equals, value = item.partition("=")
-        if not equals or key not in _KEYS:
-            raise UserError(f"{item}: write key=value with one of the keys {', '.join(_KEYS)}{did_you_mean(key, _KEYS)}")
-        wanted.setdefault(key, set()).add(value)
-    return wanted
-
-
-def _matches(spec: RunSpec, wanted: tuple[str, set[str]]) -> bool:
-    key, values = wanted
-    found = (spec.combination.name, spec.strategy.label, str(spec.seed), spec.combination.backend, spec.run_id)
-    return dict(zip(_KEYS, found, strict=True))[key] in values
 
 
 def _target(specs: list[RunSpec], target: str | None, crossing: str | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from harness.records.run_folder import RunStatus, run_paths, run_status, suite_f
 from harness.spec import RunSpec
 from harness.stats import TokenPrices
 from harness.suite.suite import Suite
-from harness.tuning.lock_file import Lock
+from harness.tuning.lock_file import TuningLock
 
 #: Drawing every figure into three files takes longer than a report of more runs than this should.
 FIGURES_UP_TO = 200
@@ -81,12 +81,16 @@ def report_runs(
         title=suite.name,
         description=f"{suite.description} {MIXED}".strip() if mixed else suite.description,
         figures=len(finished) <= FIGURES_UP_TO if figures is None else figures,
-        lock=None if suite.lock is None else Lock.read(suite.lock),
+        lock=None if suite.lock is None else TuningLock.read(suite.lock),
         regimes=_measured_regimes(suite, runs_dir),
     )
     if mixed:
         typer.echo(MIXED, err=True)
     _print_summary(importlib.import_module("reports.exports.csv_rows").summary_rows(analysis))
+    for combination in analysis.combinations:
+        target = combination.target
+        known = f"{100 * target.accuracy:.1f} % accuracy, {analysis.rule.words}" if target.accuracy is not None else f"none: {target.note}"
+        typer.echo(f"target of {combination.name}: {known}")
     for words in unreadable:
         typer.echo(f"halfway: left out of the report: {words}", err=True)
     typer.echo(f"report: {page}")

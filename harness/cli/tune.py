@@ -1,4 +1,4 @@
-"""``halfway tune``: search settings for every strategy of a suite, freeze what is found; and the shared handling of the lock file."""
+"""``halfway tune``: search settings for every strategy of a suite, freeze what is found."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import DataDir
+from harness.cli.only import ARM_KEYS, choose
+from harness.cli.options import AsJson, DataDir, Executor, MaxParallel, OnBackend, Plugins, RetryFailed, RunsDir, SuiteName, print_json
 from harness.cli.tables import print_table
 from harness.errors import UserError
 
@@ -20,32 +21,28 @@ if TYPE_CHECKING:
     from harness.display.base import Display
     from harness.runner.suite_runner import SuiteResult
     from harness.spec import RunSpec
-    from harness.suite.suite import Arm, Suite
-    from harness.tuning.lock_file import Lock, LockedStudy
-    from harness.tuning.tuner import State, Tuner
-
-ONLY_KEYS = ("combination", "strategy", "backend")
+    from harness.suite.suite import Suite
+    from harness.tuning.lock_file import LockedStudy, TuningLock
+    from harness.tuning.tuner import Tuner, TuningState
 
 
 def tune(
-    suite: Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name ('halfway list' shows them) or a path to a .toml file.")],
-    runs_dir: Annotated[Path, typer.Option(help="Folder that holds all runs.")] = Path("runs"),
+    suite: SuiteName,
+    runs_dir: RunsDir = Path("runs"),
     trials: Annotated[int | None, typer.Option(min=1, help="Trials per combination and strategy; default: the suite's.")] = None,
-    max_parallel: Annotated[int | None, typer.Option(min=1, help="Runs at a time; default: as many as cores or GPUs allow.")] = None,
+    max_parallel: MaxParallel = None,
     only: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only this combination, strategy or backend; repeatable.")
     ] = None,
-    plugin: Annotated[
-        list[str] | None, typer.Option("--plugin", metavar="MODULE:CLASS", help="A strategy from your own code; repeatable.")
-    ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also go on with runs that failed.")] = False,
-    backend: Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Tune on this backend instead.")] = None,
+    plugin: Plugins = None,
+    retry_failed: RetryFailed = False,
+    backend: OnBackend = None,
     data_dir: DataDir = None,
-    executor: Annotated[str, typer.Option(metavar="local|ray", help="Where runs go: this machine, or a running Ray cluster.")] = "local",
+    executor: Executor = "local",
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Start nothing: write the trials so far as an SQLite file for optuna-dashboard.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Search settings for every strategy, baseline included, with equal budgets; 'halfway run' then uses them.
 
@@ -59,16 +56,16 @@ def tune(
     use_data_folder(data_dir)
     loaded = load_suite(find_suite(suite), plugin or ())
     loaded = with_backend(loaded, backend) if backend else loaded
-    tuner = Tuner(loaded, _chosen(loaded, only or []), runs_dir, trials or loaded.tuning.trials)
+    tuner = Tuner(loaded, choose(loaded.arms, only or [], ARM_KEYS, "arm of this suite"), runs_dir, trials or loaded.tuning.trials)
     if export is not None:
         _export(tuner, export)
         return
     from harness.runner.suite_runner import run_suite
-    from harness.tuning.lock_file import Lock, lock_path
+    from harness.tuning.lock_file import TuningLock, lock_path
 
     with _alone(tuner, runs_dir):
         path = lock_path(loaded.name, runs_dir)
-        before = Lock.read(path) if path.is_file() else None  # now: it would be a pity to find it unreadable when all is done
+        before = TuningLock.read(path) if path.is_file() else None  # now: it would be a pity to find it unreadable when all is done
         state, stopped, failures = _work(
             tuner,
             lambda runs, display: run_suite(
@@ -86,30 +83,6 @@ def tune(
             err=True,
         )
         raise typer.Exit(130 if stopped else 1)
-
-
-def _chosen(suite: Suite, only: Sequence[str]) -> list[Arm]:
-    """The arms to tune; values of one key are alternatives, different keys must all hold."""
-    from harness.errors import did_you_mean
-
-    wanted: dict[str, set[str]] = {}
-    for item in only:
-        key, equals, value = item.partition("=")
-        if not equals or key not in ONLY_KEYS:
-            raise UserError(f"--only {item}: write key=value with one of the keys {', '.join(ONLY_KEYS)}{did_you_mean(key, ONLY_KEYS)}")
-        known = {_value(arm, key) for arm in suite.arms}
-        if value not in known:
-            hint = f"{did_you_mean(value, known)} (there are: {', '.join(sorted(known))})"
-            raise UserError(f"--only {item}: nothing in this suite has {key} {value!r}{hint}")
-        wanted.setdefault(key, set()).add(value)
-    chosen = [arm for arm in suite.arms if all(_value(arm, key) in values for key, values in wanted.items())]
-    if not chosen:
-        raise UserError(f"--only {' --only '.join(only)}: nothing in this suite has all of these")
-    return chosen
-
-
-def _value(arm: Arm, key: str) -> str:
-    return {"combination": arm.combination.name, "strategy": arm.strategy.label, "backend": arm.combination.backend}[key]
 
 
 @contextmanager
@@ -132,7 +105,7 @@ def _alone(tuner: Tuner, runs_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]) -> tuple[State, bool, list[str]]:
+def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]) -> tuple[TuningState, bool, list[str]]:
     """Run until every study has its trials; (how they stand, whether somebody stopped it, what failed)."""
     from harness.display.choose import make_display
     from harness.display.lines import LineDisplay
@@ -141,7 +114,7 @@ def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]
     rounds, display, stopped = Rounds(), make_display(), False
     failures: list[str] = []
 
-    def execute(runs: Sequence[RunSpec], state: State) -> bool:
+    def execute(runs: Sequence[RunSpec], state: TuningState) -> bool:
         nonlocal stopped, display
         if not isinstance(display, LineDisplay):  # bars belong to one round
             display.close()
@@ -164,7 +137,7 @@ def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]
     return state, stopped, failures
 
 
-def _freeze(suite: Suite, state: State, runs_dir: Path, before: Lock | None) -> Lock | None:
+def _freeze(suite: Suite, state: TuningState, runs_dir: Path, before: TuningLock | None) -> TuningLock | None:
     """Write the lock of the studies that are complete; None where there is none."""
     from harness.tuning.freeze import freeze
     from harness.tuning.lock_file import lock_path
@@ -189,12 +162,12 @@ def _export(tuner: Tuner, path: Path) -> None:
     typer.echo(f"{state.judged} trials of {len(state.progress)} studies in {path}; look at them with: optuna-dashboard sqlite:///{path}")
 
 
-def _show(lock: Lock, state: State, as_json: bool) -> None:
+def _show(lock: TuningLock, state: TuningState, as_json: bool) -> None:
     """The studies of this command: the suite's own settings against the best found."""
     names = {(study.arm.combination.name, study.arm.strategy.label) for study, _ in state.progress}
     studies = [study for study in lock.studies if (study.combination, study.strategy) in names]
     if as_json:
-        typer.echo(json.dumps([_row(study) for study in studies], indent=2))
+        print_json([_row(study) for study in studies])
         return
     rows = []
     for study in studies:

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from harness.cli.terminal_plot import COLOURS, LETTERS, Canvas, axes
+from harness.cli.terminal_plot import COLOURS, LETTERS, Axes, plot
 from harness.errors import UserError, did_you_mean
 from harness.records.run_folder import DONE, STATES
 from harness.records.suite_watch import LiveRun, Snapshot, SuiteWatch, lines_of
@@ -87,7 +87,7 @@ def _frame(snapshot: Snapshot, console: Console, suite: Suite, cost: str, height
     combinations = list(dict.fromkeys(r.spec.combination.name for r in snapshot.runs))
     # What is running first: that is what one looks at.
     combinations.sort(key=lambda c: not any(r.status.state == "running" for rs in snapshot.of(c).values() for r in rs))
-    parts: list[RenderableType] = [_headline(snapshot, suite.name)]
+    parts: list[RenderableType] = [_headline(snapshot, suite)]
     room = None if height is None else height - 3
     for index, combination in enumerate(combinations):
         table_lines = len(snapshot.of(combination)) + 3
@@ -101,14 +101,14 @@ def _frame(snapshot: Snapshot, console: Console, suite: Suite, cost: str, height
     return Group(*parts)
 
 
-def _headline(snapshot: Snapshot, name: str) -> Text:
+def _headline(snapshot: Snapshot, suite: Suite) -> Text:
     counts = {state: sum(r.status.state == state for r in snapshot.runs) for state in STATES}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    text = Text(name, "bold").append(f"  {len(snapshot.runs)} runs: {states}", "default")
+    text = Text(suite.name, "bold").append(f"  {len(snapshot.runs)} runs: {states}", "default")
     if not any(counts[state] for state in STATES if state != "pending"):
-        text.append(f"\nnothing has started yet; 'halfway run {name}' starts it", "dim")
+        text.append(f"\nnothing has started yet; 'halfway run {suite.argument}' starts it", "dim")
     elif not counts["running"] and not snapshot.over:
-        text.append(f"\nnothing is running; 'halfway run {name}' goes on", "dim")
+        text.append(f"\nnothing is running; 'halfway run {suite.argument}' goes on", "dim")
     return text
 
 
@@ -139,12 +139,9 @@ def _plot(
     margin = max(0.05 * (high - low), 0.005)
     low, high = max(low - margin, 0.0), min(high + margin, 1.0)
     braille = (console.encoding or "").lower().startswith("utf")
-    canvas = Canvas(min(console.width - 10, 110), height, right, low, high, braille=braille)
-    if target is not None:
-        canvas.dashes(target)
-    for index, line in sorted(curves, key=lambda item: -item[0]):  # the baseline last: on top
-        canvas.line(line, index)
-    return list(axes(canvas, f"{100 * low:.0f} %", f"{100 * high:.0f} %", short(right), label))
+    axes = Axes(right or 1.0, low, high, short(right), f"{100 * low:.0f} %", f"{100 * high:.0f} %", label)
+    curves.sort(key=lambda item: -item[0])  # the baseline last: on top
+    return [plot(curves, axes, min(console.width, 120), height + 2, target=target, braille=braille)]
 
 
 def _table(snapshot: Snapshot, arms: dict[str, list[LiveRun]], order: list[str], console: Console) -> RenderableType:

@@ -119,7 +119,7 @@ def _commit(model: ModelSpec) -> str | None:
         return None  # no engine that loads models from the hub is at work
     try:
         found: str | None = hub.HfApi().model_info(model.name, revision=model.revision, timeout=HUB_SECONDS).sha
-    except Exception:  # unreachable or unknown: the engine that loads the model says so in words
+    except Exception:  # unreachable or unknown: the engine that loads the model says so
         cached = hub.try_to_load_from_cache(model.name, "config.json", revision=model.revision)
         found = Path(cached).parent.name if isinstance(cached, str) else None
     return found

@@ -28,7 +28,7 @@ def _status(name: str) -> BackendStatus:
     return status
 
 
-def in_words(found: dict[str, Any]) -> str:
+def report(found: dict[str, Any]) -> str:
     """What ``examine`` found, for a person."""
     gpus = ", ".join(found["gpus"]) or "none (runs use the CPU)"
     lines = [

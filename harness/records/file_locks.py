@@ -74,7 +74,7 @@ def is_locked(path: Path) -> bool:
 
 
 def holder(path: Path) -> str:
-    """Who took the lock last, in words."""
+    """Which process took the lock last: a clause for a message."""
     try:
         return path.read_text(encoding="utf-8").strip() or "another process"
     except OSError:

@@ -56,13 +56,8 @@ class LedgerWriter:
         cut_torn_tail(path)
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - lives as long as the run
 
-    def write(self, record: Record | str, content: Any = None, **fields: Any) -> None:
-        """Append one record and sync it: a crash leaves the whole line or nothing. Raises LedgerError, for example on a full disk.
-
-        ``write("step", record)`` and ``write("checkpoint", step=4)`` are the earlier form of ``write(record)``.
-        """
-        if isinstance(record, str):
-            record = content if content is not None else from_json({"type": record, **fields})
+    def write(self, record: Record) -> None:
+        """Append one record and sync it: a crash leaves the whole line or nothing. Raises LedgerError, for example on a full disk."""
         data = _seal(json.dumps(to_json(record), separators=(",", ":"), ensure_ascii=False).encode())
         start = self._file.seek(0, os.SEEK_END)
         try:
@@ -91,13 +86,28 @@ def _seal(body: bytes) -> bytes:
     return body[:-1] + _CRC + str(zlib.crc32(body)).encode() + b"}\n"
 
 
-def parse_line(line: bytes) -> Record:
-    """The record on a whole line, given without its line feed. Raises ValueError, KeyError or TypeError if it is none."""
+def _check_sum(line: bytes) -> None:
+    """Raises ValueError for a line whose text is not what its checksum was made of."""
     cut = line.rfind(_CRC)
     if cut < 0:
         raise ValueError("no checksum")
     if line[cut + len(_CRC) : -1] != b"%d" % zlib.crc32(b"}", zlib.crc32(memoryview(line)[:cut])):
         raise ValueError("the checksum does not match")
+
+
+def damaged_line(path: Path) -> int | None:
+    """Number of the first whole line whose checksum does not match, None where all do; nothing is parsed."""
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            _check_sum(line)
+        except ValueError:
+            return number
+    return None
+
+
+def parse_line(line: bytes) -> Record:
+    """The record on a whole line, given without its line feed. Raises ValueError, KeyError or TypeError if it is none."""
+    _check_sum(line)
     try:
         data = orjson.loads(line)  # four times as fast as json, but refuses the NaN that json writes
     except orjson.JSONDecodeError:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from harness.errors import FailureKind
 from harness.records.file_locks import is_locked
-from harness.records.ledger import LEDGER_NAME, NO_RECORD, parse_line
+from harness.records.ledger import LEDGER_NAME, NO_RECORD, damaged_line, parse_line
 from harness.records.ledger_records import Attempt, Complete, Failure, Record
 from harness.records.tail import lines_from_the_end
 from harness.spec import RunSpec, SpecError
@@ -135,8 +135,14 @@ def run_status(paths: RunPaths, spec: RunSpec, *, holding_lock: bool = False) ->
         if isinstance(record, EvalPoint):
             accuracy = record.accuracy
             break
+    state = _state(spec, last, costs, paths, holding_lock)
+    if state in DONE and not holding_lock and (line := damaged_line(paths.ledger)) is not None:
+        last = Failure(
+            kind=FailureKind.INPUT, message=f"{paths.ledger}, line {line} is damaged; move the run's folder away and run it again"
+        )
+        state = "failed"
     return RunStatus(
-        state=_state(spec, last, costs, paths, holding_lock),
+        state=state,
         step=step,
         accuracy=accuracy,
         seconds=costs.training_seconds if costs else 0.0,

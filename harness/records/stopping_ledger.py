@@ -6,7 +6,6 @@ A run that has spent its budget, or that was asked to end, ends at its next chec
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from harness.records.learning_watch import LearningWatch
 from harness.records.ledger import LedgerWriter
@@ -27,10 +26,9 @@ class RunLedger(LedgerWriter):
         self._learning = LearningWatch()
         self._stop = path.with_name(STOP_NAME)
 
-    def write(self, record: Record | str, content: Any = None, **fields: Any) -> None:
+    def write(self, record: Record) -> None:
         """Append one record; see :meth:`LedgerWriter.write`."""
-        super().write(record, content, **fields)
-        record = content if isinstance(record, str) else record
+        super().write(record)
         if isinstance(record, (StepRecord, EvalPoint)):
             self.step = max(self.step, record.step)
             self._spent = self._spent or self._budget.reached(record.costs)

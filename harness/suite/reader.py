@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from harness.errors import UserError, did_you_mean
+from harness.errors import UserError, did_you_mean, first_line
 from harness.predictor.artifact import artifact_digest
-from harness.registry import BACKENDS, TASKS, StrategyEntry, entry_of, load_task, refusal, strategy_entry
+from harness.registry import BACKENDS, TASKS, StrategyEntry, entry_of, load_backend, load_task, refusal, strategy_entry
 from harness.spec import (
     SLUG,
     AlgorithmSpec,
@@ -152,6 +152,10 @@ class SuiteReader:
         if ":" not in table.backend and table.backend not in BACKENDS:
             known = f"{did_you_mean(table.backend, BACKENDS)} (known: {', '.join(sorted(BACKENDS))})"
             raise self.error((*at, "backend"), f"unknown backend {table.backend!r}{known}")
+        try:
+            load_backend(table.backend)
+        except UserError as error:
+            raise self.error((*at, "backend"), str(error)) from error
         return CombinationSpec(
             name=table.name,
             backend=table.backend,
@@ -169,7 +173,9 @@ class SuiteReader:
         try:
             builder = load_task(name)(config)
         except UserError as error:
-            raise self.error((*at, *_guilty(error, config)), str(error)) from error
+            raise self.error((*at, *_offending_key(error, config)), str(error)) from error
+        except Exception as error:  # a task of the user's own
+            raise self.error(at, f"task {name!r} cannot be made: {type(error).__name__}: {first_line(error)}") from error
         resolved = getattr(builder, "config", None)
         return TaskSpec(
             name=name,
@@ -191,7 +197,7 @@ class SuiteReader:
         try:
             config = entry.resolve_config(table.config)
         except UserError as error:
-            raise self.error((*at, "config", *_guilty(error, table.config)), str(error)) from error
+            raise self.error((*at, "config", *_offending_key(error, table.config)), str(error)) from error
         return StrategySpec(
             label=table.label or table.name,
             name=table.name,
@@ -268,8 +274,8 @@ def _named(at: KeyPath, words: str) -> str:
     return f"{'.'.join(keys)} {words}"
 
 
-def _guilty(error: UserError, config: Mapping[str, Any]) -> KeyPath:
-    """The key of ``config`` that an error is about, as a path below it."""
+def _offending_key(error: UserError, config: Mapping[str, Any]) -> KeyPath:
+    """The key of ``config`` that an error is about, as a path below it; empty if that is unknown."""
     if isinstance(error.__cause__, ValidationError) and (location := error.__cause__.errors()[0]["loc"]):
         return (location[0],)
     return next(((key,) for key in config if repr(key) in str(error)), ())
@@ -290,8 +296,6 @@ def _syntax(error: tomllib.TOMLDecodeError, text: str) -> str:
 
 def with_backend(suite: Suite, backend: str) -> Suite:
     """The suite with all combinations on one backend. Raises SuiteError if there is no such backend."""
-    from harness.registry import BACKENDS, entry_of, refusal
-
     if ":" not in backend and backend not in BACKENDS:
         raise SuiteError(f"--backend {backend}: unknown{did_you_mean(backend, BACKENDS)} (known: {', '.join(sorted(BACKENDS))})")
     for strategy in {arm.strategy.label: arm.strategy for arm in suite.arms}.values():
@@ -302,11 +306,9 @@ def with_backend(suite: Suite, backend: str) -> Suite:
 
 
 def load_suite(path: Path, plugins: Iterable[str] = ()) -> Suite:
-    """Read and resolve a suite file. Raises SuiteError in words: file, line, key, suggestion."""
-    from harness.suite.reader import SuiteReader
-
+    """Read and resolve a suite file. Raises SuiteError: file, line and key, and a suggestion where a known word is near."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     return SuiteReader(path, text, tuple(plugins)).suite()

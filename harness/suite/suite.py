@@ -75,6 +75,11 @@ class Suite:
     expected: dict[str, Expected] = field(default_factory=dict)
 
     @property
+    def argument(self) -> str:
+        """How a command line names this suite: by its name if it comes with Halfway, by its path otherwise."""
+        return self.path.stem if self.path.parent == suites_folder() else str(self.path)
+
+    @property
     def combinations(self) -> list[str]:
         """Names of the combinations, in the order of the file."""
         return list(dict.fromkeys(arm.combination.name for arm in self.arms))

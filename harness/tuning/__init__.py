@@ -1,4 +1,4 @@
-"""Tuning: the same number of trials on the same shared space for every strategy, the baseline included (rulebook rule 9).
+"""Tuning: the same number of trials on the same shared space for every strategy, the baseline included.
 
 A trial is an ordinary run of the suite with other settings, on tuning seeds and validation questions. Nothing about a study is stored:
 it is worked out from the ledgers of its runs whenever it is looked at (:mod:`harness.tuning.study`), so a crash cannot lose or

@@ -9,10 +9,10 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.spec import RunSpec
 from harness.suite.suite import Suite
-from harness.tuning.lock_file import Lock, LockedStudy
+from harness.tuning.lock_file import LockedStudy, TuningLock
 
 
-def tuned(suite: Suite, lock: Lock, path: Path) -> Suite:
+def tuned(suite: Suite, lock: TuningLock, path: Path) -> Suite:
     """The suite with the settings that tuning found. Raises UserError if the lock is stale or belongs to another suite."""
     from harness.tuning.space import with_settings
     from harness.tuning.tuner import all_studies, check_disjoint_seeds
@@ -39,12 +39,12 @@ def _check_fresh(locked: LockedStudy, now: Mapping[str, str], path: Path, suite:
     if changed:
         raise UserError(
             f"{path} is stale: {locked.combination}/{locked.strategy} was tuned before the suite's {' and '.join(changed)} settings (or "
-            f"the versions behind them) changed; tune again ('halfway tune {suite.path.stem}'), or run with --untuned"
+            f"the versions behind them) changed; tune again ('halfway tune {suite.argument}'), or run with --untuned"
         )
 
 
-def check_equal_budgets(lock: Lock, runs: Iterable[RunSpec], path: Path) -> None:
-    """UserError in words where runs to be compared had unequal numbers of trials, or come out as the same run."""
+def check_equal_budgets(lock: TuningLock, runs: Iterable[RunSpec], path: Path) -> None:
+    """Raise UserError if runs to be compared had unequal numbers of trials, or if tuning made two of them the same run."""
     arms: dict[str, dict[str, int]] = {}
     seen: dict[str, RunSpec] = {}
     for run in runs:
@@ -55,8 +55,8 @@ def check_equal_budgets(lock: Lock, runs: Iterable[RunSpec], path: Path) -> None
             raise UserError(f"{path} makes {other.title} and {run.title} the same run; leave one out with --only, or run with --untuned")
     for combination, trials in arms.items():
         if len(set(trials.values())) > 1:
-            told = ", ".join(f"{label} {count or 'none'}" for label, count in trials.items())
+            listed = ", ".join(f"{label} {count or 'none'}" for label, count in trials.items())
             raise UserError(
-                f"{path}: the strategies of {combination} were not tuned alike (trials: {told}), so a comparison would favour "
+                f"{path}: the strategies of {combination} were not tuned alike (trials: {listed}), so a comparison would favour "
                 "the one tuned more; tune the others too, choose runs with --only, or run with --untuned"
             )

@@ -13,14 +13,14 @@ from harness.stats import parse_target
 from harness.suite.suite import Suite
 from harness.suite.tuning_table import VALIDATION
 from harness.tuning.importance import importances
-from harness.tuning.lock_file import Lock, LockedParameter, LockedStudy, LockedTarget, LockedTrial
+from harness.tuning.lock_file import LockedParameter, LockedStudy, LockedTarget, LockedTrial, TuningLock
 from harness.tuning.sampler import Trial
 from harness.tuning.space import Parameter, Point
-from harness.tuning.study import Progress, Study, tuning_folder
-from harness.tuning.tuner import Standard, State, all_studies
+from harness.tuning.study import Study, StudyProgress, tuning_folder
+from harness.tuning.tuner import Standard, TuningState, all_studies
 
 
-def freeze(suite: Suite, state: State, runs_dir: Path, before: Lock | None) -> Lock:
+def freeze(suite: Suite, state: TuningState, runs_dir: Path, before: TuningLock | None) -> TuningLock:
     """The lock of all complete studies; those of ``before`` that this command did not touch and that are still fresh are kept."""
     folder = suite_folder(runs_dir, tuning_folder(suite))
     made = [
@@ -36,7 +36,7 @@ def freeze(suite: Suite, state: State, runs_dir: Path, before: Lock | None) -> L
         targets += [t for t in before.targets if t.combination not in names and any(s.combination == t.combination for s in kept)]
     rule = parse_target(suite.target.model_dump(mode="json"))
     order = [(arm.combination.name, arm.strategy.label) for arm in suite.arms]
-    return Lock(
+    return TuningLock(
         suite=suite.name,
         cost=suite.tuning.cost,
         seeds=suite.tuning.seeds,
@@ -47,7 +47,7 @@ def freeze(suite: Suite, state: State, runs_dir: Path, before: Lock | None) -> L
     )
 
 
-def _fresh(suite: Suite, before: Lock | None) -> list[LockedStudy]:
+def _fresh(suite: Suite, before: TuningLock | None) -> list[LockedStudy]:
     """Studies of an earlier lock that still stand for the suite as it is."""
     if before is None or before.suite != suite.name:
         return []
@@ -72,7 +72,7 @@ def _target(combination: str, standard: Standard) -> LockedTarget:
     )
 
 
-def _study(study: Study, progress: Progress, standard: Standard, folder: Path) -> LockedStudy:
+def _study(study: Study, progress: StudyProgress, standard: Standard, folder: Path) -> LockedStudy:
     best = progress.best
     assert best is not None, "the first trial of a study is always complete"
     logs = [read_ledger(folder / run / "ledger.jsonl") for run in dict.fromkeys(r for t in progress.trials for r in t.runs)]

@@ -4,8 +4,8 @@
 too; copying it beside the suite file publishes the settings, so that others need not tune. The runs folder's wins.
 
 The file holds, for every combination, the target that trials were measured against (resolved once, from the baseline's
-first trial alone: rulebook rule 3) and, for every arm, its settings, its trials and hashes of what it was tuned for. Where the suite
-has changed in one of these since, the lock is *stale* and refused in words; so are arms tuned with unequal budgets (rule 9).
+first trial alone) and, for every arm, its settings, its trials and hashes of what it was tuned for. Where the suite
+has changed in one of these since, the lock is *stale* and refused with the reason; so are arms tuned with unequal budgets.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class LockedTarget(Settings):
     runs: tuple[str, ...] = Field(strict=False)
 
 
-class Lock(Settings):
+class TuningLock(Settings):
     """The whole file."""
 
     version: Literal[1] = 1
@@ -109,11 +109,11 @@ class Lock(Settings):
             raise UserError(f"cannot write {path}: {error.strerror}") from error
 
     @classmethod
-    def read(cls, path: Path) -> Lock:
-        """Raises UserError in words: unreadable, edited by hand, written by a newer version."""
+    def read(cls, path: Path) -> TuningLock:
+        """Read a lock file. Raises UserError if it is unreadable, was edited by hand, or was written by a newer version."""
         mend = f"tune again ('halfway tune'), remove {path.name}, or run with --untuned"
         try:
-            data = _with_nulls(tomllib.loads(path.read_text(encoding="utf-8")))
+            data = _with_nulls(tomllib.loads(path.read_text(encoding="utf-8-sig")))
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
         except tomllib.TOMLDecodeError as error:
@@ -132,7 +132,7 @@ def lock_path(suite: str, runs_dir: Path) -> Path:
     return suite_folder(runs_dir, suite) / NAME
 
 
-def find_lock(suite: Suite, runs_dir: Path) -> Path | None:
+def find_tuning_lock(suite: Suite, runs_dir: Path) -> Path | None:
     """The lock that counts for a suite: the runs folder's, or the published one, or None."""
     places = (lock_path(suite.name, runs_dir), suite.path.with_name(f"{suite.path.stem}.lock.toml"))
     return next((path for path in places if path.is_file()), None)
@@ -144,7 +144,7 @@ _HEAD = """\
 """
 
 
-def _text(lock: Lock) -> str:
+def _text(lock: TuningLock) -> str:
     data = lock.model_dump(mode="json")
     lines = [_HEAD, *(f"{key} = {_toml(value)}" for key, value in data.items() if key not in ("targets", "studies"))]
     for target in data["targets"]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from harness.display.durations import duration
 from harness.tuning.sampler import Trial
-from harness.tuning.tuner import State
+from harness.tuning.tuner import TuningState
 
 BAR = 20
 
@@ -20,7 +20,7 @@ class Rounds:
         self._first: int | None = None
         self._seen: dict[str, int] = {}
 
-    def lines(self, state: State) -> list[str]:
+    def lines(self, state: TuningState) -> list[str]:
         """What to say before the next round: trials judged since the last one, and how far the whole is."""
         found = []
         for study, progress in state.progress:
@@ -31,7 +31,7 @@ class Rounds:
             self._first = state.judged
         return [*found, self._overall(state)]
 
-    def _overall(self, state: State) -> str:
+    def _overall(self, state: TuningState) -> str:
         total = state.trials * len(state.progress)
         filled = BAR * state.judged // total
         new, seconds = state.judged - (self._first or 0), self._now() - self._start

@@ -85,7 +85,7 @@ def spaces(arms: Sequence[Arm], baseline: Arm, shared: Mapping[str, Range]) -> l
     """The space of each arm of one combination; the shared dimensions are the same for all.
 
     Every dimension is widened just so far that it holds the suite's own settings, so that the first trial of every study is
-    a point of its space. Raises UserError in words for a range that makes no sense.
+    a point of its space. Raises UserError for a range that makes no sense.
     """
     made = []
     for arm in arms:
@@ -101,7 +101,7 @@ def at(arm: Arm, space: Space, point: Mapping[str, Any]) -> Arm:
 
 
 def with_settings(arm: Arm, algorithm: Mapping[str, Any], strategy: Mapping[str, Any]) -> Arm:
-    """The arm with some settings of algorithm and strategy replaced. Raises UserError in words."""
+    """The arm with some settings of algorithm and strategy replaced. Raises UserError for values that do not go together."""
     changed = _algorithm(arm, algorithm)
     if not strategy:
         return Arm(arm.combination, arm.strategy, changed)
@@ -121,7 +121,7 @@ def _algorithm(arm: Arm, settings: Mapping[str, Any]) -> AlgorithmSpec:
     except ValidationError as error:
         words = explain(error.errors()[0], AlgorithmSpec)[1]
         raise UserError(
-            f"tuning {arm.combination.name}/{arm.strategy.label} with {_told(settings)}: {words}; mend [tuning.space]"
+            f"tuning {arm.combination.name}/{arm.strategy.label} with {_shown(settings)}: {words}; change [tuning.space]"
         ) from error
 
 
@@ -165,7 +165,7 @@ def _parameter(
         return Parameter(name, part, centre, tuple(dict.fromkeys([*declared.choices, *owns])))
     numbers = [own for own in owns if isinstance(own, (int, float)) and not isinstance(own, bool)]
     if len(numbers) < len(owns):
-        raise UserError(f"{where}: the suite's own value is {_told(owns[0])}, not a number; give choices, or a number in the suite")
+        raise UserError(f"{where}: the suite's own value is {_shown(owns[0])}, not a number; give choices, or a number in the suite")
     low, high, log = declared.low, declared.high, declared.log
     if declared.factor is not None:
         if centre <= 0:
@@ -185,7 +185,7 @@ def _is_integer(info: FieldInfo) -> bool:
     return int in kinds and float not in kinds
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} = {_told(item)}" for key, item in value.items()) or "its own settings"
+        return ", ".join(f"{key} = {_shown(item)}" for key, item in value.items()) or "its own settings"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -52,7 +52,7 @@ class Ledgers:
 
 
 @dataclass(slots=True)
-class Progress:
+class StudyProgress:
     """A study as far as the ledgers go: trials that are judged, and the runs that the next one waits for."""
 
     trials: list[Trial] = field(default_factory=list)
@@ -122,13 +122,13 @@ class Study:
         """Label of a trial's runs: arm, trial number, study."""
         return f"{self.arm.strategy.label}.trial-{trial}.{self.fingerprint[:6]}"
 
-    def look(self, ledgers: Ledgers, yard: Yardstick | None, trials: int, known: Sequence[Trial] = ()) -> Progress:
+    def look(self, ledgers: Ledgers, yard: Yardstick | None, trials: int, known: Sequence[Trial] = ()) -> StudyProgress:
         """The first ``trials`` trials, as far as the ledgers go.
 
         yard: None while the baseline's first trial is not finished: nothing can be judged then, but this study's first
         trial may already run. known: the trials that an earlier look found.
         """
-        found = Progress(list(known))
+        found = StudyProgress(list(known))
         while len(found.trials) < trials:
             number = len(found.trials)
             point = self._started(ledgers, number) or propose(self.fingerprint, self.space, found.trials)
@@ -215,7 +215,7 @@ def _digest(value: Any) -> str:
 
 
 def find_baseline(suite: Suite, combination: str) -> Arm:
-    """The baseline's arm on a combination. Raises UserError in words if it does not run there."""
+    """The baseline's arm on a combination. Raises UserError if it does not run there."""
     for arm in suite.arms:
         if arm.combination.name == combination and arm.strategy.label == suite.baseline:
             return arm

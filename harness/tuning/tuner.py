@@ -18,7 +18,7 @@ from harness.suite.tuning_table import VALIDATION
 from harness.tuning.objective import Yardstick, curve_until
 from harness.tuning.sampler import Trial
 from harness.tuning.space import spaces
-from harness.tuning.study import Ledgers, Progress, Study, find_baseline, tuning_folder
+from harness.tuning.study import Ledgers, Study, StudyProgress, find_baseline, tuning_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Standard:
 
 
 @dataclass(slots=True)
-class State:
+class TuningState:
     """How the studies stand. standards: by combination; progress: by study, in the order of the suite."""
 
     standards: dict[str, Standard] = field(default_factory=dict)
-    progress: list[tuple[Study, Progress]] = field(default_factory=list)
+    progress: list[tuple[Study, StudyProgress]] = field(default_factory=list)
     trials: int = 0
 
     @property
@@ -51,13 +51,13 @@ class State:
 
 
 #: Runs what it is given as far as possible; False when it was asked to stop.
-Execute = Callable[[Sequence[RunSpec], State], bool]
+Execute = Callable[[Sequence[RunSpec], TuningState], bool]
 
 
 class Tuner:
     """Studies of the arms in ``chosen``, each with ``trials`` trials.
 
-    Raises UserError in words where the suite cannot be tuned: overlapping seeds, no validation questions, no baseline.
+    Raises UserError where the suite cannot be tuned: overlapping seeds, no validation questions, no baseline.
     """
 
     def __init__(self, suite: Suite, chosen: Sequence[Arm], runs_dir: Path, trials: int) -> None:
@@ -70,9 +70,9 @@ class Tuner:
         self._known: dict[str, list[Trial]] = {}
         self.ledgers = Ledgers(runs_dir, tuning_folder(suite))
 
-    def look(self) -> State:
+    def look(self) -> TuningState:
         """How everything stands, from the ledgers alone."""
-        state = State(trials=self.trials)
+        state = TuningState(trials=self.trials)
         for study in self.studies:
             name = study.arm.combination.name
             if name not in state.standards and (standard := self._standard(study)):
@@ -84,7 +84,7 @@ class Tuner:
             state.progress.append((study, progress))
         return state
 
-    def needed(self, state: State) -> list[RunSpec]:
+    def needed(self, state: TuningState) -> list[RunSpec]:
         """The runs that the next trials wait for, each once; what sets a target comes first."""
         wanted: dict[str, RunSpec] = {}
         baselines = [run for study, _ in state.progress for run in self._baseline_runs(study) if self.ledgers.finished(run) is None]
@@ -94,7 +94,7 @@ class Tuner:
                 wanted[run.run_id] = run
         return list(wanted.values())
 
-    def run(self, execute: Execute) -> State:
+    def run(self, execute: Execute) -> TuningState:
         """Work until every study has its trials, or nothing more can be done."""
         tried: set[tuple[str, int]] = set()
         while True:
@@ -138,7 +138,7 @@ def standard_of(suite: Suite, combination: str, logs: Sequence[RunLog]) -> Stand
 
 
 def all_studies(suite: Suite, combination: str) -> list[Study]:
-    """The studies of a combination, one per arm, in the order of the file. Raises UserError in words."""
+    """The studies of a combination, one per arm, in the order of the file. Raises UserError for a range that makes no sense."""
     arms = [arm for arm in suite.arms if arm.combination.name == combination]
     baseline = find_baseline(suite, combination)
     found = spaces(arms, baseline, suite.tuning.space)
@@ -146,7 +146,7 @@ def all_studies(suite: Suite, combination: str) -> list[Study]:
 
 
 def check_disjoint_seeds(suite: Suite) -> None:
-    """UserError in words if a seed is used for tuning and for reporting."""
+    """Raise UserError if a seed is used for tuning and for reporting."""
     both = [seed for seed in suite.tuning.seeds if seed in suite.seeds]
     if both:
         raise UserError(

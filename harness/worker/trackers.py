@@ -1,7 +1,7 @@
 """Trackers (TensorBoard, wandb, trackio) as optional sinks, fed by the backends' own integration; off by default.
 
 The ledger is the record; a tracker is a view of it. Nothing leaves the machine unless the user's environment says so: wandb is
-told to work offline unless ``WANDB_MODE`` is set, trackio keeps its data beside the run unless ``TRACKIO_SPACE_ID`` is set.
+set to work offline unless ``WANDB_MODE`` is set, trackio keeps its data beside the run unless ``TRACKIO_SPACE_ID`` is set.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FOLDER = "trackers"
 
 
 def check_trackers(names: Iterable[str]) -> None:
-    """Raises UserError in words where a tracker's package is not installed in this interpreter."""
+    """Raises UserError if the package of a tracker is not installed in this interpreter."""
     for name in names:
         if importlib.util.find_spec(PACKAGES[name]) is None:
             raise UserError(

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from harness.errors import UserError
 from harness.files import write_bytes
-from harness.tuning.lock_file import Lock
+from harness.tuning.lock_file import TuningLock
 from reports.arms import Analysis
 from reports.exports import csv_rows
 from reports.exports.latex import prices_tex, results_tex
@@ -29,6 +29,7 @@ from reports.page.parts import Drawer, Section, Table
 from reports.page.prices import price_picture, price_table
 from reports.page.published import published_table
 from reports.page.regime import regime_section
+from reports.page.side_effects import side_effects_table
 from reports.page.sides import backend_sections
 from reports.page.sooner_or_higher import sooner_or_higher_table
 from reports.page.tuning import tuning_section
@@ -46,7 +47,7 @@ def write_report(
     extra: Table | None = None,
     more: Sequence[Section] = (),
     question: str = "",
-    lock: Lock | None = None,
+    lock: TuningLock | None = None,
     regimes: Mapping[str, StartRegime] | None = None,
 ) -> Path:
     """Write the folder of an analysis; every file appears whole or not at all. For the rest see :func:`render`."""
@@ -103,7 +104,7 @@ def render(
     extra: Table | None = None,
     more: Sequence[Section] = (),
     question: str = "",
-    lock: Lock | None = None,
+    lock: TuningLock | None = None,
     regimes: Mapping[str, StartRegime] | None = None,
 ) -> str:
     """The page as text: no network, no time stamps, everything from the records escaped.
@@ -186,6 +187,7 @@ def _combination_content(job: tuple[Analysis, Drawer]) -> dict[str, Any]:
         "sooner": sooner_or_higher_table(analysis, combination),
         "reached": sections.reach_picture(analysis, combination, drawer),
         "phases": sections.phase_section(analysis, combination, drawer),
+        "side_effects": side_effects_table(analysis, combination),
         "selection": selection.selection_section(analysis, combination, drawer),
     }
 

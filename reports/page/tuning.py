@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.tuning.lock_file import Lock, LockedStudy
+from harness.tuning.lock_file import LockedStudy, TuningLock
 from reports import words
 from reports.figures.style import dash_of
 from reports.figures.tuning import importance_figure, place_of, setting_text, slice_figure
 from reports.page.parts import Cell, Drawer, Picture, Section, Table
 
 
-def tuning_section(lock: Lock, order: Sequence[str], drawer: Drawer) -> Section:
+def tuning_section(lock: TuningLock, order: Sequence[str], drawer: Drawer) -> Section:
     """The section of the page; ``order`` are the report's strategies, whose colours are used.
 
     One table row per study, the importance of every setting per combination, and the trials of every study over each setting.
@@ -24,7 +24,7 @@ def tuning_section(lock: Lock, order: Sequence[str], drawer: Drawer) -> Section:
     return Section("tuning", "Tuning", _notes(lock), pictures, [table])
 
 
-def _notes(lock: Lock) -> list[str]:
+def _notes(lock: TuningLock) -> list[str]:
     seeds = ", ".join(map(str, lock.seeds))
     cost = words.COST_NAMES.get(lock.cost, lock.cost)
     notes = [
@@ -44,7 +44,7 @@ def _notes(lock: Lock) -> list[str]:
     return notes
 
 
-def _table(lock: Lock, studies: Sequence[LockedStudy], order: Sequence[str]) -> Table:
+def _table(lock: TuningLock, studies: Sequence[LockedStudy], order: Sequence[str]) -> Table:
     heads = [
         ("combination", False), ("strategy", False), ("trials (given up)", True), ("own settings", True), ("tuned", True),
         ("change", True), ("reached", True), ("settings found", False), ("search cost", True), ("pays back after", True),

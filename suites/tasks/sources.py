@@ -122,7 +122,7 @@ def _parse(path: Path, data: bytes) -> list[Any]:
 
         found: list[Any] = pyarrow.parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
         return found
-    text = data.decode("utf-8")
+    text = data.decode("utf-8-sig")
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in text.splitlines() if line.strip()]
     loaded = json.loads(text)

@@ -111,7 +111,7 @@ def test_another_machine_is_refused_unless_told_and_json_is_strict(two: ToyPlace
         ({"second": "before"}, "are the same runs; choose different ones with --a and --b"),
         ({"baseline": "gropo"}, "has no run of the baseline 'gropo'; did you mean 'grpo'?"),
         ({"of_b": ["sed=1"]}, "sed=1: write key=value with one of the keys combination, strategy, seed, backend, run"),
-        ({"of_b": ["strategy=dots"]}, "after has no run with a result that --a or --b chooses"),
+        ({"of_b": ["strategy=dots"]}, "no run with a result in after has strategy 'dots'"),
         ({"of_a": ["strategy=grpo"], "of_b": ["strategy=grpo-fast"]}, "have no arm in common"),
         ({"crossing": "frist"}, "must be sustained or first; did you mean 'first'?"),
         ({"target": "finale"}, "did you mean 'final'?"),

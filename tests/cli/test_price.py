@@ -16,6 +16,7 @@ from reports.analysis import analyse
 from reports.condensed import condense
 from reports.page.build import write_report
 from reports.words import break_even, price_sentence
+from tests.edits import edited
 from tests.reports.ledgers import read, write_run
 
 SLOW = [0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.5]
@@ -56,8 +57,8 @@ def test_prices_in_a_suite_file(tmp_path: Path) -> None:
     """The table is read, changes no run, and its mistakes are named with their line."""
     text = (Path(__file__).resolve().parents[2] / "suites" / "quick.toml").read_text(encoding="utf-8")
     (tmp_path / "a.toml").write_text(text, encoding="utf-8")
-    (tmp_path / "b.toml").write_text(text.replace("[execution]", "[report]\nprices = [0.5, 7]\n\n[execution]", 1), encoding="utf-8")
-    (tmp_path / "c.toml").write_text(text.replace("[execution]", "[report]\nprices = [-1]\n\n[execution]", 1), encoding="utf-8")
+    (tmp_path / "b.toml").write_text(edited(text, {"[execution]": "[report]\nprices = [0.5, 7]\n\n[execution]"}), encoding="utf-8")
+    (tmp_path / "c.toml").write_text(edited(text, {"[execution]": "[report]\nprices = [-1]\n\n[execution]"}), encoding="utf-8")
     plain, priced = (load_suite(tmp_path / name) for name in ("a.toml", "b.toml"))
     assert [p.label for p in plain.report.token_prices] == ["μ = ⅓", "μ = 1", "μ = 5"]
     assert [p.label for p in priced.report.token_prices] == ["μ = 0.5", "μ = 7"]

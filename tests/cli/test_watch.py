@@ -8,7 +8,7 @@ import time
 import pytest
 from toy_place import SUITE, ToyPlace
 
-from harness.cli.terminal_plot import Canvas
+from harness.cli.terminal_plot import Axes, plot
 from harness.cli.watch import watch_suite
 from harness.errors import UserError
 from harness.records.ledger import LedgerWriter
@@ -75,7 +75,7 @@ def test_once_before_and_after(place: ToyPlace) -> None:
     place.write()
     empty = place.halfway("watch", "toy.toml", "--once")
     assert empty.returncode == 0
-    assert "nothing has started yet; 'halfway run toy' starts it" in empty.stdout
+    assert "nothing has started yet; 'halfway run toy.toml' starts it" in empty.stdout
     place.run()
     shown = place.halfway("watch", "toy.toml", PYTHONIOENCODING="utf-8", COLUMNS="100")
     assert shown.returncode == 0
@@ -122,17 +122,21 @@ def test_bad_input_is_one_sentence(place: ToyPlace) -> None:
         watch_suite(suite, plan(suite), place.folder, "time", 2.0, place.folder / "no" / "where.html", True)
 
 
-def test_a_canvas_by_hand() -> None:
-    """8 x 3 letters, from (0, 0) to (7, 2): a diagonal falls on three rows, the dashes lie under it."""
-    canvas = Canvas(8, 3, 7.0, 0.0, 2.0, braille=False)
-    canvas.dashes(1.0)
-    canvas.line([(0.0, 0.0), (7.0, 2.0)], 0)
-    assert [row.plain for row in canvas.rows()] == ["      oo", "- oooo- ", "oo      "]
-    dots = Canvas(8, 3, 15.0, 0.0, 11.0)
-    dots.line([(0.0, 11.0)], 0)
-    dots.line([(15.0, 0.0)], 1)
-    assert dots.rows()[0].plain == "\u2801" + " " * 7
-    assert dots.rows()[2].plain == " " * 7 + "\u2880"
+def test_a_plot_by_hand() -> None:
+    """A diagonal from the lower left to the upper right over a line at half height, in letters and in dots; the ends are named."""
+    axes = Axes(right=10.0, low=0.0, high=1.0, right_label="10", low_label="0 %", high_label="100 %", across="steps")
+    drawn = plot([(1, [(0.0, 0.0), (10.0, 1.0)])], axes, 30, 9, target=0.5, braille=False).plain
+    assert drawn.isascii()
+    rows = drawn.splitlines()
+    assert len(rows) == 9
+    assert rows[0].startswith("100 %+")
+    assert rows[0].rstrip().endswith("x")
+    assert rows[5].startswith("  0 %+x")
+    assert rows[2].count("-") > 10
+    assert rows[-1].split() == ["steps"]
+    assert rows[-2].split() == ["0", "10"]
+    dots = plot([(0, [(0.0, 0.5)]), (1, [(0.0, 0.0), (10.0, 1.0)])], axes, 30, 9, target=None, braille=True).plain
+    assert any("\u2800" < c <= "\u28ff" for c in dots.splitlines()[0])
 
 
 def test_watching_loads_no_training_library_and_no_figures(place: ToyPlace) -> None:

@@ -57,6 +57,21 @@ def test_state_is_what_the_ledger_says(tmp_path: Path, state: str, records: list
     assert status.failure == ("NaN" if state == "failed" else None)
 
 
+def test_a_complete_run_with_a_damaged_line_is_not_complete(tmp_path: Path) -> None:
+    """One flipped digit in the middle of a ledger whose last line says complete: the report leaves it out, so status says why."""
+    paths = RunPaths(new_run(tmp_path))
+    ledger = LedgerWriter(paths.ledger)
+    for record in (START, Attempt(1, {}, 0), step(8), evaluation(8, 0.5), Complete(8)):
+        ledger.write(record)
+    lines = paths.ledger.read_bytes().split(b"\n")
+    lines[2] = lines[2].replace(b'"step":8', b'"step":9', 1)
+    paths.ledger.write_bytes(b"\n".join(lines))
+    status = run_status(paths, check_spec(paths))
+    assert status.state == "failed"
+    assert status.failure is not None
+    assert "line 3 is damaged; move the run's folder away and run it again" in status.failure
+
+
 def test_a_budget_ends_and_a_raised_budget_goes_on(tmp_path: Path) -> None:
     """Exhausted is derived from the costs and today's budget."""
     paths = RunPaths(new_run(tmp_path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.records.ledger import LEDGER_NAME, LedgerWriter
+from harness.records.ledger_records import start_of
 from harness.registry import strategy_entry
 from harness.rehearsal.from_runs import table_from_runs
 from harness.rehearsal.leaderboard import Player, hold
@@ -151,14 +151,14 @@ def write_ledger(folder: Path, steps: list[tuple[list[int], list[float]]], name:
     )  # fmt: skip
     folder.mkdir(parents=True)
     ledger = LedgerWriter(folder / LEDGER_NAME)
-    ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+    ledger.write(start_of(spec))
     for number, (ids, rates) in enumerate(steps, 1):
         record = StepRecord(
             step=number, question_ids=ids, pass_rates=rates, replayed_question_ids=[], staleness=[], non_degenerate_share=1.0,
             dropped_groups=0, updates=1, seconds=1.0, phases={}, costs=Costs(training_steps=number), loss=0.0, mean_reward=0.5,
             mean_completion_tokens=1.0,
         )  # fmt: skip
-        ledger.write("step", **dataclasses.asdict(record))
+        ledger.write(record)
     ledger.close()
 
 

@@ -135,7 +135,7 @@ def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("reports.page.build.os.fsync", full)
+    monkeypatch.setattr("harness.files.os.fsync", full)
     with pytest.raises(UserError, match="No space left on device"):
         build_report(logs, out, title="New", baseline="grpo", target=TARGET)
     assert index.read_bytes() == before

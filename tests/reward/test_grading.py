@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -157,8 +156,9 @@ def test_any_text_gets_a_verdict(text: str, gold: str) -> None:
         assert not same_answer(text, "98765432101") or same_answer(gold, "98765432101")
 
 
-def test_random_text_is_cheap() -> None:
-    """2,000 random characters, as many as an answer may have, take far less processor time than the limit of one answer."""
+@pytest.mark.timeout(100)
+def test_random_text_is_no_answer() -> None:
+    """2,000 random characters, as many as an answer may have, are read to an end; benchmarks/reward.py has the time."""
     rng = random.Random(3)
     pieces = [
         *"0123456789xye+-*/^_=<>()[]{}|,;:.!' ",
@@ -172,7 +172,5 @@ def test_random_text_is_cheap() -> None:
         r"\log",
         "1,000",
     ]
-    started = time.process_time()
     for _ in range(20):
-        same_answer("".join(rng.choice(pieces) for _ in range(900))[:2_000], "12,345 or x^2=3")
-    assert time.process_time() - started < 20 * 5.0
+        assert not same_answer("".join(rng.choice(pieces) for _ in range(900))[:2_000], "12,345 or x^2=3")

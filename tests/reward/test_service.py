@@ -244,6 +244,7 @@ def test_a_dead_worker_is_replaced() -> None:
         assert service.score([("ok", "a", {})]).tolist() == [1.0]
 
 
+@pytest.mark.fault("SIGKILL of a reward worker", "replaced; every answer is scored")
 def test_a_worker_killed_between_two_calls_is_replaced() -> None:
     """As the kernel does when memory runs out."""
     with user("process_id", workers=1) as service:

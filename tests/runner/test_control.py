@@ -34,6 +34,7 @@ def start_slow(place: ToyPlace, *words: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.fault("SIGKILL of a worker under a running command", "started again from its checkpoint, same records as undisturbed")
 def test_an_interrupted_worker_is_started_again(place: ToyPlace) -> None:
     """A worker that the kernel kills is started again from its checkpoint, and the result is that of a calm run."""
     once = place.folder / "once"
@@ -78,6 +79,7 @@ def test_attempts_are_bounded(place: ToyPlace) -> None:
     assert place.run(only="grpo/1", **faults)[0].exit_code == 0
 
 
+@pytest.mark.fault("a worker that hangs, twice at one step", "killed by the watchdog, then a failure with a sentence", times=2)
 def test_a_silent_worker_is_stopped(place: ToyPlace) -> None:
     """A worker that records nothing for silence_seconds is killed; hanging twice at one step is a failure."""
     place.write(edited(SUITE, {"[execution]": "[execution]\nsilence_seconds = 3.0"}))
@@ -88,6 +90,7 @@ def test_a_silent_worker_is_stopped(place: ToyPlace) -> None:
     assert place.states() == {"grpo/1": "failed", "grpo-fast/1": "complete"}
 
 
+@pytest.mark.fault("Ctrl-C", "workers end, no torn line, exit code 130; the next command goes on")
 def test_ctrl_c_ends_cleanly(place: ToyPlace) -> None:
     """Ctrl-C asks the workers to end, says how to go on, leaves no process and no torn line; exit code 130."""
     process = start_slow(place)
@@ -120,6 +123,7 @@ def test_second_ctrl_c_kills(place: ToyPlace) -> None:
     assert not any(alive(pid) for pid in workers)
 
 
+@pytest.mark.fault("SIGKILL of the runner", "its workers end with it; the next command goes on at once")
 def test_workers_die_with_the_runner(place: ToyPlace) -> None:
     """When the runner is killed, its workers do not train on unseen; the next command starts at once."""
     process = start_slow(place)
@@ -130,6 +134,7 @@ def test_workers_die_with_the_runner(place: ToyPlace) -> None:
     assert set(place.states().values()) == {"interrupted"}
 
 
+@pytest.mark.fault("a second command on the same folder", "refused with a sentence, nothing changed")
 def test_two_commands_on_one_folder(place: ToyPlace) -> None:
     """The second refuses in words and changes nothing; status tells that the runs are running."""
     process = start_slow(place)
@@ -146,6 +151,7 @@ def test_two_commands_on_one_folder(place: ToyPlace) -> None:
     assert len(list(folder.glob("attempts/*"))) == 1
 
 
+@pytest.mark.fault("a second command with --wait", "starts when the first is through")
 def test_waiting_for_another_command(place: ToyPlace) -> None:
     """With --wait the second command starts when the first is through."""
     place.runs.mkdir(parents=True)

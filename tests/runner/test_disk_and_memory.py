@@ -58,6 +58,7 @@ def full_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
+@pytest.mark.fault("a full disk, at each kind of write", "one sentence, exit code 2; with room again same records as undisturbed")
 @pytest.mark.parametrize("write", WRITES)
 def test_a_disk_full_at_each_kind_of_write(tmp_path: Path, calm: dict[str, Any], write: str) -> None:
     """One sentence that names the file, exit code 2, no half record; with room again the run ends as if nothing had happened."""
@@ -106,6 +107,7 @@ def test_a_lock_needs_no_room(tmp_path: Path) -> None:
     assert in_a_child(hold)[0] == 0
 
 
+@pytest.mark.fault("a full disk when the runner writes", "one sentence, exit code 2; the next command does it all")
 @pytest.mark.parametrize(
     ("what", "words"),
     [
@@ -137,6 +139,7 @@ def test_a_disk_full_when_the_runner_writes(place: ToyPlace, what: str, words: s
     assert set(place.states().values()) == {"complete"}
 
 
+@pytest.mark.fault("a full disk at the report", "one sentence, exit code 2; the runs are unchanged")
 def test_a_disk_full_at_the_report(place: ToyPlace) -> None:
     """A report that cannot be written is one sentence and exit code 2; the runs are as they were."""
     assert place.run()[0].exit_code == 0
@@ -149,6 +152,7 @@ def test_a_disk_full_at_the_report(place: ToyPlace) -> None:
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.fault("an allocation that the kernel refuses", "a failure with a sentence; with less to do same records as undisturbed")
 def test_memory_that_is_not_there(tmp_path: Path, calm: dict[str, Any]) -> None:
     """An allocation that the kernel refuses is a failure to mend, said in words; with less to do the run goes on."""
     run = new_run(tmp_path)
@@ -164,6 +168,9 @@ def test_memory_that_is_not_there(tmp_path: Path, calm: dict[str, Any]) -> None:
 # -- ledgers with a flipped bit, or torn anywhere ---------------------------------------------------------------------
 
 
+@pytest.mark.fault(
+    "a flipped bit at a random place of a ledger", "refused by name or read as a torn end, never as other numbers", times=400
+)
 def test_a_flipped_bit_anywhere_is_seen(tmp_path: Path) -> None:
     """400 single-bit errors at random places: each is refused by name, makes the last line a torn one, or changes nothing that is read."""
     run = new_run(tmp_path)
@@ -189,6 +196,7 @@ def _reading(run: Path, expected: dict[str, Any]) -> str:
     return "unharmed" if found == expected else "torn" if found == {**expected, "complete": False} else "changed"
 
 
+@pytest.mark.fault("a ledger cut at a random byte after its last checkpoint", "same records as undisturbed", times=12)
 def test_torn_at_any_byte(tmp_path: Path, calm: dict[str, Any]) -> None:
     """A ledger cut at 12 random bytes after its last checkpoint record, as a crash leaves it: the run goes on to the same end."""
     stopped = new_run(tmp_path / "stopped")
@@ -215,6 +223,7 @@ def mad_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: real() + next(jumps))
 
 
+@pytest.mark.fault("a wall clock that jumps by days at every look", "same records, sane seconds, nobody taken for silent")
 @pytest.mark.usefixtures("mad_clock")
 def test_a_clock_that_jumps_changes_nothing(place: ToyPlace, calm: dict[str, Any]) -> None:
     """With a mad wall clock in runner and worker: same records, sane seconds, nobody taken for silent."""

@@ -140,6 +140,7 @@ def stopped(folder: Path) -> Path:
     return run
 
 
+@pytest.mark.fault("a torn last ledger line", "cut off; same records as undisturbed")
 def test_a_torn_last_line_is_cut(tmp_path: Path) -> None:
     """The mark of a crash while writing; the run goes on."""
     run, calm = stopped(tmp_path / "a"), new_run(tmp_path / "b")
@@ -166,6 +167,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.fault("a ledger damaged in the middle", "refused with file and line, exit code 2, evidence unchanged")
 @pytest.mark.parametrize("damage", BROKEN)
 def test_a_damaged_ledger_is_refused(place: ToyPlace, damage: str) -> None:
     """File, line and what to do; exit code 2; not a byte of the evidence is changed."""
@@ -217,6 +219,7 @@ def test_a_checkpoint_of_another_version(place: ToyPlace) -> None:
     assert "step-3" in done.stderr
 
 
+@pytest.mark.fault("a ledger in the wrong run folder", "refused with both ids")
 def test_the_ledger_of_another_run(place: ToyPlace) -> None:
     """A ledger copied into the wrong folder is refused: one run's answers are never reported as another's."""
     first, second = new_run(place.folder / "a"), new_run(place.folder / "b", index=1)
@@ -230,6 +233,7 @@ def test_the_ledger_of_another_run(place: ToyPlace) -> None:
 # -- full disks ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("a disk that fills up while a run trains", "one sentence, exit code 2; with room again same records as undisturbed")
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
 def test_a_disk_that_fills_up(place: ToyPlace, share: float) -> None:
     """Files may grow to a share of the ledger's size only (the kernel refuses more): one sentence, code 2, and nothing is lost."""

@@ -23,6 +23,7 @@ KILLS = 50
 LONG = edited(SUITE, {"seeds = [1]": "seeds = [1, 2]", "max_steps = 8": "max_steps = 150", "every_steps = 2": "every_steps = 10"})
 
 
+@pytest.mark.fault("SIGKILL of runners and workers at random moments", "same records as undisturbed", times=50)
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_fifty_kills(place: ToyPlace, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, obj
     return what_counts(run), trace.read_text().splitlines()
 
 
-def test_killed_at_every_event(tmp_path: Path, undisturbed: tuple[dict[str, object], list[str]]) -> None:
+@pytest.mark.fault("SIGKILL of a worker at every event of a run, then once more", "same records as undisturbed")
+def test_killed_at_every_event(
+    tmp_path: Path, undisturbed: tuple[dict[str, object], list[str]], record_property: Callable[[str, object], None]
+) -> None:
     """SIGKILL at each event (around every ledger line, between the files of every checkpoint), then once more elsewhere."""
     expected, events = undisturbed
     assert len(events) > 25
     assert any("half written" in event for event in events)
+    record_property("times", 2 * len(events))
     for i, event in enumerate(events):
         run = new_run(tmp_path / str(i), RR)
         for where in (event, events[(3 * i + 5) % len(events)]):

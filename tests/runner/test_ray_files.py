@@ -50,6 +50,7 @@ def run_it(run: Path, worker: NodeWorker, moments: list[Path] | None = None, sto
         time.sleep(0.01)
 
 
+@pytest.mark.fault("the driver gone at any moment of copying a run from a node", "what is at home can always go on")
 @pytest.mark.slow
 def test_a_run_comes_home(tmp_path: Path, node: Path) -> None:
     """Ledger, logs and the last checkpoint are there; the scratch folder is gone; every moment on the way could have been the last."""

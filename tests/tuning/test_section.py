@@ -9,7 +9,7 @@ import pytest
 
 from harness.tuning.freeze import freeze
 from harness.tuning.importance import importances
-from harness.tuning.lock_file import Lock
+from harness.tuning.lock_file import TuningLock
 from harness.tuning.sampler import Trial
 from harness.tuning.space import Parameter
 from harness.tuning.tuner import Tuner
@@ -24,19 +24,19 @@ from tests.tuning.made_up import made_up_suite, write_runs
 
 
 @pytest.fixture(scope="module")
-def lock(tmp_path_factory: pytest.TempPathFactory) -> Lock:
+def lock(tmp_path_factory: pytest.TempPathFactory) -> TuningLock:
     folder = tmp_path_factory.mktemp("section")
     suite = made_up_suite(folder)
     state = Tuner(suite, suite.arms, folder, 9).run(lambda runs, _: write_runs(runs, folder))
     frozen = freeze(suite, state, folder, None)
     frozen.write(folder / "lock.toml")
-    read_again = Lock.read(folder / "lock.toml")
+    read_again = TuningLock.read(folder / "lock.toml")
     assert read_again == frozen  # every number survives the file
     return read_again
 
 
 @pytest.mark.slow
-def test_the_section_shows_every_study(lock: Lock) -> None:
+def test_the_section_shows_every_study(lock: TuningLock) -> None:
     """A row per arm and combination; importance per combination, trials per arm over each of its settings; targets and seeds in words."""
     section = tuning_section(lock, ["grpo", "rr"], Drawer("tuning"))
     table = section.tables[0]
@@ -56,7 +56,7 @@ def test_the_section_shows_every_study(lock: Lock) -> None:
         assert "nan" not in picture.svg.lower()
 
 
-def test_the_search_pays_back_after_so_many_runs(lock: Lock) -> None:
+def test_the_search_pays_back_after_so_many_runs(lock: TuningLock) -> None:
     """Rule 1: tuning is a one-off cost, shown with the number of runs after which it is earned back."""
     study = lock.studies[0]
     worth = study.model_copy(update={"cost": 4.5})  # budgets; a run saves own − tuned of them
@@ -70,12 +70,13 @@ def test_the_search_pays_back_after_so_many_runs(lock: Lock) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_has_the_section_where_runs_were_tuned(lock: Lock, tmp_path: Path) -> None:
+def test_the_page_has_the_section_where_runs_were_tuned(lock: TuningLock, tmp_path: Path) -> None:
     """With a lock the page says how its settings were found, and shows its trials; without one nothing is said."""
     runs = [condense(log) for log in read(mini_suite(tmp_path / "runs"))]
     analysis = analyse(runs, baseline="grpo", target={"share_of_gain": 0.9})
     text = write_report(analysis, tmp_path / "a", title="T", lock=lock).read_text(encoding="utf-8")
-    assert re.findall(r'<section id="([a-z0-9-]+)"', text)[1:4] == ["c1", "tuning", "off-clock"]
+    sections = re.findall(r'<section id="([a-z0-9-]+)"', text)
+    assert sections.index("tuning") == sections.index("c1") + 1  # right after the last combination
     assert '<a href="#tuning">Tuning</a>' in text
     assert 'aria-labelledby="tuning-trials-first-rr-title' in text
     plain = build_report(runs, tmp_path / "c", title="T", baseline="grpo", target={"share_of_gain": 0.9}).read_text(encoding="utf-8")
@@ -83,7 +84,7 @@ def test_the_page_has_the_section_where_runs_were_tuned(lock: Lock, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_markup_in_a_setting_is_inert(lock: Lock, tmp_path: Path) -> None:
+def test_markup_in_a_setting_is_inert(lock: TuningLock, tmp_path: Path) -> None:
     """A plugin may offer any text as a choice; it reaches the page as text."""
     study = lock.studies[1]
     evil = "<script>alert(1)</script>"

@@ -19,7 +19,7 @@ from harness.suite.suite import Suite
 from harness.suite.tuning_table import VALIDATION
 from harness.tuning.freeze import freeze
 from harness.tuning.study import half_way
-from harness.tuning.tuner import State, Tuner, all_studies
+from harness.tuning.tuner import Tuner, TuningState, all_studies
 from tests.edits import edited
 from tests.tuning.made_up import SUITE, made_up_suite, write_run, write_runs
 
@@ -30,24 +30,24 @@ def tuner(suite: Suite, runs_dir: Path, trials: int = TRIALS) -> Tuner:
     return Tuner(suite, suite.arms, runs_dir, trials)
 
 
-def run(suite: Suite, runs_dir: Path, trials: int = TRIALS) -> State:
+def run(suite: Suite, runs_dir: Path, trials: int = TRIALS) -> TuningState:
     return tuner(suite, runs_dir, trials).run(lambda runs, state: write_runs(runs, runs_dir))
 
 
-def sequence(state: State) -> dict[str, list[Any]]:
+def sequence(state: TuningState) -> dict[str, list[Any]]:
     """Everything about the trials."""
     return {study.name: progress.trials for study, progress in state.progress}
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Suite, Path, State]:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Suite, Path, TuningState]:
     """A suite tuned without a disturbance."""
     folder = tmp_path_factory.mktemp("whole")
     suite = made_up_suite(folder)
     return suite, folder / "runs", run(suite, folder / "runs")
 
 
-def test_every_study_has_the_same_number_of_trials(whole: tuple[Suite, Path, State]) -> None:
+def test_every_study_has_the_same_number_of_trials(whole: tuple[Suite, Path, TuningState]) -> None:
     """Rulebook rule 9: the same budget for every arm, the baseline included; the first trial is the suite's own settings."""
     suite, _, state = whole
     assert state.complete
@@ -60,14 +60,14 @@ def test_every_study_has_the_same_number_of_trials(whole: tuple[Suite, Path, Sta
         assert progress.trials[0].runs == tuple(study.spec(study.arm, seed, 0).run_id for seed in suite.tuning.seeds)
 
 
-def test_tuned_is_never_worse_than_own_on_tuning_data(whole: tuple[Suite, Path, State]) -> None:
+def test_tuned_is_never_worse_than_own_on_tuning_data(whole: tuple[Suite, Path, TuningState]) -> None:
     """The winner is the lowest of trials among which the suite's own settings are; here the search finds clearly better ones."""
     for _, progress in whole[2].progress:
         assert progress.best is not None
         assert progress.best.value < 0.8 * progress.trials[0].value
 
 
-def test_trials_see_neither_reporting_seeds_nor_test_questions(whole: tuple[Suite, Path, State]) -> None:
+def test_trials_see_neither_reporting_seeds_nor_test_questions(whole: tuple[Suite, Path, TuningState]) -> None:
     """Every run that was started is on a tuning seed and evaluates validation questions alone."""
     suite, runs_dir, _ = whole
     specs = [RunSpec.load(path) for path in runs_dir.rglob("spec.json")]
@@ -78,7 +78,7 @@ def test_trials_see_neither_reporting_seeds_nor_test_questions(whole: tuple[Suit
     assert {path.name for path in runs_dir.iterdir()} == {"made-up.tuning"}  # the suite's own runs are not touched
 
 
-def test_pruned_trials_stopped_half_way_and_not_before(whole: tuple[Suite, Path, State]) -> None:
+def test_pruned_trials_stopped_half_way_and_not_before(whole: tuple[Suite, Path, TuningState]) -> None:
     """A pruned trial has run to the evaluation at half of its steps, on every seed; its runs were not carried further."""
     _, runs_dir, state = whole
     pruned = [(study, t) for study, p in state.progress for t in p.trials if t.state == "pruned"]
@@ -90,7 +90,7 @@ def test_pruned_trials_stopped_half_way_and_not_before(whole: tuple[Suite, Path,
             assert RunSpec.load(runs_dir / "made-up.tuning" / run_id / "spec.json").algorithm.max_steps == half
 
 
-def test_pruning_is_paid_for_by_nobody(whole: tuple[Suite, Path, State]) -> None:
+def test_pruning_is_paid_for_by_nobody(whole: tuple[Suite, Path, TuningState]) -> None:
     """Every pruned trial, run to its end after all, is no better than the best trial before it."""
     _, runs_dir, state = whole
     suite = whole[0]
@@ -111,7 +111,7 @@ def test_pruning_is_paid_for_by_nobody(whole: tuple[Suite, Path, State]) -> None
             shutil.rmtree(copy)
 
 
-def test_looking_again_changes_nothing(whole: tuple[Suite, Path, State]) -> None:
+def test_looking_again_changes_nothing(whole: tuple[Suite, Path, TuningState]) -> None:
     """A new process finds the same studies in the ledgers and nothing left to run."""
     suite, runs_dir, state = whole
     again = tuner(suite, runs_dir)
@@ -126,7 +126,7 @@ class Crash(Exception):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chance", range(4))
-def test_a_crash_anywhere_leads_to_the_same_trials(whole: tuple[Suite, Path, State], tmp_path: Path, chance: int) -> None:
+def test_a_crash_anywhere_leads_to_the_same_trials(whole: tuple[Suite, Path, TuningState], tmp_path: Path, chance: int) -> None:
     """Killed at random records, between runs, with torn ledgers, with runs done in another order or lost: the same studies and lock."""
     suite, _, state = whole
     rng = random.Random(chance)
@@ -139,7 +139,7 @@ def test_a_crash_anywhere_leads_to_the_same_trials(whole: tuple[Suite, Path, Sta
                     file.write(b'{"type":"evaluation","step":4,"accur')
             raise Crash
 
-    def execute(runs: Sequence[RunSpec], _: State) -> bool:
+    def execute(runs: Sequence[RunSpec], _: TuningState) -> bool:
         runs = list(runs)
         rng.shuffle(runs)
         for spec in runs[: rng.randint(1, len(runs))] if rng.random() < 0.3 else runs:
@@ -163,14 +163,14 @@ def test_a_crash_anywhere_leads_to_the_same_trials(whole: tuple[Suite, Path, Sta
     assert freeze(suite, found, runs_dir, None) == freeze(suite, state, whole[1], None)
 
 
-def test_more_trials_go_on_where_fewer_ended(whole: tuple[Suite, Path, State], tmp_path: Path) -> None:
+def test_more_trials_go_on_where_fewer_ended(whole: tuple[Suite, Path, TuningState], tmp_path: Path) -> None:
     """Three trials first, eight later: the same eight."""
     suite, _, state = whole
     assert sequence(run(suite, tmp_path, 3)) == {name: trials[:3] for name, trials in sequence(state).items()}
     assert sequence(run(suite, tmp_path)) == sequence(state)
 
 
-def test_a_study_does_not_depend_on_the_others(whole: tuple[Suite, Path, State], tmp_path: Path) -> None:
+def test_a_study_does_not_depend_on_the_others(whole: tuple[Suite, Path, TuningState], tmp_path: Path) -> None:
     """One arm tuned alone has the trials that it has beside the others; the baseline runs that set the target come along."""
     suite, _, state = whole
     chosen = [arm for arm in suite.arms if (arm.combination.name, arm.strategy.label) == ("second", "rr")]
@@ -180,14 +180,14 @@ def test_a_study_does_not_depend_on_the_others(whole: tuple[Suite, Path, State],
     assert labels == {"rr", "grpo"}
 
 
-def test_started_trials_outlive_another_sampler(whole: tuple[Suite, Path, State], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_started_trials_outlive_another_sampler(whole: tuple[Suite, Path, TuningState], monkeypatch: pytest.MonkeyPatch) -> None:
     """A version of Optuna that proposes other points does not start recorded trials anew: their points are read from the runs."""
     suite, runs_dir, state = whole
     monkeypatch.setattr("harness.tuning.study.propose", lambda *_: pytest.fail("a recorded trial was proposed again"))
     assert sequence(tuner(suite, runs_dir).look()) == sequence(state)
 
 
-def test_another_space_is_another_study(whole: tuple[Suite, Path, State]) -> None:
+def test_another_space_is_another_study(whole: tuple[Suite, Path, TuningState]) -> None:
     """Whatever trials depend on is in the fingerprint; what they do not depend on is not."""
     suite = whole[0]
     before = {s.name: s.fingerprint for s in all_studies(suite, "first")}
@@ -208,7 +208,7 @@ def test_a_wrecked_run_counts_as_a_miss(tmp_path: Path) -> None:
     suite = made_up_suite(tmp_path)
     broken: set[str] = set()
 
-    def execute(runs: Sequence[RunSpec], _: State) -> bool:
+    def execute(runs: Sequence[RunSpec], _: TuningState) -> bool:
         for spec in runs:
             write_run(spec, tmp_path)
             if ".trial-1." in spec.strategy.label and spec.seed == 11:
@@ -233,7 +233,7 @@ def test_what_cannot_be_run_ends_the_command(tmp_path: Path) -> None:
     suite = made_up_suite(tmp_path)
     given: list[str] = []
 
-    def execute(runs: Sequence[RunSpec], _: State) -> bool:
+    def execute(runs: Sequence[RunSpec], _: TuningState) -> bool:
         given.extend(run.run_id for run in runs)
         return write_runs([run for run in runs if run.combination.name == "first"], tmp_path)
 
@@ -272,5 +272,5 @@ def test_a_baseline_that_learns_nothing_sets_no_target(tmp_path: Path) -> None:
     """There is then no time to target to minimise, and the command says so."""
     suite = made_up_suite(tmp_path, edited(SUITE, {"learning_rate = 1e-3": "learning_rate = 1e-9"}, "every"))
     suite = replace(suite, target=suite.target.model_copy(update={"share_of_gain": None, "accuracy": 0.05}))
-    with pytest.raises(UserError, match="first cannot be tuned: the target is not above the baseline's first evaluation"):
+    with pytest.raises(UserError, match=r"first cannot be tuned: the target \(5.0 %\) is not above the baseline's first evaluation"):
         run(suite, tmp_path)

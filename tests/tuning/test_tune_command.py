@@ -21,7 +21,7 @@ from toy_place import ToyPlace
 from harness.cli.main import main
 from harness.records.ledger import read_ledger
 from harness.suite.suite import shipped_suites
-from harness.tuning.lock_file import Lock
+from harness.tuning.lock_file import TuningLock
 from harness.tuning.tuner import Tuner
 from tests.edits import edit_file, edited
 from tests.tuning.made_up import made_up_suite, write_runs
@@ -58,7 +58,7 @@ name = "grpo"
 """
 
 
-def timeless(lock: Lock) -> dict[str, Any]:
+def timeless(lock: TuningLock) -> dict[str, Any]:
     """A lock without seconds."""
     data = lock.model_dump()
     for study in data["studies"]:
@@ -85,7 +85,7 @@ def test_killed_and_started_again(place: ToyPlace) -> None:
     assert not (place.folder / "wild" / "toy" / "lock.toml").exists()
     last = place.halfway("tune", "toy.toml", "--runs-dir", "wild", "--json")
     assert last.returncode == 0, last.stderr
-    locks = [Lock.read(place.folder / name / "toy" / "lock.toml") for name in ("calm", "wild")]
+    locks = [TuningLock.read(place.folder / name / "toy" / "lock.toml") for name in ("calm", "wild")]
     assert timeless(locks[0]) == timeless(locks[1])
     assert json.loads(last.stdout)[0]["tuned"] == locks[0].studies[0].winner.value
     assert len(list(folder.glob("*/ledger.jsonl"))) == len({r for t in locks[0].studies[0].trials for r in t.runs})  # none was run twice
@@ -160,7 +160,7 @@ def test_tune_ends_with_a_table_and_a_lock(tuned: Place) -> None:
     assert "[####################] 32 of 32 trials" in err
     assert f"settings frozen in {tuned.lock.relative_to(tuned.folder)}" in err
     rows = json.loads(tuned.command("tune", "made-up.toml", "--json")[1])
-    lock = Lock.read(tuned.lock)
+    lock = TuningLock.read(tuned.lock)
     assert [(r["combination"], r["strategy"], r["trials"]) for r in rows] == [(s.combination, s.strategy, 8) for s in lock.studies]
     assert [r["tuned"] for r in rows] == [s.winner.value for s in lock.studies]
     before = tuned.lock.read_bytes()
@@ -255,7 +255,7 @@ def test_bad_words_to_tune(tuned: Place) -> None:
         in tuned.command("tune", "made-up.toml", "--only", "seed=1")[2]
     )
     code, _, err = tuned.command("tune", "made-up.toml", "--only", "strategy=rrr")
-    assert (code, "nothing in this suite has strategy 'rrr'; did you mean 'rr'?" in err) == (2, True)
+    assert (code, "no arm of this suite has strategy 'rrr'; did you mean 'rr'?" in err) == (2, True)
     tuned.edit("[tuning]", "[tuning]\ntrails = 3")
     assert "line 16: unknown key 'trails' in [tuning]" in tuned.command("tune", "made-up.toml")[2]
 
@@ -269,7 +269,7 @@ def test_export_for_the_dashboard(tuned: Place) -> None:
     assert code == 0
     assert "32 trials of 4 studies in studies.db" in out
     tuned.command("tune", "made-up.toml")
-    lock = Lock.read(tuned.lock)
+    lock = TuningLock.read(tuned.lock)
     for study in lock.studies:
         loaded = optuna.load_study(study_name=f"{study.combination}/{study.strategy}", storage="sqlite:///studies.db")
         assert loaded.best_trial.number == study.best

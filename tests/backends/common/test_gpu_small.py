@@ -13,6 +13,7 @@ import torch
 from shipped import SMALL_SPLITS, parameters, specs_of, task_of
 
 from backends.common.tiny_models import Architecture, build_tiny_model, model_metadata
+from harness.records.ledger_records import start_of
 from harness.spec import RunSpec
 
 SHORT = {"family_config": {"min_words": 2, "max_words": 3}}
@@ -49,12 +50,12 @@ def test_gpu_small_trains_on_cpu_where_it_is_made_smaller(tmp_path: Path) -> Non
     """Two steps of each strategy through the real trainer, bfloat16 autocast included, with narrower models and smaller batches."""
     pytest.importorskip("trl", reason="needs the extra [trl]")
     from backends.trl.backend import TrlBackend
-    from harness.records.ledger import SCHEMA, LedgerWriter, read_ledger
+    from harness.records.ledger import LedgerWriter, read_ledger
 
     for spec in specs_of("gpu-small"):
         small = _smaller(spec)
         ledger = LedgerWriter(tmp_path / spec.strategy.label / "ledger.jsonl")
-        ledger.write("run", schema=SCHEMA, run_id=small.run_id, spec=small.model_dump(mode="json"))
+        ledger.write(start_of(small))
         backend = TrlBackend()
         backend.prepare(small, tmp_path / "cache", lambda *_: None)
         backend.train(small, tmp_path / spec.strategy.label, tmp_path / "cache", ledger, None)

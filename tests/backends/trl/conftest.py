@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("trl", reason="the TRL backend's tests need the extra [trl]")
 
 from harness.records.ledger import RunLog, read_ledger
+from harness.records.ledger_records import start_of
 from harness.records.stopping_ledger import RunLedger
 from harness.registry import strategy_entry
 from harness.spec import (
@@ -67,7 +68,7 @@ def start(spec: RunSpec, run_dir: Path) -> RunLedger:
     run_dir.mkdir(parents=True, exist_ok=True)
     spec.save(run_dir / "spec.json")
     ledger = RunLedger(run_dir / "ledger.jsonl", spec.budget, spec.algorithm.max_steps)
-    ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+    ledger.write(start_of(spec))
     return ledger
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from harness.records.checkpoint import newest_complete
 from harness.records.ledger import LedgerWriter, read_ledger
+from harness.records.ledger_records import Attempt
 from harness.spec import RunSpec
 from harness.testing.backend_contract import RESUME_AFTER, BackendContract, LossCase, Row, Rows, Seen, Training, contract_spec
 from harness.types import FloatArray
@@ -73,7 +74,7 @@ def record(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None =
             ledger = start(spec, run_dir)
         else:
             ledger = LedgerWriter(run_dir / "ledger.jsonl")
-            ledger.write("attempt", number=2, environment={}, resumed_from=RESUME_AFTER)
+            ledger.write(Attempt(2, {}, RESUME_AFTER))
         TrlBackend().train(spec, run_dir, cache, ledger, resume_from)
         ledger.close()
     finally:

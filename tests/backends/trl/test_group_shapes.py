@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.records.ledger_records import Attempt
 from harness.registry import strategy_entry
 from harness.step.advantage import advantages
 from harness.types import PromptGroup
@@ -161,7 +162,7 @@ def test_resume_with_irregular_batches(strategy: str, tmp_path: Path, cache: Pat
     found = newest_complete(tmp_path / "parts" / "checkpoints")
     assert found is not None
     ledger = LedgerWriter(tmp_path / "parts" / "ledger.jsonl")
-    ledger.write("attempt", number=2, environment={}, resumed_from=found[0])
+    ledger.write(Attempt(2, {}, found[0]))
     TrlBackend().train(spec_of(strategy, config, {"max_steps": 6}), tmp_path / "parts", cache, ledger, found[1])
     assert numbers(read_ledger(tmp_path / "parts" / "ledger.jsonl")) == numbers(whole)
 

@@ -64,6 +64,9 @@ def without_seconds(csv: Path) -> list[list[str]]:
     return [[row[i] for i in keep] for row in rows]
 
 
+@pytest.mark.fault(
+    "SIGKILL of a TRL run before, between, in and after checkpoints", "same selections, losses, evaluations and report", times=4
+)
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_run_killed_four_times_is_the_run_that_never_was(tmp_path: Path, cache: Path) -> None:

@@ -35,6 +35,10 @@ def rank_of(run_dir: Path, rank: int) -> int | None:
     return None
 
 
+@pytest.mark.fault(
+    "SIGKILL of one rank of a TRL run on several processes",
+    "started again from its checkpoint, same records as undisturbed",
+)
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_rank_interrupts_the_run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

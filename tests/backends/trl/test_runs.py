@@ -15,6 +15,7 @@ import pytest
 from harness.errors import RunFailed, UserError
 from harness.records.checkpoint import newest_complete
 from harness.records.ledger import LedgerWriter, RunLog, read_ledger
+from harness.records.ledger_records import Attempt
 from harness.spec import RunSpec
 from tests.backends.trl.conftest import make_spec, start, train
 
@@ -64,7 +65,7 @@ def test_resume_continues_as_if_never_stopped(strategy: str, config: Any, algori
     step, folder = found
     assert step == 4
     ledger = LedgerWriter(tmp_path / "parts" / "ledger.jsonl")
-    ledger.write("attempt", number=2, environment={}, resumed_from=step)
+    ledger.write(Attempt(2, {}, step))
     TrlBackend().train(make_spec(strategy, config, {"max_steps": 6, **algorithm}), tmp_path / "parts", cache, ledger, folder)
     parts = read_ledger(tmp_path / "parts" / "ledger.jsonl")
     assert numbers(parts) == numbers(whole)

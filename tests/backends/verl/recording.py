@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.ledger import read_ledger
+from harness.records.ledger_records import Attempt, start_of
 from harness.records.stopping_ledger import RunLedger
 from harness.spec import RunSpec
 from harness.testing.backend_contract import Row, Seen, Training
@@ -21,7 +22,7 @@ def start(spec: RunSpec, run_dir: Path) -> RunLedger:
     spec.save(run_dir / "spec.json")
     ledger = RunLedger(run_dir / "ledger.jsonl", spec.budget, spec.algorithm.max_steps)
     if new:
-        ledger.write("run", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"))
+        ledger.write(start_of(spec))
     return ledger
 
 
@@ -119,7 +120,7 @@ def record(
     ):
         ledger = start(spec, run_dir)
         if resume_from is not None:
-            ledger.write("attempt", number=2, environment={}, resumed_from=int(resume_from.name.rpartition("-")[2]))
+            ledger.write(Attempt(2, {}, int(resume_from.name.rpartition("-")[2])))
         VerlBackend().train(spec, run_dir, cache, ledger, resume_from)
         ledger.close()
     training.log = read_ledger(run_dir / "ledger.jsonl")

@@ -74,6 +74,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return folder
 
 
+@pytest.mark.fault("SIGKILL of a verl worker in the middle of a step", "Ray ends with it; same records as undisturbed")
 def test_a_killed_run_goes_on_and_leaves_nothing_behind(tmp_path: Path, cache: Path, undisturbed: Path) -> None:
     """SIGKILL of the worker in the middle of a step: Ray ends with it; started again, the run gives the numbers of one never killed."""
     import psutil
@@ -90,6 +91,7 @@ def test_a_killed_run_goes_on_and_leaves_nothing_behind(tmp_path: Path, cache: P
     assert numbers(tmp_path / RUN) == numbers(undisturbed)
 
 
+@pytest.mark.fault("SIGKILL of a Ray worker in the middle of a verl step", "started again from its checkpoint, same records as undisturbed")
 @pytest.mark.parametrize("victim", ["ray::WorkerDict", "ray::AgentLoopWorker", "ray::Server"])
 def test_a_ray_worker_killed_in_the_middle_of_a_step(victim: str, tmp_path: Path, cache: Path, undisturbed: Path) -> None:
     """Trainer, agent loop or inference engine dies: the attempt ends as interrupted, which the runner starts again, and goes on."""

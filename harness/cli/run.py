@@ -1,0 +1,57 @@
+"""``halfway run``: bring every run of a suite to its end, or go on with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.chosen_runs import chosen_runs
+from harness.cli.ending import say_how_it_ended
+from harness.cli.options import DataDir, Executor, MaxParallel, OnBackend, Only, Plugins, RetryFailed, RunsDir, SuiteName, Untuned
+
+
+def run(
+    suite: SuiteName,
+    runs_dir: RunsDir = Path("runs"),
+    max_parallel: MaxParallel = None,
+    only: Only = None,
+    plugin: Plugins = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait if another command is running this suite here.")] = False,
+    retry_failed: RetryFailed = False,
+    report: Annotated[Path | None, typer.Option(metavar="DIR", help="Build the report there afterwards.")] = None,
+    untuned: Untuned = False,
+    backend: OnBackend = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AMOUNT", help="Stop at checkpoints when this much is spent in all: 90min, 8h, 20Mtokens; repeatable."),
+    ] = None,
+    data_dir: DataDir = None,
+    executor: Executor = "local",
+) -> None:
+    """Run a suite, or go on with it: what is done is not done again."""
+    from harness.data.missing_predictors import refuse_missing_predictors
+    from harness.data.provenance import use_data_folder
+    from harness.display.choose import make_display
+    from harness.records.run_folder import DONE, run_paths, run_status
+    from harness.runner.command_budget import Allowance
+    from harness.runner.suite_runner import run_suite
+
+    use_data_folder(data_dir)
+    allowance = Allowance.parse(budget or [])
+    loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
+    refuse_missing_predictors([spec for spec in runs if run_status(run_paths(runs_dir, spec), spec).state not in DONE], suite)
+    display = make_display()
+    try:
+        result = run_suite(
+            runs, runs_dir, display, max_parallel=max_parallel, wait=wait, retry_failed=retry_failed, allowance=allowance, executor=executor
+        )
+    finally:
+        display.close()
+    say_how_it_ended(result, suite, runs_dir, only or ())
+    if report is not None and any(outcome.done for outcome in result.outcomes):
+        from harness.cli.report import report_runs
+
+        report_runs(loaded, runs, runs_dir, report)
+    raise typer.Exit(result.exit_code)
