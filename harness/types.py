@@ -241,7 +241,7 @@ def with_uids(groups: Sequence[PromptGroup], stream: Sequence[int]) -> list[Prom
 
 @dataclass(slots=True)
 class Costs:
-    """Every cost ledger of protocol rule 1, cumulative since the start of the run.
+    """Every cost ledger (docs/protocol.md, what is counted), cumulative since the start of the run.
 
     ``oracle_rollouts`` are the ones nobody is charged for (an oracle's labels); they are shown, never hidden.
     ``cpu_seconds`` is process time over the same intervals as ``training_seconds`` (wall time).

@@ -1,4 +1,4 @@
-"""The training clock: exclusive phase times that add up, pausable, saved in the checkpoint (protocol rule 2)."""
+"""The training clock: exclusive phase times that add up, pausable, saved in the checkpoint (docs/protocol.md, what is counted)."""
 
 from __future__ import annotations
 

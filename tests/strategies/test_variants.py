@@ -70,12 +70,12 @@ def stored_ids(replay: FifoReplay) -> list[list[int]]:
 @pytest.mark.parametrize("case", range(3))
 def test_the_code_draws_from_what_the_authors_code_draws_from(case: int, real_data: Path) -> None:
     """Their buffer on made-up groups, three settings, eight steps: the same eligible groups before each draw, as many drawn."""
-    told = json.loads((real_data / "authors_replay.json").read_text())[case]
-    size, batch = told["group_size"], told["B"]
-    settings = {"variant": "code", "capacity": told["C"], "fresh_fraction": told["fresh_fraction"], "replay_after": told["interval"]}
+    golden = json.loads((real_data / "authors_replay.json").read_text())[case]
+    size, batch = golden["group_size"], golden["B"]
+    settings = {"variant": "code", "capacity": golden["C"], "fresh_fraction": golden["fresh_fraction"], "replay_after": golden["interval"]}
     run = run_of("rr", settings, groups_per_step=batch, group_size=size)
     replay: Any = run.driver.strategy.replay_part
-    for record in told["steps"]:
+    for record in golden["steps"]:
         ctx = at_step(run.driver.context("replay"), record["step"])
         eligible = stored_ids(replay)
         assert eligible == sorted(record["eligible"])

@@ -23,7 +23,7 @@ SUITE = """
 name = "nodes"
 description = "One run over two machines of a cluster."
 seeds = [1]
-baseline = "rr"
+baseline = "fair-replay"
 [algorithm]
 groups_per_step = 8
 group_size = 4
@@ -42,8 +42,8 @@ backend = "verl"
 model = "embedded:llama-64x2"
 task = { name = "spell-backward", train = 96, test = 16, validation = 16, adapter = 16 }
 [[strategies]]
-name = "rr"
-config = { capacity = 8, admission = "all" }
+name = "fair-replay"
+config = { capacity = 16 }
 """
 
 

@@ -86,15 +86,15 @@ def test_a_hopeless_pool_ends(tmp_path: Path, cache: Path) -> None:
 
 STRATEGIES = """
 [[strategies]]
-name = "near-half+rr"
-config = { low = 0.3, capacity = 16, admission = "all" }
+name = "near-half+fair-replay"
+config = { low = 0.3, capacity = 16 }
 """
 
 
 def test_a_generated_package_trains_with_verl(tmp_path: Path, cache: Path) -> None:
     """new-strategy, pip install, and its name in a suite is all it takes, combined with a shipped replay."""
     environment = {"HALFWAY_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    logs = run_generated(tmp_path, "verl", STRATEGIES, ["near-half+rr"], timeout=1200, adapter=16, environment=environment)
+    logs = run_generated(tmp_path, "verl", STRATEGIES, ["near-half+fair-replay"], timeout=1200, adapter=16, environment=environment)
     ((name, log),) = logs.items()
-    assert (name, log.spec["strategy"]["plugin"], len(log.steps)) == ("near-half+rr", None, 3)
+    assert (name, log.spec["strategy"]["plugin"], len(log.steps)) == ("near-half+fair-replay", None, 3)
     assert log.steps[-1].costs.replayed_rollouts > 0

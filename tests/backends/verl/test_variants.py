@@ -21,16 +21,16 @@ ORDERED = "tests.backends.ordered:ORDERED"
 
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "paper's clip, actor's log-probs, lean": (
-        "rr",
-        {"capacity": 8, "clip_center": "one", "admission": "all"},
+        "fair-replay",
+        {"capacity": 16, "clip_center": "one"},
         {"behaviour_log_probs": "actor", "drop_degenerate": True},
     ),
-    "code's clip, actor's log-probs": ("rr", {"capacity": 8, "clip_center": "old"}, {"behaviour_log_probs": "actor"}),
+    "code's clip, actor's log-probs": ("fair-replay", {"capacity": 16}, {"behaviour_log_probs": "actor"}),
     "the authors' variant": ("rr", {"variant": "code", "capacity": 8, "replay_after": 1}, {"behaviour_log_probs": "actor"}),
     "KL term, sequence mean": ("grpo", {}, {"kl_coefficient": 0.1, "loss_aggregation": "sequence-mean"}),
     "parts of groups": ("pods", {}, {"loss_aggregation": "sequence-mean"}),
     "stored rollouts in fresh groups": ("repo", {}, {}),
-    "smaller batches": ("fewer-fresh", {"capacity": 8, "admission": "all"}, {}),
+    "smaller batches": ("fewer-fresh", {"when_short": "shrink"}, {}),
     "probes continued": ("speed", {}, {}),
     "on-policy replay at half its weight, in order": ("ordered", {"capacity": 8, "admission": "all"}, {}),
 }
