@@ -21,13 +21,13 @@ class AdarftConfig(StrategyConfig):
     target_reward: float = Field(0.5, ge=0, le=1, description="β")
     sensitivity: float = Field(2.0, gt=0, description="α", json_schema_extra={"tune": {"low": 0.5, "high": 8.0, "log": True}})
     step_size: float = Field(50.0, gt=0, description="η", json_schema_extra={"tune": {"low": 5.0, "high": 100.0, "log": True}})
-    start: float = Field(0.0, ge=0, le=100, description="first target difficulty (assumed)")
+    start: float = Field(0.0, ge=0, le=100, description="first target difficulty")
 
 
 class Adarft(Selector[AdarftConfig]):
     """T ← clip(T + η·tanh(α(R̄ − β)), 0, 100) after each step's mean reward R̄; the B questions nearest T.
 
-    Labels are rescaled to 0 … 100. Ties, of which discrete labels have many, are broken at random (not stated).
+    Labels are rescaled to 0 … 100. Ties, of which discrete labels have many, are broken at random.
     """
 
     Config = AdarftConfig

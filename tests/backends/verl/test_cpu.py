@@ -16,7 +16,7 @@ from harness.records.checkpoint import CheckpointError
 
 GPU_IMPORTS = """
 import sys
-import verl.trainer.ppo.v1.trainer_sync, backends.verl.trainer, backends.verl.buffer, backends.verl.agent_loop, backends.verl.run
+import verl.trainer.ppo.v1.trainer_sync, backends.verl.trainer, backends.verl.replay_buffer, backends.verl.agent_loop, backends.verl.run
 from verl.workers.engine.base import EngineRegistry
 from verl.workers.rollout.replica import RolloutReplicaRegistry
 from verl.utils import distributed
