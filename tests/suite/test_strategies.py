@@ -39,7 +39,7 @@ class Narrow:
     capabilities = WHOLE_GROUPS
 
     def status(self) -> None:
-        raise AssertionError("a refused suite asks for no status")
+        raise AssertionError("it is refused before it is asked")
 
     prepare = train = status
 
