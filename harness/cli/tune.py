@@ -65,7 +65,7 @@ def tune(
 
     with _alone(tuner, runs_dir):
         path = lock_path(loaded.name, runs_dir)
-        before = TuningLock.read(path) if path.is_file() else None  # now: it would be a pity to find it unreadable when all is done
+        before = TuningLock.read(path) if path.is_file() else None  # first, so that an unreadable one is found before the work
         state, stopped, failures = _work(
             tuner,
             lambda runs, display: run_suite(
@@ -106,7 +106,7 @@ def _alone(tuner: Tuner, runs_dir: Path) -> Iterator[None]:
 
 
 def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]) -> tuple[TuningState, bool, list[str]]:
-    """Run until every study has its trials; (how they stand, whether somebody stopped it, what failed)."""
+    """Run until every study has its trials; (how they stand, whether it was stopped, failures of earlier commands)."""
     from harness.display.choose import make_display
     from harness.display.lines import LineDisplay
     from harness.tuning.rounds import Rounds
@@ -123,7 +123,9 @@ def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]
             display.note(line)
         result = run(runs, display)
         failures.extend(
-            f"{o.spec.title} failed: {o.status.failure}" for o in result.outcomes if o.status.state == "failed" and not o.status.is_result
+            f"{o.spec.title} failed: {o.status.failure}"
+            for o in result.outcomes
+            if o.status.state == "failed" and not o.status.is_result and not o.shown
         )
         stopped = result.stopped
         return not stopped

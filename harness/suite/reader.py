@@ -159,7 +159,7 @@ class SuiteReader:
         return CombinationSpec(
             name=table.name,
             backend=table.backend,
-            model=ModelSpec(name=table.model) if isinstance(table.model, str) else table.model,
+            model=self.validate(ModelSpec, {"name": table.model}, (*at, "model")) if isinstance(table.model, str) else table.model,
             task=self._task((*at, "task"), table.task),
         )
 

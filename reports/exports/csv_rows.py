@@ -187,8 +187,8 @@ def _summary_row(combination: Combination, arm: Arm) -> Row:
         "non_degenerate_share": arm.step_mean("non_degenerate_share"),
         "predictor_pearson": arm.predictor_mean("pearson"),
         "rollout_share": arm.rollout_share,
-        "speedup": words.speed_up(found) if found is not None else words.NO_VALUE,
-        "interval": words.interval(found) if found is not None else words.NO_VALUE,
+        "speedup": words.speed_up(found) if found is not None and found.n else words.NO_VALUE,
+        "interval": words.interval(found) if found is not None and found.n else words.NO_VALUE,
         "verdict": verdict + (" (upper bound, labels not charged)" if arm.oracle else ""),
     }
 

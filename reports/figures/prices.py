@@ -29,6 +29,7 @@ def speed_up_over_price(
     figure, axes = new_figure(WIDTH, HEIGHT)
     shown = (PRICES >= LEAST * 0.95) & (PRICES <= MOST * 1.05)
     low, high = _RATIOS[0], _RATIOS[-1]
+    known = [1.0]  # ratios that decide the height of the figure: a band that is open on a side runs out of it
     for arm in arms:
         curve = arm.price_curve
         if curve is None or not curve.n:
@@ -38,10 +39,11 @@ def speed_up_over_price(
         if curve.low is not None and curve.high is not None and len(arms) <= MOST_IN_FULL and exact:
             band = [np.clip(b[shown], low, high) for b in (curve.low, curve.high)]
             axes.fill_between(PRICES[shown], band[0], band[1], color=colour_of(index), alpha=0.13, lw=0)
-        known = curve.at_least if exact or np.isinf(curve.at_most).all() else curve.at_most
+        line = curve.at_least if exact or np.isinf(curve.at_most).all() else curve.at_most
+        known += [r for bound in (line, curve.low, curve.high) if bound is not None for r in bound[shown] if low < r < high]
         axes.plot(
             PRICES[shown],
-            np.clip(known[shown], low, high),
+            np.clip(line[shown], low, high),
             color=colour_of(index),
             lw=1.8,
             ls=dash_of(index) if exact else ":",
@@ -65,7 +67,7 @@ def speed_up_over_price(
     axes.set_yscale("log")
     axes.set_xlim(LEAST, MOST)
     axes.set_xticks(_TICKS, [f"{t:g}" for t in _TICKS])
-    bottom, top = axes.get_ylim()
+    bottom, top = min(known) / 1.08, max(known) * 1.08
     ratios = [r for r in _RATIOS if bottom <= r <= top]
     axes.set_yticks(ratios, [f"{r:g}×" for r in ratios])
     axes.set_ylim(bottom, top)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness.strategies.fifo import FifoReplay
+from harness.strategies.fair_replay import FairReplay
 from harness.strategies.uniform import Uniform
 from harness.strategy import Composition, Correction
 
 
-class OrderedReplay(FifoReplay):
+class OrderedReplay(FairReplay):
     @property
     def correction(self) -> Correction:
         return Correction(ratio="old", order="fresh-first", coefficient=0.5)

@@ -67,6 +67,7 @@ def test_prices_in_a_suite_file(tmp_path: Path) -> None:
         load_suite(tmp_path / "c.toml")
 
 
+@pytest.mark.slow
 def test_verdicts_at_prices_by_hand(tmp_path: Path) -> None:
     """grpo: 640 generated, 640 trained per step; rr: half generated, as many steps plus a quarter: 16 against 20 steps.
 

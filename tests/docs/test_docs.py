@@ -65,6 +65,7 @@ def place(page: Path, folder: Path) -> None:
                 (folder / f"{name}.toml").write_text(block.text, encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in TEXTS if any(b.page == page for b in blocks("python"))], ids=lambda page: page.name)
 def test_python_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     """All Python of a page, in order, in one interpreter, beside the files that the page writes."""

@@ -16,6 +16,7 @@ from harness.testing.strategy_contract import check_strategy
 README = Path(__file__).parents[2] / "README.md"
 
 
+@pytest.mark.slow
 def test_the_example_strategy_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copied from the page, it runs as it stands."""
     blocks = re.findall(r"```python\n(# my_package\.py\n.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -30,6 +30,7 @@ from harness.suite.suite import find_suite, plan
 from harness.tuning.lock_file import TuningLock
 from suites.tasks.pools import read_items
 from suites.tasks.sources import Source
+from tests.edits import edited
 from tests.made_records import evaluation, step
 
 EXAMPLES = int(os.environ.get("HALFWAY_FUZZ_EXAMPLES", "25"))
@@ -132,6 +133,14 @@ def test_a_reference_to_something_else(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(UserError, match=r"suite\.toml, line \d+: ") as caught:
         plan(load_suite(path))
     assert "\n" not in str(caught.value)
+
+
+def test_an_empty_model_name(tmp_path: Path) -> None:
+    """Found by the search over values."""
+    path = tmp_path / "suite.toml"
+    path.write_text(edited(SUITE, {'model = "softmax"': 'model = ""'}))
+    with pytest.raises(UserError, match=r"suite\.toml, line \d+: .*model.* must have at least 1 character"):
+        load_suite(path)
 
 
 def test_a_suite_with_a_byte_order_mark(tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ def test_history_beats_its_prior_along_a_trajectory() -> None:
     assert {r["n"] for r in records if r["epoch"] == 5} == {119}
 
 
+@pytest.mark.slow
 def test_report_files(table: tuple[PassRateTable, Any], tmp_path: Path) -> None:
     """evaluation.csv has one line per draw, evaluation.md the means, evaluation.png is a PNG."""
     records = list(evaluate_families(*table, "new-model", irt_trainer(tmp_path, []), EvaluationProtocol(40, draws=2)))
@@ -167,6 +168,7 @@ def test_impossible_protocols_are_refused(table: tuple[PassRateTable, Any], tmp_
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "math12500_pass_rates.parquet").is_file(), reason="the real pass-rate table is not beside the repository")
 def test_real_models_other_models_predict_a_new_family_well(tmp_path: Path) -> None:
     """Real data, setting (a): 22 columns of other families and 256 references at G = 8 give Pearson > .83 for Qwen2.5-Math-1.5B."""

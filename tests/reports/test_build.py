@@ -106,6 +106,7 @@ def test_seconds_across_machines_are_refused_in_words(tmp_path: Path) -> None:
     assert "refused" in text
 
 
+@pytest.mark.slow
 def test_a_busy_machine_is_noticed(tmp_path: Path) -> None:
     """One run got less than half a core (38 % processor time): its seconds measure the neighbours, and the page says so."""
     paths = [write_run(tmp_path, "grpo", s) for s in (1, 2, 3)]
@@ -116,6 +117,7 @@ def test_a_busy_machine_is_noticed(tmp_path: Path) -> None:
     assert "only 38 % to 95 % was processor time" in text
 
 
+@pytest.mark.slow
 def test_a_plateau_is_flagged(tmp_path: Path) -> None:
     """A target on the flat part of the baseline's curve: one deviation moves the crossing out of the budget."""
     flat = [0.1, 0.4, 0.40, 0.41, 0.40, 0.41, 0.40]
@@ -125,6 +127,7 @@ def test_a_plateau_is_flagged(tmp_path: Path) -> None:
     assert "Plateau warning" in text
 
 
+@pytest.mark.slow
 def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fills up while the page is written leaves the old page and no scraps, and says so in words."""
     logs = read(small(tmp_path / "runs"))
@@ -250,6 +253,7 @@ def test_seeds_that_were_never_started_are_named_together(tmp_path: Path) -> Non
     assert "spell-backward / rr / seeds 1, 2, 3 :" in text
 
 
+@pytest.mark.slow
 def test_the_cost_model_is_published_and_compared(tmp_path: Path) -> None:
     """Its coefficients stand over the table, and its speed-up has an interval: the same tokens, so exactly 1."""
     paths = [write_run(tmp_path, label, s, steps=24) for label in ("grpo", "rr") for s in (1, 2, 3)]

@@ -217,6 +217,7 @@ def test_one_of_several_costs_can_be_chosen(tmp_path: Path) -> None:
         build_curves_report(tmp_path / "c.csv", tmp_path / "x", "first", "final", cost="houres")
 
 
+@pytest.mark.slow
 def test_our_own_curves_file_is_read_back(tmp_path: Path) -> None:
     """curves.csv of a report has the columns, with every cost ledger; the speed-ups are those of the report."""
     paths = [write_run(tmp_path, label, s, steps=24, pace=p) for label, p in (("grpo", 0.5), ("rr", 0.4)) for s in (1, 2, 3)]

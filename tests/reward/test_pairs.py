@@ -36,6 +36,7 @@ def load(path: Path) -> list[dict[str, Any]]:
     return pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "accepted", "refused"), [(HERE, 0, 1), (SHARED, 0, 0)])
 def test_verdicts(path: Path, accepted: int, refused: int) -> None:
     """At most so many wrong answers are accepted and right ones refused; the only one is ``5 \\bmod 7`` for ``5 \\pmod 7``."""

@@ -138,6 +138,7 @@ def test_hostile_answers_score_zero_within_their_limit() -> None:
     assert processor_seconds_of_ended_workers() - before < len(HOSTILE) * 0.2 + dear * (limit + start) + start
 
 
+@pytest.mark.slow
 def test_hostile_gold_answers_cost_no_more(math: RewardService) -> None:
     """The same texts as gold answers are no way round the limit."""
     scores = math.score([(r"\boxed{1}", HOSTILE[name], {}) for name in ("tower", "deep fractions", "integral", "megabyte", "sum")])

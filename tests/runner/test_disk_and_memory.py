@@ -58,7 +58,7 @@ def full_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
-@pytest.mark.fault("a full disk, at each kind of write", "one sentence, exit code 2; with room again same records as undisturbed")
+@pytest.mark.fault("a full disk, at each kind of write", "one sentence, exit code 2; with room again the same records as undisturbed")
 @pytest.mark.parametrize("write", WRITES)
 def test_a_disk_full_at_each_kind_of_write(tmp_path: Path, calm: dict[str, Any], write: str) -> None:
     """One sentence that names the file, exit code 2, no half record; with room again the run ends as if nothing had happened."""
@@ -152,7 +152,7 @@ def test_a_disk_full_at_the_report(place: ToyPlace) -> None:
     assert {path: path.read_bytes() for path in before} == before
 
 
-@pytest.mark.fault("an allocation that the kernel refuses", "a failure with a sentence; with less to do same records as undisturbed")
+@pytest.mark.fault("an allocation that the kernel refuses", "a failure with a sentence; with less to do the same records as undisturbed")
 def test_memory_that_is_not_there(tmp_path: Path, calm: dict[str, Any]) -> None:
     """An allocation that the kernel refuses is a failure to mend, said in words; with less to do the run goes on."""
     run = new_run(tmp_path)

@@ -162,6 +162,7 @@ def test_solved_questions_are_evicted_and_hopeless_ones_are_not() -> None:
 # -- CurES -----------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_cures_posterior_and_law_by_hand() -> None:
     """Beta(1 + 3, 1 + 1): p̂ = 2/3. Two questions, p̂ = 1/2 and 1/26: odds exp((1/2 − 5/26)/0.1) = 21.7 to one."""
     selector, ctx = selector_and_context("cures", {"temperature": 0.1}, pool_size=2)
@@ -176,6 +177,7 @@ def test_cures_posterior_and_law_by_hand() -> None:
     assert first / 400 == pytest.approx(odds / (1 + odds), abs=0.035)  # three standard deviations
 
 
+@pytest.mark.slow
 def test_cures_code_rule_is_nearly_uniform() -> None:
     """Its temperature is 100·(successes + 1): the same two questions have odds of exp(0.0031) to one."""
     first = 0
@@ -189,6 +191,7 @@ def test_cures_code_rule_is_nearly_uniform() -> None:
 # -- FAIR replay -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fair_replay_draws_uniformly_from_the_last_groups() -> None:
     """N = 8, B = 4, R = 2: after two steps 4 groups are stored and 2 come; each of the six is trained on in 4/6 of 600 draws (± 4 sd)."""
     counts = np.zeros(6)

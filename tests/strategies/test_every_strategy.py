@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from tests.strategies.made import run_of
 EVERY = [*sorted(set(BUILTIN_STRATEGIES) - {"dots", "dots-rr"}), "mopps+rr", "speed+aper", "pods+rlep", "greso+repo"]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     name=st.sampled_from(EVERY),

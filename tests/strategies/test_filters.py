@@ -85,6 +85,7 @@ def test_greso_batches_stay_short_and_cost_is_bounded() -> None:
     assert not any(g.is_degenerate for g in batch.groups)
 
 
+@pytest.mark.slow
 def test_greso_skips_with_the_stated_probability() -> None:
     """A question with two hard visits and p = 1/2 is passed over three times in four; one without history never."""
     kept = 0

@@ -134,6 +134,7 @@ def test_dppo_weights_by_hand() -> None:
     assert list(selector.weigh([group(q, 1, 0) for q in range(4)], ctx)) == [4, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_dppo_keeps_the_expected_weight_of_every_question() -> None:
     """Chance of being kept times weight is one: over 400 selections of the next four questions a pruned one weighs 400 in all (± 3 sd)."""
     total = np.zeros(4)

@@ -98,6 +98,11 @@ class Narrow:
     name = "narrow"
     capabilities = WHOLE_GROUPS
 
+    def status(self) -> None:
+        raise AssertionError("it is refused before it is asked")
+
+    prepare = train = status
+
 
 def test_a_backend_refuses_what_it_cannot_express() -> None:
     """By name and in words, before anything starts; a backend that says nothing counts as one for whole groups."""

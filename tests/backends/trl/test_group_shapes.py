@@ -131,7 +131,7 @@ def test_every_family_trains_on_what_it_chose(
         informative = sum(len(g.trained_rollouts) for g in groups if advantages(g, "std").any())
         assert sum(found.values()) >= informative
     costs = log.steps[-1].costs
-    assert costs.fresh_rollouts > 0
+    assert costs.fresh_rollouts + costs.probe_rollouts > 0
     assert costs.replayed_rollouts == sum(sum(g.replayed_flags) for i, s in enumerate(recorded()) if i % 2 == 0 for g in s["batch"].groups)
     if "+" in strategy or strategy == "repo":
         assert costs.replayed_rollouts > 0
@@ -189,9 +189,7 @@ def test_fresh_groups_reach_the_first_updates(
     """``order = "fresh-first"``: the rows of a step's updates, one after the other, are those of its groups in their order."""
     entry = strategy_entry("ordered", [ORDERED])
     spec = make_spec(algorithm={"updates_per_batch": 4, "drop_degenerate": drop})
-    strategy = spec.strategy.model_copy(
-        update={"name": "ordered", "plugin": ORDERED, "config": entry.resolve_config({"capacity": 16, "admission": "all"})}
-    )
+    strategy = spec.strategy.model_copy(update={"name": "ordered", "plugin": ORDERED, "config": entry.resolve_config({"capacity": 24})})
     log = train(spec.model_copy(update={"strategy": strategy}), tmp_path, cache)
     for step in range(4):
         parts = recorded()[4 * step : 4 * step + 4]

@@ -32,7 +32,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "stored rollouts in fresh groups": ("repo", {}, {}),
     "smaller batches": ("fewer-fresh", {"when_short": "shrink"}, {}),
     "probes continued": ("speed", {}, {}),
-    "on-policy replay at half its weight, in order": ("ordered", {"capacity": 8, "admission": "all"}, {}),
+    "on-policy replay at half its weight, in order": ("ordered", {"capacity": 16}, {}),
 }
 
 
