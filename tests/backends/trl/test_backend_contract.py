@@ -61,10 +61,11 @@ def record(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None =
             training.generated_tokens += sum(len(c.token_ids) for group in found for c in group)
         return found
 
-    def complete_checkpoint(self: Any, global_step: int) -> None:
-        save(self, global_step)
+    def complete_checkpoint(self: Any, global_step: int) -> bool:
+        ends: bool = save(self, global_step)
         if copy_at is not None and global_step // self.updates == copy_at[0]:
             shutil.copytree(run_dir, copy_at[1])
+        return ends
 
     patch.setattr(HalfwayGRPOTrainer, "compute_loss", compute_loss)
     patch.setattr(TrlRolloutEngine, "_decode_share", counted)

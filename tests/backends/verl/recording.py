@@ -105,10 +105,11 @@ def record(
         return counted
 
     def save(original: Any) -> Any:
-        def copied(self: Any, step: int) -> None:
-            original(self, step)
+        def copied(self: Any, step: int) -> bool:
+            ends: bool = original(self, step)
             if copy_at is not None and step == copy_at[0]:
                 shutil.copytree(run_dir, copy_at[1])
+            return ends
 
         return copied
 
