@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.provenance import EMBEDDED
+from harness.data.provenance import built_here
 from harness.errors import UserError
 from harness.registry import entry_of
 from harness.spec import RunSpec
@@ -23,14 +23,14 @@ class MissingPredictor:
 def missing_predictors(runs: Sequence[RunSpec], suite: str) -> list[MissingPredictor]:
     """What the runs lack, once per strategy and predictor. suite: as the person named it, for the commands.
 
-    Embedded models need none: their preparation trains one.
+    Models that a backend builds itself need none: their preparation trains one.
     """
     found: dict[tuple[str, str], list[str]] = {}
     for run in runs:
         path = str(run.strategy.config.get("predictor") or "")
         if path and Path(path).is_dir():
             continue
-        if path or ("predictor" in entry_of(run.strategy).requires and not run.combination.model.name.startswith(EMBEDDED)):
+        if path or ("predictor" in entry_of(run.strategy).requires and not built_here(run.combination.model.name)):
             found.setdefault((run.strategy.label, path), []).append(run.combination.name)
     return [_missing(suite, label, path, list(dict.fromkeys(names))) for (label, path), names in found.items()]
 

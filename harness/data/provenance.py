@@ -24,6 +24,8 @@ from harness.task import TaskData
 #: Names the folder in which task builders look for data files before they ask the hub.
 DATA_VARIABLE = "HALFWAY_DATA"
 EMBEDDED = "embedded:"
+#: The simulator's policy.
+SIMULATED = "simulated"
 #: Seconds for the one question that is asked of the hub.
 HUB_SECONDS = 10.0
 
@@ -57,10 +59,15 @@ def provenance(spec: RunSpec) -> Provenance:
     return Provenance(backend, model, questions, dict(task.sources))
 
 
+def built_here(model: str) -> bool:
+    """Whether a model is made by a backend's preparation, with its difficulty predictor, rather than loaded from a folder or the hub."""
+    return model.startswith(EMBEDDED) or model == SIMULATED
+
+
 def model_facts(model: ModelSpec) -> dict[str, Any]:
     """Name and revision of a model as asked for; the hub's commit, or a folder's digest, as found (None if it cannot be)."""
     facts: dict[str, Any] = {"name": model.name, "revision": model.revision}
-    if model.name.startswith(EMBEDDED):
+    if built_here(model.name):
         return facts
     folder = Path(model.name)
     return {**facts, "digest": _digest(folder)} if folder.is_dir() else {**facts, "commit": _commit(model)}
@@ -85,7 +92,7 @@ def unpinned(runs: list[RunSpec]) -> list[str]:
     found: dict[str, None] = {}
     for run in runs:
         model, task = run.combination.model, run.combination.task
-        if model.revision is None and not model.name.startswith(EMBEDDED) and not Path(model.name).is_dir():
+        if model.revision is None and not built_here(model.name) and not Path(model.name).is_dir():
             found[f"model {model.name}"] = None
         names = getattr(load_task(task.name)(task.config), "unpinned", None)
         found.update(dict.fromkeys(names() if names is not None else ()))
