@@ -31,7 +31,7 @@ def install(session: nox.Session, *extras: str) -> None:
 
 @nox.session
 def quick(session: nox.Session) -> None:
-    """The main job: GRPO against DOTS + RR on a tiny model, 3 paired seeds, and a report. Arguments go to `halfway run`."""
+    """The main job: GRPO against DOTS + RR on a tiny model, 5 paired seeds, and a report. Arguments go to `halfway run`."""
     install(session, "trl")
     session.run("halfway", "run", "quick", "--report", "runs/quick/report", *session.posargs)
 

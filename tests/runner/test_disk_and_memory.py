@@ -318,7 +318,7 @@ def test_going_on_elsewhere_is_recorded_and_said(tmp_path: Path, monkeypatch: py
     log = read_ledger(run / "ledger.jsonl")
     assert len(log.warnings) == 2
     assert log.warnings[0].startswith("goes on with other hardware or threads than it began with (cores ")
-    assert " -> 96): its seconds are of neither" in log.warnings[0]
+    assert " -> 96): its seconds belong to neither machine" in log.warnings[0]
     assert log.warnings[1].startswith("goes on with other versions than it began with: numpy ")
     prints = [attempt.environment["fingerprint"] for attempt in log.attempts]
     assert prints[0] != prints[1] == prints[2]
