@@ -62,7 +62,7 @@ def test_one_failure_does_not_stop_the_others(place: ToyPlace) -> None:
     assert place.states() == {"grpo/1": "failed", "grpo-fast/1": "complete"}
     result, _ = place.run()
     assert result.exit_code == 1
-    assert result.outcomes[0].message == "the loss is NaN at step 3; lower the learning rate"
+    assert result.outcomes[0].status.failure == "the loss is NaN at step 3; lower the learning rate"
     assert len(list(place.runs.glob("*/attempts/*"))) == 2, "what failed for good was run again unasked"
     assert place.run(retry_failed=True)[0].exit_code == 0
     assert set(place.states().values()) == {"complete"}
