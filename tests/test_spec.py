@@ -156,7 +156,7 @@ BAD: list[tuple[type[BaseModel], dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("model", "settings", "words"), BAD, ids=[w for _, _, w in BAD])
 def test_bad_values_are_explained(model: type[BaseModel], settings: dict[str, Any], words: str) -> None:
-    """Every refusal says in words what was expected and what was found."""
+    """Every refusal says what was expected and what was found."""
     with pytest.raises(ValidationError) as raised:
         model(**settings)
     assert words in explain(raised.value.errors()[0], model)[1]

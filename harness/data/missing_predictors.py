@@ -36,7 +36,7 @@ def missing_predictors(runs: Sequence[RunSpec], suite: str) -> list[MissingPredi
 
 
 def refuse_missing_predictors(runs: Sequence[RunSpec], suite: str) -> None:
-    """Raise UserError, with the commands to give, if a run could not start for want of a predictor."""
+    """Raise UserError, with the commands to give, if a run could not start because a predictor is missing."""
     missing = missing_predictors(runs, suite)
     if missing:
         first = missing[0]

@@ -183,7 +183,7 @@ BROKEN_PLUGIN = edited(PLUGIN, {"replace=False": "replace=True"})
 
 
 def test_check(place: ToyPlace) -> None:
-    """The contract suite passes on a sound strategy and fails, in words and by its exit code, on a broken one."""
+    """The contract suite passes on a sound strategy and fails, with a message and by its exit code, on a broken one."""
     (place.folder / "mine.py").write_text(PLUGIN)
     (place.folder / "broken.py").write_text(BROKEN_PLUGIN)
     good = place.halfway("check", "lottery", "--plugin", "mine:Lottery", "--json")

@@ -55,7 +55,7 @@ def test_what_can_be_tuned_declares_where() -> None:
 
 
 def test_the_table_and_one_strategy(place) -> None:
-    """The table has a row per strategy; a name, also a combined one, shows its settings; a wrong one is answered in words."""
+    """The table has a row per strategy; a name, also a combined one, shows its settings; a wrong one is answered with a message."""
     table = place.halfway("strategies").stdout
     assert "observes" in table.splitlines()[0]
     assert [line.split()[0] for line in table.splitlines()[1:]][: len(BUILTIN_STRATEGIES)] == list(BUILTIN_STRATEGIES)
@@ -116,7 +116,7 @@ def test_a_broken_promise_is_shown_and_fails(place) -> None:
     ],
 )
 def test_a_name_that_is_no_good_writes_nothing(name: str, words: str, tmp_path: Path) -> None:
-    """Bad and taken names are errors in words, and leave the folder as it was."""
+    """Bad and taken names are errors with a message, and leave the folder as it was."""
     (tmp_path / "taken").mkdir()
     with pytest.raises(UserError, match=words):
         write_package(name, tmp_path)

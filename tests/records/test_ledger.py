@@ -1,4 +1,4 @@
-"""Ledgers: what is written is read back, old ones stay readable, and a checkpoint is where a run is told to end."""
+"""Ledgers: what is written is read back, old ones stay readable, and a checkpoint is where a run is asked to end."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_a_plateau_is_flagged(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that fills up while the page is written leaves the old page and no scraps, and says so in words."""
+    """A disk that fills up while the page is written leaves the old page and no scraps, and says so."""
     logs = read(small(tmp_path / "runs"))
     out = tmp_path / "out"
     index = build_report(logs, out, title="Old", baseline="grpo", target=TARGET)

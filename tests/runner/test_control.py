@@ -136,7 +136,7 @@ def test_workers_die_with_the_runner(place: ToyPlace) -> None:
 
 @pytest.mark.fault("a second command on the same folder", "refused with a sentence, nothing changed")
 def test_two_commands_on_one_folder(place: ToyPlace) -> None:
-    """The second refuses in words and changes nothing; status tells that the runs are running."""
+    """The second refuses with a message and changes nothing; status shows that the runs are running."""
     process = start_slow(place)
     assert set(place.states().values()) == {"running"}
     second = place.halfway("run", "toy.toml")

@@ -1,4 +1,4 @@
-"""A disk that is full at each kind of write, memory that is not there, clocks that jump, other machines: said in words, nothing lost."""
+"""A disk that is full at each kind of write, memory that is not there, clocks that jump, other machines: reported in a sentence, nothing lost."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_disk_full_at_the_report(place: ToyPlace) -> None:
 
 @pytest.mark.fault("an allocation that the kernel refuses", "a failure with a sentence; with less to do the same records as undisturbed")
 def test_memory_that_is_not_there(tmp_path: Path, calm: dict[str, Any]) -> None:
-    """An allocation that the kernel refuses is a failure to mend, said in words; with less to do the run goes on."""
+    """An allocation that the kernel refuses is a failure to mend, reported in a sentence; with less to do the run goes on."""
     run = new_run(tmp_path)
     code, words = fork_attempt_saying(run, TOY_FAULT="allocate@step 5 begins")
     assert code == 3
@@ -292,7 +292,7 @@ def test_no_wall_clock_in_what_measures_or_judges() -> None:
 
 
 def test_a_checkpoint_of_a_newer_version_is_kept(tmp_path: Path) -> None:
-    """It is neither used nor taken for half-written and removed: refused in words, every file still there."""
+    """It is neither used nor taken for half-written and removed: refused with a message, every file still there."""
     run = new_run(tmp_path)
     assert fork_attempt(run, TOY_FAULT="kill@step 4 written") < 0
     manifest = run / "checkpoints" / "step-3" / MANIFEST

@@ -198,7 +198,7 @@ def test_a_damaged_ledger_does_not_stop_the_others(place: ToyPlace) -> None:
 
 
 def test_a_ledger_of_a_newer_halfway(tmp_path: Path) -> None:
-    """A newer schema is refused in words before anything is written."""
+    """A newer schema is refused with a message before anything is written."""
     from harness.records.ledger import _seal
 
     run = new_run(tmp_path)
@@ -290,7 +290,7 @@ def test_only_execution_changed(place: ToyPlace) -> None:
 
 
 def test_a_spec_that_disagrees_with_its_folder(place: ToyPlace) -> None:
-    """An edited spec.json stops that run in words; the others go on."""
+    """An edited spec.json stops that run with a message; the others go on."""
     assert place.run(only="grpo/1", TOY_FAULT="disk@step 3 begins")[0].exit_code == 2
     spec = place.folders()["grpo/1"] / "spec.json"
     edit_file(spec, {'"learning_rate": 0.001': '"learning_rate": 0.002'})

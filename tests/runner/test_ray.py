@@ -173,7 +173,7 @@ def test_what_a_run_needs(
 
 @pytest.mark.parametrize("execution", [{"device": "cuda:1"}, {"nodes": 2}])
 def test_what_ray_cannot_place(tmp_path: Path, execution: dict[str, object]) -> None:
-    """A GPU of one machine by number, and runs over several machines, are refused in words."""
+    """A GPU of one machine by number, and runs over several machines, are refused with a message."""
     spec = check_spec(RunPaths(new_run(tmp_path)))
     run = spec.model_copy(update={"execution": spec.execution.model_copy(update=execution)})
     with pytest.raises(UserError, match=r"with --executor ray it must be auto|use --executor local"):

@@ -133,7 +133,7 @@ def test_unfinished_baselines_decide_only_while_there_is_no_complete_one() -> No
 
 
 def test_a_baseline_that_learned_nothing_gives_no_target() -> None:
-    """A share of no gain would be met before training; it is refused in words instead."""
+    """A share of no gain would be met before training; it is refused with a message instead."""
     target = resolve_target(TargetRule(), [curve([0.3, 0.3, 0.2])])
     assert target.accuracy is None
     assert "did not improve" in target.note

@@ -105,7 +105,7 @@ class Narrow:
 
 
 def test_a_backend_refuses_what_it_cannot_express() -> None:
-    """By name and in words, before anything starts; a backend that says nothing counts as one for whole groups."""
+    """By name and with a message, before anything starts; a backend that says nothing counts as one for whole groups."""
     assert refusal(strategy_entry("dots-rr"), f"{__name__}:Narrow") == ""
     words = refusal(strategy_entry("pods"), f"{__name__}:Narrow")
     assert "strategy 'pods' cannot run on backend" in words

@@ -1,4 +1,4 @@
-"""What is searched: the shared space is the same for every arm, holds the suite's own settings, and mistakes are told in words."""
+"""What is searched: the shared space is the same for every arm, holds the suite's own settings, and mistakes are reported with a message."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_table_is_read_strictly(tmp_path: Path, line: str, words: str) -> No
 
 
 def test_a_strategy_with_a_wrong_range_is_named(tmp_path: Path) -> None:
-    """The mistake of a plugin's author is told with strategy and setting."""
+    """The mistake of a plugin's author is reported with strategy and setting."""
     text = SUITE + '\n[[strategies]]\nname = "plugin"\nplugin = "broken_range:PLUGIN"\n'
     with pytest.raises(UserError, match="strategy 'plugin', setting 'depth': its tune range has low = 9, which is not below high = 1"):
         all_studies(made_up_suite(tmp_path, text), "first")

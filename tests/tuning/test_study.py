@@ -48,7 +48,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Suite, Path, Tuning
 
 
 def test_every_study_has_the_same_number_of_trials(whole: tuple[Suite, Path, TuningState]) -> None:
-    """Rulebook rule 9: the same budget for every arm, the baseline included; the first trial is the suite's own settings."""
+    """The same budget for every arm, the baseline included; the first trial is the suite's own settings."""
     suite, _, state = whole
     assert state.complete
     assert {name: len(trials) for name, trials in sequence(state).items()} == {

@@ -218,7 +218,7 @@ def test_a_stale_lock_is_refused(tuned: Place, old: str, new: str, words: str | 
 
 @pytest.mark.slow
 def test_unequal_budgets_are_not_compared(tuned: Place) -> None:
-    """Rulebook rule 9: an arm tuned more than another, or alone, is no comparison; chosen alone it may run."""
+    """An arm tuned more than another, or alone, is no comparison; chosen alone it may run."""
     tuned.command("tune", "made-up.toml", "--only", "strategy=grpo")
     code, _, err = tuned.command("plan", "made-up.toml")
     assert code == 2

@@ -12,5 +12,5 @@ SIZES = {"train": 20, "validation": 10, "test": 30, "adapter": 10, "warm_up": 60
 
 
 def small_task(**warm_up: Any) -> TaskData:
-    """spell-backward with a few short words; five warm-up steps of eight questions unless told otherwise."""
+    """spell-backward with a few short words; five warm-up steps of eight questions by default."""
     return replace(SpellBackward(SIZES).build(), warm_up=WarmUp(**{"steps": 5, "batch_size": 8, **warm_up}))
