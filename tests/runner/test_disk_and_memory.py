@@ -1,4 +1,4 @@
-"""A disk that is full at each kind of write, memory that is not there, clocks that jump, other machines: reported in a sentence, nothing lost."""
+"""A disk that is full at each kind of write, memory that is not there, clocks that jump, other machines: one sentence, nothing lost."""
 
 from __future__ import annotations
 

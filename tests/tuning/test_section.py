@@ -37,7 +37,7 @@ def lock(tmp_path_factory: pytest.TempPathFactory) -> TuningLock:
 
 @pytest.mark.slow
 def test_the_section_shows_every_study(lock: TuningLock) -> None:
-    """A row per arm and combination; importance per combination, trials per arm over each of its settings; targets and seeds spelled out."""
+    """A row per arm and combination; importance per combination, trials per arm over each of its settings; targets and seeds."""
     section = tuning_section(lock, ["grpo", "rr"], Drawer("tuning"))
     table = section.tables[0]
     assert [(row[0].text, row[1].text) for row in table.rows] == [(c, s) for c in ("first", "second") for s in ("grpo", "rr")]

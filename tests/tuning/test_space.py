@@ -1,4 +1,4 @@
-"""What is searched: the shared space is the same for every arm, holds the suite's own settings, and mistakes are reported with a message."""
+"""What is searched: the shared space is the same for every arm, holds the suite's own settings, and mistakes get a message."""
 
 from __future__ import annotations
 
