@@ -77,6 +77,7 @@ def play(
     )  # fmt: skip
     columns = {name: np.full(conditions.steps, np.nan) for name in PER_STEP}
     drawn = np.zeros(len(recording), dtype=np.int64)
+    useful = 0
     clock.start()
     for step in range(conditions.steps):
         engine.policy_version = step
@@ -84,6 +85,7 @@ def play(
         batch = driver.next_batch()
         record = driver.finish_step(batch, UpdateReport(updates=1, loss=0.0, trained_tokens=sum(g.num_tokens for g in batch.groups)))
         np.add.at(drawn, [g.question_id for g in batch.fresh], 1)
+        useful += sum(len(g.trained_rollouts) for g in batch.groups if not g.is_degenerate)
         measured = _batch(batch)
         measured["coverage"] = float((drawn > 0).mean())
         measured["seconds"] = record.phases["select"] + record.phases["replay"]
@@ -96,7 +98,6 @@ def play(
         after_step()
     clock.stop()
     generated = sum(columns[k].sum() for k in ("fresh_rollouts", "probe_rollouts", "filtered_rollouts"))
-    useful = columns["informative"].sum() * conditions.groups_per_step * conditions.group_size
     top = np.sort(drawn)[::-1][:MOST_DRAWN].sum() / max(1, drawn.sum())
     return Outcome(columns, float(top), float(generated / useful) if useful else float("inf"))
 
