@@ -12,7 +12,7 @@ from harness.backend import Progress
 from harness.numerics.latent_skills import SkillSettings, skill_questions
 from harness.predictor.irt import fit_irt
 from harness.predictor.questions import question_key
-from harness.registry import entry_of
+from harness.registry import entry_of, load_task
 from harness.spec import RunSpec
 
 POLICIES, ROLLOUTS = 16, 8
@@ -20,8 +20,6 @@ POLICIES, ROLLOUTS = 16, 8
 
 def settings_of(spec: RunSpec, split: str) -> SkillSettings:
     """The parameters that the task's builder used for a split."""
-    from harness.registry import load_task
-
     return load_task(spec.combination.task.name)(spec.combination.task.config).config.questions(split)  # type: ignore[no-any-return]
 
 

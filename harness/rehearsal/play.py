@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.numerics.prediction_quality import calibration_curve, ranks
+from harness.numerics.prediction_quality import diagnostics
 from harness.rehearsal.engine import Draws, RecordedEngine
 from harness.rehearsal.recording import Recording
 from harness.step.clock import Clock
 from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.strategy import Strategy
 from harness.types import FloatArray, QuestionPool
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 #: Draws that fall on so many questions are called concentrated; 50 of 1,000 is where a published run had 54 % of them.
 MOST_DRAWN = 50
@@ -63,7 +59,6 @@ def play(
     conditions: Conditions,
     embeddings: FloatArray,
     predictor: str | None = None,
-    after_step: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Play one strategy; seed s meets the recorded policy s mod T where the policies are unrelated."""
     clock = Clock()
@@ -95,7 +90,6 @@ def play(
             measured |= _predictions(driver, engine.true_rates)
         for name, value in measured.items():
             columns[name][step] = value
-        after_step()
     clock.stop()
     generated = sum(columns[k].sum() for k in ("fresh_rollouts", "probe_rollouts", "filtered_rollouts"))
     top = np.sort(drawn)[::-1][:MOST_DRAWN].sum() / max(1, drawn.sum())
@@ -120,10 +114,6 @@ def _predictions(driver: StepDriver, true: FloatArray) -> dict[str, float]:
     predicted = driver.strategy.predict(ids, driver.context("predict"))
     if predicted is None:
         return {}
-    predicted, actual = np.asarray(predicted, dtype=np.float64), true[ids]
-    bins = calibration_curve(np.clip(predicted, 0, 1), actual)
-    found = {"calibration_error": sum(b["n"] * abs(b["predicted"] - b["true"]) for b in bins) / len(ids)}
-    if predicted.std() > 0 and actual.std() > 0:
-        found["pearson"] = float(np.corrcoef(predicted, actual)[0, 1])
-        found["spearman"] = float(np.corrcoef(ranks(predicted), ranks(actual))[0, 1])
-    return found
+    found = diagnostics(np.asarray(predicted, dtype=np.float64), true[ids])
+    error = sum(count * abs(mean - observed) for count, mean, observed in found["reliability"]) / len(ids)
+    return {"calibration_error": error, **{name: found[name] for name in ("pearson", "spearman") if name in found}}
