@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, whatever kills the writer."""
+"""Files that others read and remove meanwhile: written so that nobody sees half of one, and listed while they go away."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def files_under(folder: Path) -> Iterator[Path]:
+    """Every file below ``folder``, while somebody else may be removing files and folders there (``Path.rglob`` raises then)."""
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent) / name for name in names)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.errors import UserError
+from harness.files import files_under
 from harness.records.ledger import LEDGER_NAME, RunLog, read_ledger
 from harness.registry import load_task
 from harness.rehearsal.recording import FEWEST_EVALUATIONS
@@ -27,7 +28,7 @@ def table_from_runs(folder: Path) -> pd.DataFrame:
     Raises UserError where there is no such run, more than one, or
     too few visits per question to speak of a trajectory.
     """
-    chosen = _chosen([read_ledger(p) for p in sorted(folder.rglob(LEDGER_NAME))], folder)
+    chosen = _chosen([read_ledger(p) for p in sorted(p for p in files_under(folder) if p.name == LEDGER_NAME)], folder)
     visits: dict[int, list[float]] = {}
     for step in chosen.steps:
         for question, rate in zip(step.question_ids, step.pass_rates, strict=True):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.files import files_under
 from harness.records.run_folder import DONE, RunPaths, RunStatus, run_paths
 from harness.spec import RunSpec
 from harness.suite.suite import Expected
@@ -143,9 +144,9 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 def _folder_size(folder: Path) -> float:
     size = 0
-    for path in folder.rglob("*"):
+    for path in files_under(folder):
         try:
-            size += path.stat().st_size if path.is_file() else 0
+            size += path.stat().st_size
         except OSError:
             continue  # a worker is tidying up
     return float(size)

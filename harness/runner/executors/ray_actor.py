@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import __version__
+from harness.files import files_under
 from harness.machine.interpreters import interpreter
 from harness.records.checkpoint import complete_step
 from harness.records.file_locks import FileLock, is_locked
@@ -183,16 +184,15 @@ class NodeWorker:
     def _files(self) -> dict[str, tuple[int, int]]:
         """Everything but the main file, locks, half-written files and checkpoints."""
         found = {}
-        for path in self.folder.rglob("*"):
+        for path in files_under(self.folder):
             name = path.relative_to(self.folder).as_posix()
             if name.startswith("checkpoints/") or name in (self._order.main, "lock", "stop", "spec.json") or name.endswith(".partial"):
                 continue
             try:
                 status = path.stat()
             except OSError:
-                continue
-            if path.is_file():
-                found[name] = (status.st_size, status.st_mtime_ns)
+                continue  # removed by the worker meanwhile
+            found[name] = (status.st_size, status.st_mtime_ns)
         return found
 
     def _checkpoints(self) -> dict[str, dict[str, int]]:
@@ -202,7 +202,7 @@ class NodeWorker:
                 continue
             try:
                 found[folder.name] = {
-                    path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()
+                    path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(files_under(folder))
                 }
             except OSError:
                 continue  # being removed by the worker
