@@ -36,7 +36,8 @@ class PriceCurve:
     """Speed-up of paired runs over ``prices``, each array of their shape: the median, or over several combinations their pooled ratio.
 
     at_least, at_most: bounds of the estimate, equal where no pair that decides it is censored. low, high: the interval of
-    :func:`harness.stats.median_interval.median_interval`, None below three pairs, or as :mod:`harness.stats.speedup` pools. n: number of pairs. prices: ``PRICES`` or some of them.
+    :func:`harness.stats.median_interval.median_interval`, None below three pairs, or of the bootstrap in
+    :mod:`harness.stats.speedup`. n: number of pairs. prices: ``PRICES`` or some of them.
     """
 
     n: int
@@ -125,9 +126,10 @@ def pooled_price_curve(strata: Sequence[Sequence[tuple[TokensSpent, TokensSpent]
     bounds = [np.stack([np.stack(_log_bounds(*pair), axis=1) for pair in pairs], axis=1) for pairs in strata]
     places = range(0, len(PRICES), _POOLED_EVERY)
     found = [pooled_ratio([b[i] for b in bounds], draws=_POOLED_DRAWS) for i in places]
-    ends = [None if any(getattr(f, side) is None for f in found) else np.array([getattr(f, side) for f in found]) for side in ("low", "high")]
     at_least, at_most = (np.array([getattr(f, side) for f in found]) for side in ("at_least", "at_most"))
-    return PriceCurve(found[0].n, at_least, at_most, *ends, PRICES[::_POOLED_EVERY])
+    ends = [(f.low, f.high) for f in found if f.low is not None and f.high is not None]
+    low, high = np.array(ends).T if len(ends) == len(found) else (None, None)
+    return PriceCurve(found[0].n, at_least, at_most, low, high, PRICES[::_POOLED_EVERY])
 
 
 def _log_bounds(baseline: TokensSpent, strategy: TokensSpent) -> tuple[Array, Array]:

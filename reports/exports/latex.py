@@ -44,7 +44,7 @@ def results_tex(analysis: Analysis) -> str:
 
 
 def prices_tex(analysis: Analysis) -> str:
-    """``prices.tex``: speed-up at every price of a generated token and the break-even price, per combination and strategy, then of all together."""
+    """``prices.tex``: speed-up at every price of a generated token and break-even price, per combination and strategy, then of all."""
     heads = ["combination", "strategy", *(f"at {p.label}" for p in analysis.prices), "break-even [95 %]"]
     lines = [
         r"% needs \usepackage{booktabs}; the price is that of a generated token in trained tokens",
