@@ -33,6 +33,7 @@ from harness.cli import list as list_command
 from harness.cli import price as price_command
 from harness.cli import version as version_command
 from harness.errors import UserError
+from harness.files import import_from
 
 #: Order of the help: a suite's way from the idea to the page, then strategies, then the rest.
 ORDER = (
@@ -81,7 +82,7 @@ app.command("version")(version_command.version)
 
 def main() -> None:
     """The ``halfway`` command: messages instead of tracebacks for what a person can mend."""
-    sys.path.append(str(Path.cwd()))  # plugins may lie in the folder the user is in; last, so that it hides nothing
+    import_from(Path.cwd())  # plugins may lie in the folder the user is in
     try:
         app(prog_name="halfway")
     except UserError as error:
