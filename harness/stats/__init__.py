@@ -29,7 +29,7 @@ from harness.stats.aggregate import (
     probability_of_improvement,
     reached_share,
 )
-from harness.stats.break_even import PRICES, PriceCurve, TokensSpent, price_curve
+from harness.stats.break_even import PRICES, PriceCurve, TokensSpent, pooled_price_curve, price_curve
 from harness.stats.curve import COST_LEDGERS, CostModel, Crossing, Curve, Reach, crossing_index, reach, reach_everywhere, reach_rate
 from harness.stats.price import DEFAULT_PRICES, FORWARD_PRICE, PRICED_LEDGERS, TokenPrices, measured_prices, prices_of
 from harness.stats.saturating import SaturatingFit, fit_saturating
@@ -106,6 +106,7 @@ __all__ = [
     "paired_speed_up",
     "parse_target",
     "performance_profile",
+    "pooled_price_curve",
     "pooled_speed_up",
     "price_curve",
     "prices_of",
