@@ -23,6 +23,7 @@ from harness.errors import FailureKind, Interrupted, RunFailed, UserError
 from harness.files import import_from
 from harness.machine.environment import cache_folder, describe
 from harness.predictor.collection import CollectionRequest
+from harness.records.activity import ActivityFile
 from harness.records.checkpoint import newest_complete, prune
 from harness.records.file_locks import FileLock, holder
 from harness.records.ledger import LedgerError, RunLog, read_ledger
@@ -75,6 +76,8 @@ def _train(
     spec: RunSpec, paths: RunPaths, folder: Path, log: RunLog | None, ledger: RunLedger, checkpoint: tuple[int, Path] | None
 ) -> None:
     started = time.monotonic()
+    activity = ActivityFile(paths.activity)
+    activity.say("loading the training library")
     environment = describe(spec.execution.threads)
     if log is None:
         ledger.write(start_of(spec))
@@ -90,7 +93,8 @@ def _train(
         ledger.write(Warned(change))
     known = {cost.name for cost in log.one_off} if log else set()
 
-    def alive(what: str, done: int, total: int) -> None:  # noqa: ARG001
+    def alive(what: str, done: int, total: int) -> None:
+        activity.say(what, done, total)
         os.utime(paths.ledger)  # the runner's watchdog looks at the ledger
 
     for cost in backend.prepare(spec, cache_folder(), alive):
@@ -101,6 +105,7 @@ def _train(
     ledger.write(made_of)
     prepare_trackers(spec, paths.root)
     if step < spec.algorithm.max_steps:
+        activity.say("loading model and questions")
         backend.train(spec, paths.root, cache_folder(), ledger, resume_from)
     if not ledger.stopped:
         ledger.write(Complete(spec.algorithm.max_steps, resumed_from=step, seconds=round(time.monotonic() - started, 3)))
