@@ -76,6 +76,11 @@ TASKS: dict[str, str] = {
     "science": "suites.tasks.science:Science",
     "latent-skills": "suites.tasks.latent_skills:LatentSkills",
 }
+#: What tasks that ship import when they build their questions; a warm worker has it by then.
+TASK_IMPORTS: dict[str, tuple[str, ...]] = {
+    "spell-backward": ("suites.tasks.spell_backward", "reasoning_gym.data"),
+    "reasoning-gym": ("suites.tasks.reasoning_gym", "reasoning_gym.factory"),
+}
 
 
 class RegistryError(UserError):
