@@ -36,12 +36,16 @@ def run(
     from harness.display.choose import make_display
     from harness.records.run_folder import DONE, run_paths, run_status
     from harness.runner.command_budget import Allowance
+    from harness.runner.readiness import refuse_unready
     from harness.runner.suite_runner import run_suite
 
     use_data_folder(data_dir)
     allowance = Allowance.parse(budget or [])
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
-    refuse_missing_predictors([spec for spec in runs if run_status(run_paths(runs_dir, spec), spec).state not in DONE], suite)
+    left = [spec for spec in runs if run_status(run_paths(runs_dir, spec), spec).state not in DONE]
+    refuse_missing_predictors(left, suite)
+    if executor == "local":
+        refuse_unready(left)
     display = make_display()
     try:
         result = run_suite(
