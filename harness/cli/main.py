@@ -18,6 +18,7 @@ from harness.cli import (
     compare,
     doctor,
     global_options,
+    models,
     plan_command,
     predictor,
     regime,
@@ -26,6 +27,7 @@ from harness.cli import (
     run,
     status,
     strategies,
+    tasks,
     tune,
     validate,
     watch_command,
@@ -34,11 +36,12 @@ from harness.cli import list as list_command
 from harness.cli import price as price_command
 from harness.cli import version as version_command
 from harness.errors import UserError
+from harness.files import import_from
 
 #: Order of the help: a suite's way from the idea to the page, then strategies, then the rest.
 ORDER = (
     "list", "validate", "regime", "plan", "tune", "run", "status", "watch", "report", "compare", "price",
-    "rehearse", "strategies", "check", "new-strategy", "predictor", "doctor", "version",
+    "rehearse", "tasks", "models", "strategies", "check", "new-strategy", "predictor", "doctor", "version",
 )  # fmt: skip
 
 
@@ -72,6 +75,8 @@ app.command("report")(report_command.report_suite)
 app.command("compare")(compare.compare)
 app.command("price")(price_command.price)
 app.command("rehearse")(rehearse.rehearse)
+app.command("tasks")(tasks.tasks)
+app.command("models")(models.models)
 app.command("strategies")(strategies.strategies)
 app.command("check")(strategies.check)
 app.command("new-strategy")(strategies.new_strategy)
@@ -91,7 +96,7 @@ def _refuse_undecodable() -> None:
 
 def main() -> None:
     """The ``halfway`` command: messages instead of tracebacks for what a person can mend."""
-    sys.path.append(str(Path.cwd()))  # plugins may lie in the folder the user is in; last, so that it hides nothing
+    import_from(Path.cwd())  # plugins may lie in the folder the user is in
     try:
         _refuse_undecodable()
         app(prog_name="halfway")

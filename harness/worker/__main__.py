@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from harness.files import import_from
 from harness.machine.orphans import die_with_parent
 from harness.worker.leaving import leaving_at_once
 from harness.worker.protocol import INTERRUPTED, PARENT_VARIABLE
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     _die_with_parent()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    sys.path.append(str(Path.cwd()))  # strategies given as --plugin module:attr may lie in the folder the user is in
+    import_from(Path.cwd())  # strategies given as --plugin module:attr may lie in the folder the user is in
     set_threads(_threads(target if task else target / "spec.json"))
     from harness.worker import attempt
 

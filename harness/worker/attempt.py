@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from harness.backend import Backend, CollectsPassRates, Progress
 from harness.data.provenance import check_same_questions, provenance
 from harness.errors import FailureKind, Interrupted, RunFailed, UserError
+from harness.files import import_from
 from harness.machine.environment import cache_folder, describe
 from harness.predictor.collection import CollectionRequest
 from harness.records.checkpoint import newest_complete, prune
@@ -44,6 +45,7 @@ def run_attempt(run_dir: Path) -> int:
     lock = FileLock(paths.lock)
     try:
         spec = check_spec(paths)
+        import_from(spec.combination.task.folder)
         _take(lock, run_dir)
         if run_status(paths, spec, holding_lock=True).state in DONE:
             return 0
@@ -133,6 +135,7 @@ def prepare_runs(specs: Path) -> int:
     def prepare(progress: Progress) -> None:
         for data in json.loads(specs.read_text(encoding="utf-8")):
             spec = RunSpec.model_validate(data)
+            import_from(spec.combination.task.folder)
             _usable_backend(spec).prepare(spec, cache_folder(), progress)
 
     return _with_progress(specs, prepare)
@@ -143,6 +146,7 @@ def collect_pass_rates(request: Path) -> int:
 
     def collect(progress: Progress) -> None:
         asked = CollectionRequest.model_validate_json(request.read_text(encoding="utf-8"))
+        import_from(asked.spec.combination.task.folder)
         backend = _usable_backend(asked.spec)
         lock = FileLock(request.with_name("lock"))
         _take(lock, Path(asked.out))
