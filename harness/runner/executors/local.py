@@ -8,7 +8,6 @@ from pathlib import Path
 from harness.machine.environment import core_count, visible_gpus
 from harness.machine.interpreters import interpreter
 from harness.records.run_folder import RunPaths
-from harness.runner.executors.base import Worker
 from harness.runner.executors.process import WorkerProcess
 from harness.runner.executors.warm import ForkedWorker, WarmWorkers
 from harness.spec import RunSpec
@@ -28,13 +27,13 @@ class LocalExecutor:
     def capacity(self) -> int:
         return len(self._slots)
 
-    def start(self, spec: RunSpec, paths: RunPaths) -> Worker:
+    def start(self, spec: RunSpec, paths: RunPaths) -> WorkerProcess | ForkedWorker:
         slot = next(i for i in range(len(self._slots)) if i not in self._taken)
         worker = self._worker(spec, [str(paths.root)], slot, on_close=lambda: self._taken.discard(slot))
         self._taken.add(slot)
         return worker
 
-    def prepare(self, spec: RunSpec, specs: Path, progress: Path) -> Worker:
+    def prepare(self, spec: RunSpec, specs: Path, progress: Path) -> WorkerProcess | ForkedWorker:
         return self._worker(spec, ["--prepare", str(specs)], 0, progress)
 
     def close(self) -> None:
@@ -43,7 +42,7 @@ class LocalExecutor:
 
     def _worker(
         self, spec: RunSpec, arguments: list[str], slot: int, stdout: Path | None = None, on_close: Callable[[], None] = lambda: None
-    ) -> Worker:
+    ) -> WorkerProcess | ForkedWorker:
         python, environment = interpreter(spec), self._slots[slot]
         warm = self._warm.of(spec, python, self._tasks) if self._may_fork else None
         if warm is None:
