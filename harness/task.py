@@ -94,6 +94,14 @@ class TaskBuilder(Protocol):
         ...
 
 
+def no_warm_up(model: str, task: str) -> str:
+    """The sentence for an embedded model on a task without warm-up questions."""
+    return (
+        f"task {task!r} has no warm-up questions, so {model!r} cannot be built for it; give the task some with its setting warm_up, "
+        "or name a model of the hub or a folder"
+    )
+
+
 def check_disjoint(splits: Mapping[str, tuple[Question, ...]]) -> None:
     """Raise TaskError if a question is in two splits, or twice in one."""
     seen: dict[str, str] = {}
