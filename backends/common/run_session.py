@@ -85,11 +85,14 @@ class RunSession:
         Raises RunFailed where the policy's logits are no longer finite.
         """
         with self.engine.clock.off(), naming_divergence():
-            accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
-            accuracy = self.spec.evaluation.accuracy(accuracies)
-            point = EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), self._prediction_quality(step))
+            found = self.evaluator.evaluate(self.engine.decode, step)
+            accuracy = self.spec.evaluation.accuracy(found.accuracies)
+            quality = self._prediction_quality(step)
             timeouts, crashes = self._unscored()
-            point = replace(point, reward_timeouts=timeouts, reward_crashes=crashes)
+            point = EvalPoint(
+                step, accuracy, found.accuracies, found.num_questions, self.driver.snapshot(), quality, timeouts, crashes, found.right,
+                found.completions,
+            )  # fmt: skip
             self.ledger.write(point)
         return point
 

@@ -144,7 +144,7 @@ def render(
         description=description,
         baseline=analysis.baseline,
         cards=shown,
-        folded=[f"{c['sentence']} {c['prices']}".strip() for c in cards if c not in shown],
+        folded=[" ".join(part for part in (c["sentence"], c["damage"], c["prices"]) if part) for c in cards if c not in shown],
         headline=verdict.headline(cards),
         alarms=verdict.alarms(analysis),
         sentences=csv_rows.verdicts(analysis),

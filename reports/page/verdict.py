@@ -20,6 +20,7 @@ from reports.page.data_used import mismatches
 from reports.page.nothing_learned import nothing_learned
 from reports.page.parts import Cell, Drawer, Picture, Table
 from reports.page.regime import no_headroom
+from reports.page.side_effects import damage_sentence
 
 #: More cards than this are a wall: then only what is faster or slower has one, the rest is a list.
 MOST_CARDS = 9
@@ -32,7 +33,7 @@ def verdict_cards(analysis: Analysis) -> list[dict[str, Any]]:
     return [
         _card(arm.strategy, combination.name, [arm], arm.speed_ups.get(combination.main_cost), analysis)
         | {"sentence": words.verdict_sentence(combination, arm, analysis.baseline), "oracle": arm.oracle}
-        | {"prices": words.price_sentence(arm.speed_ups, analysis.prices, arm)}
+        | {"prices": words.price_sentence(arm.speed_ups, analysis.prices, arm), "damage": damage_sentence(arm, combination)}
         for combination in analysis.combinations
         for arm in combination.arms
         if not arm.is_baseline
@@ -44,7 +45,14 @@ def _overall_card(item: Overall, analysis: Analysis) -> dict[str, Any]:
     arms = [a for a in analysis.arms if a.strategy == item.strategy and a.runs]
     card = _card(item.strategy, words.where_of(item, analysis), arms, found, analysis)
     prices = words.price_sentence(item.speed_ups, analysis.prices, item)
-    return card | {"sentence": words.overall_sentence(item, analysis), "oracle": item.oracle, "prices": prices}
+    suffered = [
+        f"{c.name}: {sentence}"
+        for c in analysis.combinations
+        for a in c.arms
+        if a.strategy == item.strategy and (sentence := damage_sentence(a, c))
+    ]
+    more = {"oracle": item.oracle, "prices": prices, "damage": " ".join(suffered)}
+    return card | {"sentence": words.overall_sentence(item, analysis), **more}
 
 
 def _card(strategy: str, where: str, arms: Sequence[Arm], found: SpeedUp | None, analysis: Analysis) -> dict[str, Any]:
