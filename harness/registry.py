@@ -37,6 +37,7 @@ BUILTIN_STRATEGIES: dict[str, str] = {
     "greso": "harness.strategies.greso:GRESO",
     "mopps": "harness.strategies.mopps:MOPPS",
     "history": "harness.strategies.history:HISTORY",
+    "frontier": "harness.strategies.frontier:FRONTIER",
     "cdas": "harness.strategies.cdas:CDAS",
     "adarft": "harness.strategies.adarft:ADARFT",
     "sec": "harness.strategies.sec:SEC",
@@ -77,6 +78,11 @@ TASKS: dict[str, str] = {
     "science": "suites.tasks.science:Science",
     "jsonl": "suites.tasks.own_data:OwnData",
     "latent-skills": "suites.tasks.latent_skills:LatentSkills",
+}
+#: What tasks that ship import when they build their questions; a warm worker has it by then.
+TASK_IMPORTS: dict[str, tuple[str, ...]] = {
+    "spell-backward": ("suites.tasks.spell_backward", "reasoning_gym.data"),
+    "reasoning-gym": ("suites.tasks.reasoning_gym", "reasoning_gym.factory"),
 }
 
 

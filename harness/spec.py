@@ -306,7 +306,7 @@ def explain(error: Any, model: type[BaseModel] | None = None) -> tuple[tuple[str
         return location, f"{location[-1]!r} is missing"
     if kind == "value_error":
         return location, str(context.get("error", error["msg"]))
-    if kind == "too_short":
+    if kind == "too_short" or (kind == "string_too_short" and error.get("input") == ""):
         return location, "must not be empty"
     if kind == "literal_error":
         return location, f"must be {context['expected']}{got}" + did_you_mean(str(error["input"]), context["expected"].split("'")[1::2])

@@ -6,6 +6,7 @@ Commands import what they need when they run: ``halfway --help`` loads typer and
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,10 +85,20 @@ app.command("doctor")(doctor.doctor)
 app.command("version")(version_command.version)
 
 
+def _refuse_undecodable() -> None:
+    """Raise UserError for an argument or a variable of Halfway's whose bytes are no text: libraries that save models refuse such paths."""
+    said = [(f"argument {word!a}", word) for word in sys.argv[1:]]
+    said += [(f"{name}={value!a}", value) for name, value in os.environ.items() if name.startswith("HALFWAY_")]
+    for what, word in said:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise UserError(f"{what} is not valid UTF-8 text; rename the file or folder that it stands for")
+
+
 def main() -> None:
     """The ``halfway`` command: messages instead of tracebacks for what a person can mend."""
     import_from(Path.cwd())  # plugins may lie in the folder the user is in
     try:
+        _refuse_undecodable()
         app(prog_name="halfway")
     except UserError as error:
         typer.echo(f"halfway: {error}", err=True)

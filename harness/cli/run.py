@@ -30,19 +30,31 @@ def run(
     ] = None,
     data_dir: DataDir = None,
     executor: Executor = "local",
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Two steps of every arm's first seed, apart from all results: does everything work?")
+    ] = False,
 ) -> None:
     """Run a suite, or go on with it: what is done is not done again."""
+    from harness.cli.smoke import refuse_with
+    from harness.cli.smoke import smoke as try_every_arm
     from harness.data.missing_predictors import refuse_missing_predictors
     from harness.data.provenance import use_data_folder
     from harness.display.choose import make_display
     from harness.records.run_folder import DONE, run_paths, run_status
     from harness.runner.command_budget import Allowance
+    from harness.runner.readiness import refuse_unready
     from harness.runner.suite_runner import run_suite
 
     use_data_folder(data_dir)
     allowance = Allowance.parse(budget or [])
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
-    refuse_missing_predictors([spec for spec in runs if run_status(run_paths(runs_dir, spec), spec).state not in DONE], suite)
+    if smoke:
+        refuse_with(budget=budget, report=report)
+        raise typer.Exit(try_every_arm(runs, suite, runs_dir, max_parallel, executor))
+    left = [spec for spec in runs if run_status(run_paths(runs_dir, spec), spec).state not in DONE]
+    refuse_missing_predictors(left, suite)
+    if executor == "local":
+        refuse_unready(left)
     display = make_display()
     try:
         result = run_suite(

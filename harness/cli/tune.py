@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,16 +61,17 @@ def tune(
     if export is not None:
         _export(tuner, export)
         return
+    from harness.runner.executors.warm import WarmWorkers
     from harness.runner.suite_runner import run_suite
     from harness.tuning.lock_file import TuningLock, lock_path
 
-    with _alone(tuner, runs_dir):
+    with _alone(tuner, runs_dir), closing(WarmWorkers()) as warm:
         path = lock_path(loaded.name, runs_dir)
         before = TuningLock.read(path) if path.is_file() else None  # first, so that an unreadable one is found before the work
         state, stopped, failures = _work(
             tuner,
             lambda runs, display: run_suite(
-                runs, runs_dir, display, max_parallel=max_parallel, retry_failed=retry_failed, executor=executor
+                runs, runs_dir, display, max_parallel=max_parallel, retry_failed=retry_failed, executor=executor, warm=warm
             ),
         )
         lock = _freeze(loaded, state, runs_dir, before)

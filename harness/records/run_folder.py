@@ -81,7 +81,8 @@ class RunStatus:
     accuracy: of the last evaluation, in [0, 1], or None.
     seconds, tokens: training seconds on the clock and generated tokens, as of the last record that has costs.
     failure, failure_kind: why the last attempt failed, as a sentence and as its kind; None unless that is the last record.
-    wall_seconds_per_step: of the attempt that completed the run, start, evaluations and checkpoints included; None where not recorded.
+    wall_seconds_per_step: of the attempt that completed the run, evaluations and checkpoints included; None where not recorded.
+    start_seconds: of that attempt before its first step or evaluation; 0 where not recorded (then a part of every step).
     last_evaluation: the record behind ``accuracy``.
     """
 
@@ -93,6 +94,7 @@ class RunStatus:
     failure_kind: FailureKind | None = None
     tokens: int = 0
     wall_seconds_per_step: float | None = None
+    start_seconds: float = 0.0
     last_evaluation: EvalPoint | None = None
 
     @property
@@ -160,6 +162,7 @@ def run_status(paths: RunPaths, spec: RunSpec, *, holding_lock: bool = False) ->
         failure_kind=last.kind if isinstance(last, Failure) else None,
         tokens=costs.generated_tokens if costs else 0,
         wall_seconds_per_step=_wall_seconds_per_step(last),
+        start_seconds=(last.start_seconds or 0.0) if isinstance(last, Complete) else 0.0,
         last_evaluation=evaluated,
     )
 
@@ -176,7 +179,7 @@ def _last_records(paths: RunPaths) -> Iterator[Record]:
 def _wall_seconds_per_step(last: Record | None) -> float | None:
     if not isinstance(last, Complete) or last.seconds is None or last.resumed_from is None or last.step <= last.resumed_from:
         return None  # written by an earlier version, or nothing was left to train
-    return last.seconds / (last.step - last.resumed_from)
+    return (last.seconds - (last.start_seconds or 0.0)) / (last.step - last.resumed_from)
 
 
 def _state(spec: RunSpec, last: Record | None, costs: Costs | None, paths: RunPaths, holding_lock: bool) -> RunState:

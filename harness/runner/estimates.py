@@ -1,9 +1,9 @@
 """What runs will cost before they start: from the ledgers of runs like them, else from what the suite expects, else unknown.
 
 Nothing is invented. For each run the nearest source there is counts: finished runs of the same arm, this run's own beginning,
-finished runs of other arms of the combination, the combination's ``expected`` table. Costs are per training step, so that
-runs of another length count too. Tokens have a bound that needs no source: no run trains on more than steps x groups x
-group size x completion length fresh tokens, refills and probes aside.
+finished runs of other arms of the combination, the combination's ``expected`` table. Costs are per training step, beside the
+start of every run, so that runs of another length count too. Tokens have a bound that needs no source: no run trains on more
+than steps x groups x group size x completion length fresh tokens, refills and probes aside.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Per-step costs of a run that was carried out, in whole or in part."""
+    """Per-step costs of a run that was carried out, in whole or in part; ``start``: seconds before its first step."""
 
     seconds: float
+    start: float
     tokens: float
     paths: RunPaths
 
@@ -97,14 +98,14 @@ def _nearest(
 
 def _scaled(spec: RunSpec, status: RunStatus, samples: Sequence[_Sample], disk: float | None, source: str) -> Estimate:
     left = max(0, spec.algorithm.max_steps - status.step)
-    seconds, tokens = (_median(values) or 0.0 for values in ([s.seconds for s in samples], [s.tokens for s in samples]))
-    return Estimate(left * seconds, left * tokens, disk, source)
+    of = {name: _median([getattr(s, name) for s in samples]) or 0.0 for name in ("seconds", "start", "tokens")}
+    return Estimate(of["start"] + left * of["seconds"], left * of["tokens"], disk, source)
 
 
 def _sample(spec: RunSpec, status: RunStatus, paths: RunPaths) -> _Sample:
     # The whole attempt where it was recorded: start, evaluations and checkpoints take time too. Else training and evaluations.
     seconds = status.wall_seconds_per_step or status.seconds / status.step + _evaluation_seconds_per_step(spec, status)
-    return _Sample(seconds, status.tokens / status.step, paths)
+    return _Sample(seconds, status.start_seconds, status.tokens / status.step, paths)
 
 
 def _evaluation_seconds_per_step(spec: RunSpec, status: RunStatus) -> float:

@@ -40,6 +40,7 @@ FAILED, UNEXPECTED = RunFailed.exit_code, 4
 
 def run_attempt(run_dir: Path) -> int:
     """Go on with the run in ``run_dir`` from its newest complete checkpoint; returns the exit code."""
+    started = time.monotonic()
     console = os.fdopen(os.dup(2), "w", encoding="utf-8")
     paths = RunPaths(run_dir)
     lock = FileLock(paths.lock)
@@ -60,7 +61,7 @@ def run_attempt(run_dir: Path) -> int:
         message = str(error) if isinstance(error, UserError) else _os_message(error, run_dir)
         return _report(console, message, UserError.exit_code)
     try:
-        return _recorded(lambda: _train(spec, paths, folder, log, ledger, checkpoint), ledger, folder, console)
+        return _recorded(lambda: _train(spec, paths, folder, log, ledger, checkpoint, started), ledger, folder, console)
     finally:
         ledger.close()
         lock.release()
@@ -73,9 +74,14 @@ def _take(lock: FileLock, run_dir: Path) -> None:
 
 
 def _train(
-    spec: RunSpec, paths: RunPaths, folder: Path, log: RunLog | None, ledger: RunLedger, checkpoint: tuple[int, Path] | None
+    spec: RunSpec,
+    paths: RunPaths,
+    folder: Path,
+    log: RunLog | None,
+    ledger: RunLedger,
+    checkpoint: tuple[int, Path] | None,
+    started: float,
 ) -> None:
-    started = time.monotonic()
     activity = ActivityFile(paths.activity)
     activity.say("loading the training library")
     environment = describe(spec.execution.threads)
@@ -108,7 +114,8 @@ def _train(
         activity.say("loading model and questions")
         backend.train(spec, paths.root, cache_folder(), ledger, resume_from)
     if not ledger.stopped:
-        ledger.write(Complete(spec.algorithm.max_steps, resumed_from=step, seconds=round(time.monotonic() - started, 3)))
+        start = None if ledger.first_at is None else round(ledger.first_at - started, 3)
+        ledger.write(Complete(spec.algorithm.max_steps, step, round(time.monotonic() - started, 3), start))
 
 
 def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> str | None:

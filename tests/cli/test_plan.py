@@ -78,15 +78,15 @@ def test_what_ledgers_say(place: ToyPlace) -> None:
     assert "unknown" not in shown
 
 
-def write(runs_dir: Path, spec: RunSpec, steps: int, seconds: float | None, complete: bool = True) -> None:
-    """A ledger: 2 s and 100 tokens of training a step; ``seconds`` of the whole attempt."""
+def write(runs_dir: Path, spec: RunSpec, steps: int, seconds: float | None, complete: bool = True, start: float | None = None) -> None:
+    """A ledger: 2 s and 100 tokens of training a step; ``seconds`` of the whole attempt, ``start`` of them before its first record."""
     ledger = LedgerWriter(run_paths(runs_dir, spec).ledger)
     ledger.write(start_of(spec))
     ledger.write(Attempt(1, {}, 0))
     costs = Costs(training_seconds=2.0 * steps, generated_tokens=100 * steps)
     ledger.write(evaluation(steps, costs=costs))
     if complete:
-        ledger.write(Complete(steps) if seconds is None else Complete(steps, 0, seconds))
+        ledger.write(Complete(steps) if seconds is None else Complete(steps, 0, seconds, start))
     ledger.close()
 
 
@@ -94,6 +94,17 @@ def by_title(runs: list[RunSpec], runs_dir: Path, expected: dict[str, Expected] 
     statuses = {spec.run_id: run_status(run_paths(runs_dir, spec), spec) for spec in runs}
     found = estimate(runs, statuses, runs_dir, expected or {})
     return {f"{spec.strategy.label}/{spec.seed}": found[spec.run_id] for spec in runs}
+
+
+def test_the_start_is_counted_once_a_run(tmp_path: Path) -> None:
+    """A run of 8 steps that took 24 s, 8 of them to start, says 8 + 16 × 2 s of one with 16 steps."""
+    file = tmp_path / "s.toml"
+    file.write_text(edited(SUITE, {"seeds = [1]": "seeds = [1, 2]"}))
+    short = plan(load_suite(file))
+    write(tmp_path, short[0], 8, 24.0, start=8.0)
+    assert [e.seconds for e in by_title(short, tmp_path).values()] == [0.0, 24.0, 24.0, 24.0]
+    longer = short[1].model_copy(update={"algorithm": short[1].algorithm.model_copy(update={"max_steps": 16})})
+    assert by_title([short[0], longer], tmp_path)["grpo/2"].seconds == 8 + 16 * 2.0
 
 
 def test_estimates_by_hand(tmp_path: Path) -> None:
