@@ -319,7 +319,8 @@ class EvalPoint:
     ``reliability``: rows of n, mean predicted and mean observed pass rate per tenth of the prediction); empty where the
     strategy predicts nothing. reward_timeouts and reward_crashes count answers that were not judged, as in a step record. Per
     evaluation set, right: of every question, in order, how many samples scored 1; completions: ``tokens`` and ``truncated``, means over
-    completions, and ``entropy``, minus the mean log-probability of a sampled token, where the engine gives it. Both empty in older ledgers.
+    completions, and ``entropy``, minus the mean log-probability of a sampled token, where the engine gives it; both empty in older
+    ledgers. seconds: wall time of the evaluation, None where it was not measured.
     """
 
     step: int
@@ -332,3 +333,4 @@ class EvalPoint:
     reward_crashes: int = 0
     right: dict[str, list[int]] = field(default_factory=dict)
     completions: dict[str, dict[str, float]] = field(default_factory=dict)
+    seconds: float | None = None

@@ -155,9 +155,10 @@ def _check_task(runs: Sequence[RunSpec], scored: dict[str, dict[str, Finding]], 
             if split != WARM_UP and task.split(split):
                 limit = spec.algorithm.max_prompt_tokens if split == "train" else None
                 found = _check_set(task, split, training, limit)
-                if found.hash not in scored:
-                    scored[found.hash] = _score(task, split, service, progress)
-                for key, finding in scored[found.hash].items():
+                same = f"{found.hash} {task.right_completion}"
+                if same not in scored:
+                    scored[same] = _score(task, split, service, progress)
+                for key, finding in scored[same].items():
                     setattr(found, key, finding)
                 check.sets.append(found)
     for found in check.sets:
@@ -208,7 +209,8 @@ def _score(task: TaskData, name: str, service: RewardService, progress: Progress
             progress(f"{task.name}: {name}", done, total)
         return found
 
-    right = with_full_score(questions, lambda q: f"The answer is \\boxed{{{q.answer}}}." if mathematics else q.answer)
+    form = task.right_completion or ("The answer is \\boxed{{answer}}." if mathematics else "{answer}")
+    right = with_full_score(questions, lambda q: form.replace("{answer}", q.answer))
     nonsense = with_full_score(questions[:NONSENSE], lambda _: "\\boxed{\\text{no idea}}" if mathematics else "no idea")
     found = {"not_full_score": _without(questions, right), "nonsense_scores": nonsense}
     if mathematics:
