@@ -46,7 +46,7 @@ def test_posterior_by_hand() -> None:
 
 
 def test_candidates_are_as_many_as_hold_the_batch() -> None:
-    """Surely informative questions: (1 + ⅜)·2 = 2.75, so three; all fresh: 2·2, so four. Hopeless ones: at most 4·2, from where it left off."""
+    """Surely informative questions: (1 + ⅜)·2 = 2.75, so three; all fresh: 2·2, so four. Hopeless ones: at most 4·2, after those."""
     selector, ctx = selector_and_context("frontier", pool_size=32, group_size=8)
     believing(selector, SURE, 32)
     first = selector._candidates(2, ctx)
