@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter, itemgetter
 from typing import Any, Literal
@@ -242,7 +242,7 @@ def with_uids(groups: Sequence[PromptGroup], stream: Sequence[int]) -> list[Prom
 
 
 #: Every field of a rollout but the last, which is the uid: a constructor call is five times as fast as ``replace``.
-_BUT_UID = attrgetter(*(f.name for f in fields(Rollout)[:-1]))
+_BUT_UID: Callable[[Rollout], tuple[Any, ...]] = attrgetter(*(f.name for f in fields(Rollout)[:-1]))
 
 
 @dataclass(slots=True)
