@@ -10,8 +10,17 @@ from reports.page.parts import Cell, Section, Table
 from reports.persistence import LEAST_REVISITED, Persistence
 from reports.regime import LEAST_HEADROOM, RunRegime, StartRegime, has_headroom, oracle_of, references, run_regime
 
-HEADS = ("mean pass rate", "all wrong", "all right", "informative", "visits per question", "start–end correlation", "rollout share of the time",
-         "seed deviation ÷ gain", "headroom: oracle in tokens")  # fmt: skip
+HEADS = (
+    "mean pass rate",
+    "all wrong",
+    "all right",
+    "informative",
+    "visits per question",
+    "start–end correlation",
+    "rollout share of the time",
+    "seed deviation ÷ gain",
+    "headroom: oracle in tokens",
+)
 
 
 def regime_section(analysis: Analysis, measured: Mapping[str, StartRegime]) -> Section | None:
@@ -115,8 +124,8 @@ def regime_notes(combination: Combination, found: RunRegime) -> list[str]:
     if kept is not None and kept.corrected is not None and kept.corrected < bands["persistence"][0]:
         notes.append(
             f"{name}: pass rates of {kept.n} questions in the first and the last third of the runs correlate with {kept.correlation:.2f}, "
-            f"{kept.corrected:.2f} corrected for sampling; in a real run {bands['persistence'][0]} and more. What was learned of a question "
-            "is soon out of date here."
+            f"{kept.corrected:.2f} corrected for sampling; in a real run {bands['persistence'][0]} and more. What was learned of a "
+            "question is soon out of date here."
         )
     if found.rollout_share is not None and found.rollout_share < bands["rollout_share"][0]:
         notes.append(
