@@ -37,6 +37,7 @@ BUILTIN_STRATEGIES: dict[str, str] = {
     "greso": "harness.strategies.greso:GRESO",
     "mopps": "harness.strategies.mopps:MOPPS",
     "history": "harness.strategies.history:HISTORY",
+    "frontier": "harness.strategies.frontier:FRONTIER",
     "cdas": "harness.strategies.cdas:CDAS",
     "adarft": "harness.strategies.adarft:ADARFT",
     "sec": "harness.strategies.sec:SEC",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.hints import Given
 from harness.cli.only import ARM_KEYS, choose
 from harness.cli.options import AsJson, DataDir, Executor, MaxParallel, OnBackend, Plugins, RetryFailed, RunsDir, SuiteName, print_json
 from harness.cli.tables import print_table
@@ -77,10 +78,13 @@ def tune(
     if lock is not None:
         _show(lock, state, as_json)
     if not state.complete:
+        given = Given(suite, runs_dir, only or (), plugin or (), backend, data_dir=data_dir, executor=executor, max_parallel=max_parallel)
+        more = [*(["--trials", str(trials)] if trials is not None else []), *(["--retry-failed"] if retry_failed else [])]
+        again = given.command("tune", *more)
         for words in failures:
             typer.echo(words, err=True)
         typer.echo(
-            f"{state.judged} of {state.trials * len(state.progress)} trials judged; 'halfway tune {suite}' with the same options goes on",
+            f"{state.judged} of {state.trials * len(state.progress)} trials judged; '{again}' goes on",
             err=True,
         )
         raise typer.Exit(130 if stopped else 1)

@@ -53,6 +53,10 @@ class OwnDataConfig(BaseModel):
         None, description="one file (the set test), several (sets named after the files), or a table of set and file; null: split off"
     )
     reward: str = Field(min_length=1, description="math, number, exact, or module:function of your own")
+    right_completion: str | None = Field(
+        None,
+        description="a completion that gives the answer, with {answer} in it, for `validate`; null: the answer alone, in math a box",
+    )
     box_required: bool = Field(False, description="for math: only an answer in \\boxed{} counts; false: an announced one does too")
     prompt: str | None = Field(None, description="template of what the model reads, with {question} in it; null: the question alone")
     system_prompt: str | None = Field(None, description="system prompt in the model's chat template, may be empty; null: no chat template")
@@ -87,6 +91,13 @@ class OwnDataConfig(BaseModel):
                 f"{prompt[:60]!r} has no {_PLACE}, where the question goes; an instruction for every question may be system_prompt"
             )
         return prompt
+
+    @field_validator("right_completion")
+    @classmethod
+    def _has_an_answer(cls, form: str | None) -> str | None:
+        if form is not None and "{answer}" not in form:
+            raise ValueError(f"{form[:60]!r} has no {{answer}}, where the gold answer goes")
+        return form
 
     @model_validator(mode="after")
     def _one_test_set(self) -> OwnDataConfig:
@@ -149,6 +160,7 @@ class OwnData:
             system_prompt=self.config.system_prompt,
             warm_up=WarmUp(self.config.warm_up_steps, noise_slope=self.config.noise_slope, noise_offset=self.config.noise_offset),
             sources=sources,
+            right_completion=self.config.right_completion,
         )
 
     def _pool(self, comparison: Comparison) -> tuple[dict[str, Drawn], dict[str, Mapping[str, Any]]]:

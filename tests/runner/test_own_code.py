@@ -6,6 +6,8 @@ import json
 
 from toy_place import SUITE, ToyPlace
 
+from tests.edits import edited
+
 STRATEGY = """
 from harness.strategy import Selector
 from harness.types import Selection
@@ -64,6 +66,10 @@ def test_a_reward_beside_the_suite_scores(place: ToyPlace) -> None:
         ("train", 4, 0, 0),
         ("test", 4, 0, 0),
     ]
+    (folder / "beside.py").write_text("def score(completion, answer, metadata):\n    return float(completion == f'I say {answer}')\n")
+    assert "4 of 4 gold answers do not score 1.0" in place.halfway("validate", "elsewhere/own.toml").stdout
+    (folder / "own.toml").write_text(edited(OWN, {'"beside:score"': '"beside:score", right_completion = "I say {answer}"'}))
+    assert place.halfway("validate", "elsewhere/own.toml").returncode == 0
     (folder / "beside.py").write_text("def score(completion, answer, metadata):\n    return metadata['unit']\n")
     raised = place.halfway("validate", "elsewhere/own.toml")
     assert "the reward function beside:score raised KeyError: 'unit'" in raised.stderr
