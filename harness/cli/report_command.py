@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.chosen_runs import chosen_runs
+from harness.cli.hints import Given
 from harness.cli.options import OnBackend, Only, Plugins, RunsDir, Untuned
 from harness.errors import UserError
 
@@ -39,6 +40,12 @@ def report_suite(
         list[float] | None, typer.Option(metavar="MU", help="Judge at these prices of a generated token instead; repeatable.")
     ] = None,
     forward_price: Annotated[float | None, typer.Option(metavar="PRICE", help="Price of a token that is only passed forward.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Hold the baseline against this reference; default: the one beside the suite.")
+    ] = None,
+    reference_out: Annotated[
+        Path | None, typer.Option("--reference-out", metavar="CSV", help="Write the baseline's curve as a reference for other machines.")
+    ] = None,
 ) -> None:
     """Build the HTML page and the CSV files from the runs that are done, or from outside curves."""
     from harness.cli.report import report_curves, report_runs
@@ -54,7 +61,19 @@ def report_suite(
     if crossing or target or baseline or cost:
         raise UserError("--crossing, --target, --baseline and --cost go with --curves; a suite's own rule is in its table [target]")
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
-    if not report_runs(
-        loaded, runs, runs_dir, output, figures=figures, mix_machines=mix_machines, prices=price or (), forward_price=forward_price
-    ):
+    given = Given(suite, runs_dir, only or (), plugin or (), backend, untuned)
+    complete = report_runs(
+        loaded,
+        runs,
+        runs_dir,
+        output,
+        figures=figures,
+        mix_machines=mix_machines,
+        prices=price or (),
+        forward_price=forward_price,
+        start=given.command(),
+        reference=reference,
+        reference_out=reference_out,
+    )
+    if not complete:
         raise typer.Exit(1)

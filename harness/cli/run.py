@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.chosen_runs import chosen_runs
 from harness.cli.ending import say_how_it_ended
+from harness.cli.hints import Given
 from harness.cli.options import DataDir, Executor, MaxParallel, OnBackend, Only, Plugins, RetryFailed, RunsDir, SuiteName, Untuned
 
 
@@ -61,9 +62,10 @@ def run(
         )
     finally:
         display.close()
-    say_how_it_ended(result, suite, runs_dir, only or ())
+    given = Given(suite, runs_dir, only or (), plugin or (), backend, untuned, data_dir, executor, max_parallel)
+    say_how_it_ended(result, given)
     if report is not None and any(outcome.done for outcome in result.outcomes):
         from harness.cli.report import report_runs
 
-        report_runs(loaded, runs, runs_dir, report)
+        report_runs(loaded, runs, runs_dir, report, start=given.command())
     raise typer.Exit(result.exit_code)

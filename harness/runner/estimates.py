@@ -56,7 +56,7 @@ def estimate(
     for spec in runs:
         status = statuses[spec.run_id]
         if status.state in DONE and status.step:
-            arms.setdefault(_arm(spec), []).append(_sample(status, run_paths(runs_dir, spec)))
+            arms.setdefault(_arm(spec), []).append(_sample(spec, status, run_paths(runs_dir, spec)))
     sizes = {arm: _median(_folder_size(sample.paths.root) for sample in samples[:MEASURED_FOLDERS]) for arm, samples in arms.items()}
     found = {}
     for spec in runs:
@@ -80,7 +80,7 @@ def _nearest(
     if own:
         return _scaled(spec, status, own, sizes[_arm(spec)], f"{_count(own)} of this arm")
     if status.step and status.seconds:
-        return _scaled(spec, status, [_sample(status, paths)], None, f"its own first {status.step} steps")
+        return _scaled(spec, status, [_sample(spec, status, paths)], None, f"its own first {status.step} steps")
     alike = [sample for arm, samples in arms.items() if arm[0] == spec.combination.name for sample in samples]
     if alike:
         disk = _median(size for arm, size in sizes.items() if arm[0] == spec.combination.name and size is not None)
@@ -102,10 +102,15 @@ def _scaled(spec: RunSpec, status: RunStatus, samples: Sequence[_Sample], disk: 
     return Estimate(of["start"] + left * of["seconds"], left * of["tokens"], disk, source)
 
 
-def _sample(status: RunStatus, paths: RunPaths) -> _Sample:
-    # The whole attempt where it was recorded: start, evaluations and checkpoints take time too.
-    seconds = status.wall_seconds_per_step or status.seconds / status.step
+def _sample(spec: RunSpec, status: RunStatus, paths: RunPaths) -> _Sample:
+    # The whole attempt where it was recorded: start, evaluations and checkpoints take time too. Else training and evaluations.
+    seconds = status.wall_seconds_per_step or status.seconds / status.step + _evaluation_seconds_per_step(spec, status)
     return _Sample(seconds, status.start_seconds, status.tokens / status.step, paths)
+
+
+def _evaluation_seconds_per_step(spec: RunSpec, status: RunStatus) -> float:
+    point = status.last_evaluation
+    return 0.0 if point is None or point.seconds is None else point.seconds / spec.evaluation.every_steps
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:

@@ -130,6 +130,7 @@ class _Runner:
                         queue.appendleft(job.spec)
                 self._spend()
                 self._kill_overdue()
+                self.display.tick()
                 time.sleep(POLL_SECONDS)
         finally:
             for worker in self._workers():
@@ -225,6 +226,8 @@ class _Runner:
         for record in job.new_records():
             self.spending.record(job.spec.run_id, record)
             self.display.recorded(job.spec, record)
+        if (at := job.activity()) is not None:
+            self.display.working(job.spec, *at)
         if code is None:
             if not self.stops:
                 job.watchdog.check()

@@ -29,9 +29,9 @@ class Frontier(UniformOrder[FrontierConfig]):
     E[p(1−p)] = ab/((a+b)(a+b+1)).
 
     w halves with every later visit of the question and every 80 steps; π is the prior mean (``QuestionPrior``). A pass takes the
-    pool in shuffled order. The candidates are its next questions, as many as are expected to hold F informative groups
-    (P = 1 − E[p^G] − E[(1−p)^G]), at most 4F. So every question is considered once per pass and rests in between, and where all
-    questions are informative the selection is uniform. Mastered questions (nine of ten right) sit out until that has half faded.
+    pool in shuffled order. The candidates are its next questions, as many as are expected to hold (1+r)F informative groups
+    (P = 1 − E[p^G] − E[(1−p)^G]), at most 4F; r is the fresh share of the batch: what stored groups refill may be less choosy. So every
+    question is considered once per pass and rests in between. Mastered questions (nine of ten right) sit out until that has half faded.
     """
 
     Config = FrontierConfig
@@ -68,7 +68,7 @@ class Frontier(UniformOrder[FrontierConfig]):
         before = self._drawn
         ids = self.take(most, ctx, without=mastered)
         informative = np.cumsum(informative_probability(*self._posterior(ids, ctx), ctx.group_size))
-        enough = max(num_groups, int(np.searchsorted(informative, num_groups - 0.5)) + 1)
+        enough = max(num_groups, int(np.searchsorted(informative, (1 + self.config.fresh_share) * num_groups - 0.5)) + 1)
         if enough >= most:
             return ids
         self._drawn = before  # what is not considered now comes next

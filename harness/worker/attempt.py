@@ -23,6 +23,7 @@ from harness.errors import FailureKind, Interrupted, RunFailed, UserError
 from harness.files import import_from
 from harness.machine.environment import cache_folder, describe
 from harness.predictor.collection import CollectionRequest
+from harness.records.activity import ActivityFile
 from harness.records.checkpoint import newest_complete, prune
 from harness.records.file_locks import FileLock, holder
 from harness.records.ledger import LedgerError, RunLog, read_ledger
@@ -81,6 +82,8 @@ def _train(
     checkpoint: tuple[int, Path] | None,
     started: float,
 ) -> None:
+    activity = ActivityFile(paths.activity)
+    activity.say("loading the training library")
     environment = describe(spec.execution.threads)
     if log is None:
         ledger.write(start_of(spec))
@@ -96,7 +99,8 @@ def _train(
         ledger.write(Warned(change))
     known = {cost.name for cost in log.one_off} if log else set()
 
-    def alive(what: str, done: int, total: int) -> None:  # noqa: ARG001
+    def alive(what: str, done: int, total: int) -> None:
+        activity.say(what, done, total)
         os.utime(paths.ledger)  # the runner's watchdog looks at the ledger
 
     for cost in backend.prepare(spec, cache_folder(), alive):
@@ -107,6 +111,7 @@ def _train(
     ledger.write(made_of)
     prepare_trackers(spec, paths.root)
     if step < spec.algorithm.max_steps:
+        activity.say("loading model and questions")
         backend.train(spec, paths.root, cache_folder(), ledger, resume_from)
     if not ledger.stopped:
         start = None if ledger.first_at is None else round(ledger.first_at - started, 3)

@@ -46,11 +46,14 @@ def test_posterior_by_hand() -> None:
 
 
 def test_candidates_are_as_many_as_hold_the_batch() -> None:
-    """Where every question is surely informative two suffice for two; where none is, 4·2 are looked at; the next call goes on there."""
-    selector, ctx = selector_and_context("frontier", pool_size=32)
+    """Surely informative questions: (1 + ⅜)·2 = 2.75, so three; all fresh: 2·2, so four. Hopeless ones: at most 4·2, after those."""
+    selector, ctx = selector_and_context("frontier", pool_size=32, group_size=8)
     believing(selector, SURE, 32)
     first = selector._candidates(2, ctx)
-    assert len(first) == 2
+    assert len(first) == 3
+    cheap, other = selector_and_context("frontier", {"generated_price": 1 / 3}, pool_size=32, group_size=8)
+    believing(cheap, SURE, 32)
+    assert len(cheap._candidates(2, other)) == 4
     believing(selector, HOPELESS, 32)
     second = selector._candidates(2, ctx)
     assert len(second) == 8

@@ -78,6 +78,16 @@ def test_pass_rates_are_per_question(loaded: LoadedModel) -> None:
     assert rates.tolist() == [float(len(q.answer) == 3) for q in TASK.split("test")]
 
 
+def test_progress_counts_questions_over_all_sets(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 and 10 questions with two samples, 16 answers at a time: 8, 16, 20, then 28 and 30 of 30."""
+    monkeypatch.setattr("backends.common.evaluator.PORTION", 16)
+    said: list[tuple[int, int]] = []
+    Evaluator(
+        TASK, loaded.tokenizer, exact, sets=["test", "validation"], samples_per_question=2, max_new_tokens=8, seed=1, max_questions=20
+    ).evaluate(Parrot(loaded.tokenizer, backward), 0, lambda done, total: said.append((done, total)))
+    assert said == [(done, 30) for done in (0, 8, 16, 20, 20, 28, 30)]
+
+
 def test_what_completions_look_like_by_hand(loaded: LoadedModel) -> None:
     """Samples of 2 and 4 tokens, each of log-probability -1 and -.25: 3 tokens on average, entropy (2·1 + 4·.25)/6 = .5, half cut off.
     Greedy sampling has no entropy, and an engine that gives no log-probs has none to show."""
