@@ -23,19 +23,24 @@ from harness.strategies.frontier_replay import Off
 
 ROOT = Path(__file__).resolve().parents[1]
 FAST = {"learning_rate": 1e-2, "max_steps": 80}
-#: Condition → (price of a generated token, changes to the algorithm).
-CONDITIONS: dict[str, tuple[float, dict[str, Any]]] = {"mu=1": (1.0, {}), "mu=1/3": (1 / 3, {}), "fast, mu=1": (1.0, FAST)}
-OTHERS = ("rr", "mopps+rr", "fair-replay", "dots-rr", "oracle", "oracle+rr")
+CHOICE = ("coverage", "history", "prior", "representativeness", "retirement")
+STORED = ("replay", "cap", "freshness", "retirement", "refill")
+#: Condition → price of a generated token, changes to the algorithm, the parts that act there, and what else runs.
+CONDITIONS: dict[str, tuple[float, dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
+    "mu=1": (1.0, {}, get_args(Off), ("rr", "mopps+rr", "fair-replay", "dots-rr", "oracle", "oracle+rr")),
+    "mu=1/3": (1 / 3, {}, CHOICE, ("mopps", "oracle")),
+    "fast, mu=1": (1.0, FAST, STORED, ("rr", "mopps+rr")),
+}
 
 
-def arms(price: float, algorithm: dict[str, Any]) -> dict[str, Arm]:
+def arms(price: float, algorithm: dict[str, Any], parts: tuple[str, ...], others: tuple[str, ...]) -> dict[str, Arm]:
     """Label → arm, plain GRPO first."""
     whole = {"features": "embeddings", "generated_price": price}
     found = {"grpo": Arm("grpo", {}, algorithm), "frontier": Arm("frontier", whole, algorithm)}
     found["frontier, text only"] = Arm("frontier", {"generated_price": price}, algorithm)
-    found |= {f"frontier without {part}": Arm("frontier", {**whole, "without": [part]}, algorithm) for part in get_args(Off)}
+    found |= {f"frontier without {part}": Arm("frontier", {**whole, "without": [part]}, algorithm) for part in parts}
     dots = {"references": 64, "tau": 0.1}
-    return found | {name: Arm(name, dots if name == "dots-rr" else {}, algorithm) for name in OTHERS}
+    return found | {name: Arm(name, dots if name == "dots-rr" else {}, algorithm) for name in others}
 
 
 def row(condition: str, label: str, runs: list[KeptRecords], over: SpeedUp, steps: SpeedUp, curves: list[Curve]) -> dict[str, Any]:
@@ -64,9 +69,10 @@ def main() -> None:
     arguments = parser.parse_args()
     seeds = range(1, 3 if arguments.quick else arguments.seeds + 1)
     rows = []
-    for condition, (price, algorithm) in CONDITIONS.items():
+    for condition, (price, algorithm, parts, others) in CONDITIONS.items():
         baseline: list[Curve] = []
-        for label, arm in arms(price, {**algorithm, "max_steps": 20} if arguments.quick else algorithm).items():
+        algorithm = {**algorithm, "max_steps": 20} if arguments.quick else algorithm
+        for label, arm in arms(price, algorithm, parts, others).items():
             runs = [simulate(arm, seed) for seed in seeds]
             curves = [r.curve(label, s) for r, s in zip(runs, seeds, strict=True)]
             baseline = baseline or curves
@@ -75,8 +81,8 @@ def main() -> None:
             rows.append(row(condition, label, runs, over, steps, curves))
             bounds = "" if over.low is None else f"[{over.low:.2f}, {over.high:.2f}]"
             print(f"{condition:11} {label:34} {over.at_least:5.2f} {bounds:14} {over.verdict}", flush=True)
-    if not arguments.quick:
-        pd.DataFrame(rows).to_csv(ROOT / "benchmarks" / "results" / "frontier_ablation_simulated.csv", index=False)
+        if not arguments.quick:
+            pd.DataFrame(rows).to_csv(ROOT / "benchmarks" / "results" / "frontier_ablation_simulated.csv", index=False)
 
 
 if __name__ == "__main__":
