@@ -77,8 +77,8 @@ def replicate_notes(sides: Sides) -> list[str]:
         parts = [f"{100 * found.accuracy:.2f} points of final accuracy"]
         parts += [f"{100 * d:.1f} % of {words.COST_NAMES[cost]}" for cost, d in found.costs.items() if d is not None]
         notes.append(
-            f"{arm}: the same seed twice ({found.pairs} pairs): one run scatters by {', '.join(parts)} (standard deviation) without any "
-            "effect of the seed."
+            f"Noise of {arm}: the same seed twice ({found.pairs} pairs): one run scatters by {', '.join(parts)} (standard deviation) "
+            "without any effect of the seed."
         )
     return notes
 

@@ -89,8 +89,8 @@ def test_the_same_seed_twice_shows_noise_without_seeds(tmp_path: Path) -> None:
     assert (noise.pairs, noise.accuracy) == (3, pytest.approx(0.02))
     assert noise.costs == {"training_seconds": pytest.approx(0.1 / math.sqrt(2)), "generated_tokens": 0.0}
     assert (
-        "spell-backward · grpo: the same seed twice (3 pairs): one run scatters by 2.00 points of final accuracy, 7.1 % of training time, "
-        "0.0 % of generated tokens (standard deviation) without any effect of the seed."
+        "Noise of spell-backward · grpo: the same seed twice (3 pairs): one run scatters by 2.00 points of final accuracy, 7.1 % of "
+        "training time, 0.0 % of generated tokens (standard deviation) without any effect of the seed."
     ) in sides_section(found).notes
     found.differs.append(("algorithm.learning_rate", "1", "2"))
     assert replicates(found) == {}
