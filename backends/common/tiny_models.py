@@ -148,7 +148,7 @@ def build_checkpoints(
         "name": name,
         "seed": seed,
         "stages": [asdict(stage) for stage in stages],
-        "warm_up": asdict(task.warm_up),
+        "warm_up": task.warm_up.identity,
         "questions": task.split_hash(WARM_UP),
         "alphabet": task.alphabet,
         "torch": torch.__version__.partition("+")[0],
@@ -260,7 +260,7 @@ class _Batches:
         while len(self._queue) < size:
             self._queue += self._rng.sample(self._questions, len(self._questions))
         chosen, self._queue = self._queue[:size], self._queue[size:]
-        rows = [([self._ids[c] for c in self._pieces(q.prompt)], self._target(q.answer, noise)) for q in chosen]
+        rows = [([self._ids[c] for c in self._pieces(q.prompt)], self._target(q, noise)) for q in chosen]
         width = max(len(prompt) + len(answer) for prompt, answer in rows)
         ids = torch.full((size, width), self._pad)
         targets = torch.full((size, width), -100)
@@ -269,13 +269,13 @@ class _Batches:
             targets[i, len(prompt) : len(prompt) + len(answer)] = torch.tensor(answer)
         return ids, targets
 
-    def _target(self, answer: str, scale: float) -> list[int]:
-        return [*(self._ids[c] for c in self._corrupt(answer, scale)), self._eos]
+    def _target(self, question: Question, scale: float) -> list[int]:
+        return [*(self._ids[c] for c in self._corrupt(question, scale)), self._eos]
 
-    def _corrupt(self, answer: str, scale: float) -> list[str]:
-        """The answer's pieces, characters drawn anew at the task's rate; tags are left alone."""
-        found, rng = self._pieces(answer), self._rng
-        noise = scale * self._settings.noise(len(found))
+    def _corrupt(self, question: Question, scale: float) -> list[str]:
+        """The answer's pieces, characters drawn anew at the rate of the task or of the question's level; tags are left alone."""
+        found, rng = self._pieces(question.answer), self._rng
+        noise = scale * self._settings.noise(len(found), question.metadata.get("level"))
         return [rng.choice(self._letters) if rng.random() < noise and c not in self._tokens else c for c in found]
 
     def _pieces(self, text: str) -> list[str]:
