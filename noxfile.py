@@ -139,7 +139,7 @@ def verl_vllm(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Measure ratios side by side; see benchmarks/README.md. Arguments name scripts; default: all that need TRL only."""
     install(session, "trl", "dev")
-    scripts = session.posargs or ["overhead", "decoder", "replay", "reward", "predictor", "report"]
+    scripts = session.posargs or ["overhead", "decoder", "replay", "reward", "predictor", "report", "startup"]
     for name in scripts:
         session.run("python", f"benchmarks/{name}.py", "--quick")
 

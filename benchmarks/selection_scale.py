@@ -3,26 +3,29 @@
     python benchmarks/selection_scale.py [STRATEGY …] [--quick]
 
 Each strategy and size runs in a process of its own (its memory is its own), three steps of 64 groups of 8 on simulated questions; the
-median of the last two counts, engine excluded. Memory is the process's peak above that of plain GRPO at the same size. Prints a table
-and writes ``benchmarks/results/selection_scale.csv``.
+smaller of the last two counts, engine excluded. Seconds are processor seconds of one thread, so that other work on the machine does not
+count. Memory is the process's peak above that of plain GRPO at the same size. Prints a table and writes
+``benchmarks/results/selection_scale.csv``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from harness.registry import BUILTIN_STRATEGIES, strategy_entry
 from harness.testing.simulation import SimulatedRun, untrained_predictor
+from harness.types import PromptGroup
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (10_000, 100_000, 1_000_000)
@@ -34,26 +37,39 @@ def measure(name: str, size: int) -> dict[str, float]:
         entry = strategy_entry(name)
         predictor = untrained_predictor(Path(folder)) if "predictor" in entry.requires else None
         run = SimulatedRun(entry.build({}), size, groups_per_step=64, group_size=8, predictor=predictor)
+        engine = EngineTime(run)
         seconds = []
         for _ in range(3):
-            started, engine = time.perf_counter(), _engine(run)
+            started = time.process_time() - engine.seconds
             run.step()
-            seconds.append(time.perf_counter() - started - (_engine(run) - engine))
+            seconds.append(time.process_time() - engine.seconds - started)
     return {
-        "seconds": statistics.median(seconds[1:]),
+        "seconds": min(seconds[1:]),
         "first": seconds[0],
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 
-def _engine(run: SimulatedRun) -> float:
-    return run.clock.phases["rollout"] + run.clock.phases["probe"]
+class EngineTime:
+    """Processor seconds that a run's engine has taken for rollouts."""
+
+    def __init__(self, run: SimulatedRun) -> None:
+        self.seconds = 0.0
+        self._rollout = run.engine.rollout
+        run.engine.rollout = self._timed  # type: ignore[method-assign]
+
+    def _timed(self, *arguments: Any) -> list[PromptGroup]:
+        started = time.process_time()
+        groups = self._rollout(*arguments)
+        self.seconds += time.process_time() - started
+        return groups
 
 
 def in_own_process(name: str, size: int) -> dict[str, float]:
     """:func:`measure` where nothing else has used memory before."""
     code = f"import json; from benchmarks.selection_scale import measure; print(json.dumps(measure({name!r}, {size})))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    environment = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 

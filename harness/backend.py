@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from harness.spec import RunSpec
 
 __all__ = [
-    "EVERYTHING", "WHOLE_GROUPS", "Backend", "BackendStatus", "CollectsPassRates", "OneOff", "Progress", "RolloutEngine", "RolloutPhase",
+    "EVERYTHING", "WHOLE_GROUPS", "Backend", "BackendStatus", "CollectsPassRates", "OneOff", "Preloads", "Progress",
+    "RolloutEngine", "RolloutPhase",
 ]  # fmt: skip
 
 #: What every backend has given strategies from the start; ``Backend.capabilities`` may be more or less.
@@ -75,6 +76,15 @@ class CollectsPassRates(Protocol):
 
     def collect_pass_rates(self, request: CollectionRequest, cache: Path, progress: Progress) -> None:
         """Bring a model's column into the table ``request.out``; goes on where an earlier attempt was cut off. Raises UserError."""
+        ...
+
+
+@runtime_checkable
+class Preloads(Protocol):
+    """A backend whose runs may be forked from a process that has imported everything already, for a start without imports."""
+
+    def preload(self) -> None:
+        """Import what a run needs and compute nothing: a thread pool that exists before a fork is broken after it."""
         ...
 
 

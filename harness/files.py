@@ -1,9 +1,13 @@
-"""Files that others read and remove meanwhile: written so that nobody sees half of one, and listed while they go away."""
+"""Files that others read and remove meanwhile: written so that nobody sees half of one, and listed while they go away.
+
+And the user's own modules, which lie beside a suite or in the current folder.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,3 +52,25 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file, or leave what was there."""
     with replacing(path) as partial:
         partial.write_bytes(data)
+
+
+_import_folders: list[str] = []
+
+
+def import_from(folder: str | Path) -> None:
+    """Let modules in ``folder`` be imported, in this process and in those that score for it.
+
+    Such folders come after everything installed, so that a file of the user's hides nothing, and the last one given comes first.
+    Nothing is done for an empty name.
+    """
+    if not str(folder):
+        return
+    path = str(Path(folder).resolve())
+    if path in _import_folders:
+        _import_folders.remove(path)
+        sys.path[:] = [other for other in sys.path if other != path]
+    elif path in sys.path:
+        return
+    at = next((sys.path.index(other) for other in _import_folders if other in sys.path), len(sys.path))
+    sys.path.insert(at, path)
+    _import_folders.insert(0, path)

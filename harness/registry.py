@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -20,7 +21,7 @@ from harness.strategies.uniform import Uniform
 from harness.strategy import Composition, NoReplay, Part, Replay, Requirement, Selector, Strategy
 
 if TYPE_CHECKING:
-    from harness.spec import StrategySpec
+    from harness.spec import StrategySpec, TaskSpec
 
 ENTRY_POINT_GROUP = "halfway.strategies"
 _PLUGIN = "--plugin "
@@ -36,6 +37,7 @@ BUILTIN_STRATEGIES: dict[str, str] = {
     "greso": "harness.strategies.greso:GRESO",
     "mopps": "harness.strategies.mopps:MOPPS",
     "history": "harness.strategies.history:HISTORY",
+    "frontier": "harness.strategies.frontier:FRONTIER",
     "cdas": "harness.strategies.cdas:CDAS",
     "adarft": "harness.strategies.adarft:ADARFT",
     "sec": "harness.strategies.sec:SEC",
@@ -74,7 +76,13 @@ TASKS: dict[str, str] = {
     "reasoning-gym": "suites.tasks.reasoning_gym:ReasoningGym",
     "maths": "suites.tasks.maths:Maths",
     "science": "suites.tasks.science:Science",
+    "jsonl": "suites.tasks.own_data:OwnData",
     "latent-skills": "suites.tasks.latent_skills:LatentSkills",
+}
+#: What tasks that ship import when they build their questions; a warm worker has it by then.
+TASK_IMPORTS: dict[str, tuple[str, ...]] = {
+    "spell-backward": ("suites.tasks.spell_backward", "reasoning_gym.data"),
+    "reasoning-gym": ("suites.tasks.reasoning_gym", "reasoning_gym.factory"),
 }
 
 
@@ -288,3 +296,14 @@ def load_task(name: str) -> Any:
     if name not in TASKS:
         raise RegistryError(f"unknown task {name!r}{did_you_mean(name, TASKS)} (known: {', '.join(sorted(TASKS))})")
     return load_attr(TASKS[name])
+
+
+def task_builder(task: TaskSpec) -> Any:
+    """The builder of a spec's task, made with its settings; one that reads files of the user's is told where the suite is."""
+    return make_task_builder(task.name, task.config, task.folder)
+
+
+def make_task_builder(name: str, config: Mapping[str, Any], folder: str = "") -> Any:
+    """A task builder. ``folder``: that of the suite file, for classes with ``reads_own_files``; empty for the current folder."""
+    found = load_task(name)
+    return found(config, Path(folder)) if getattr(found, "reads_own_files", False) else found(config)

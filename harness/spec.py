@@ -51,7 +51,8 @@ class TaskSpec(Settings):
 
     name: str = Field(min_length=1, description="registered task name, or module:attr")
     config: dict[str, JsonValue] = Field(default_factory=dict, description="settings of the task builder")
-    version: str = Field(default="", description="versions of the builder and of the package its questions come from")
+    version: str = Field(default="", description="versions of the builder, and of the package or the files its questions come from")
+    folder: str = Field(default="", description="folder of the suite file: relative paths begin and modules are looked for there")
 
 
 class CombinationSpec(Settings):
@@ -283,7 +284,7 @@ EXECUTION: frozenset[str] = (
     | _paths("execution", "attempts", "reward_seconds", "silence_seconds", "keep_rollouts", "trackers", "python")
     | _paths("target", "share_of_gain", "accuracy", "final", "crossing")
     | _paths("budget", "training_seconds", "generated_tokens")
-    | {"suite", "combination.name", "strategy.label", "strategy.plugin", "algorithm.max_steps"}
+    | {"suite", "combination.name", "combination.task.folder", "strategy.label", "strategy.plugin", "algorithm.max_steps"}
 )
 """Dotted paths that may change without making it another run."""
 
@@ -305,7 +306,7 @@ def explain(error: Any, model: type[BaseModel] | None = None) -> tuple[tuple[str
         return location, f"{location[-1]!r} is missing"
     if kind == "value_error":
         return location, str(context.get("error", error["msg"]))
-    if kind == "too_short":
+    if kind == "too_short" or (kind == "string_too_short" and error.get("input") == ""):
         return location, "must not be empty"
     if kind == "literal_error":
         return location, f"must be {context['expected']}{got}" + did_you_mean(str(error["input"]), context["expected"].split("'")[1::2])

@@ -58,6 +58,7 @@ class TaskData:
     private: question key → metadata that only the scorer may see (a reasoning-gym entry often holds the solution).
     system_prompt: set where prompts go through the model's chat template; None where they are given to it bare.
     tokens: texts that character-level tokenizers read as one token, such as the tags around an answer.
+    right_completion: what a completion that gives an answer looks like, with ``{answer}`` in it, for checking golds; None: as usual.
     sources: split → where its questions were read (file with SHA-256, or hub name with commit) and what was left out; not hashed.
     """
 
@@ -70,6 +71,7 @@ class TaskData:
     warm_up: WarmUp = field(default_factory=WarmUp)
     tokens: tuple[str, ...] = ()
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    right_completion: str | None = None
 
     def split(self, name: str) -> tuple[Question, ...]:
         """The questions of a split. Raises TaskError if the task has no such split."""
@@ -100,6 +102,14 @@ class TaskBuilder(Protocol):
     def build(self) -> TaskData:
         """The task; the same settings give the same questions."""
         ...
+
+
+def no_warm_up(model: str, task: str) -> str:
+    """The sentence for an embedded model on a task without warm-up questions."""
+    return (
+        f"task {task!r} has no warm-up questions, so {model!r} cannot be built for it; give the task some with its setting warm_up, "
+        "or name a model of the hub or a folder"
+    )
 
 
 def check_disjoint(splits: Mapping[str, tuple[Question, ...]]) -> None:

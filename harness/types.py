@@ -317,7 +317,10 @@ class EvalPoint:
     strategy's predictor on
     questions rolled out off the clock and never shown to it (``pearson``, ``spearman``, ``mae``, ``n``, and
     ``reliability``: rows of n, mean predicted and mean observed pass rate per tenth of the prediction); empty where the
-    strategy predicts nothing. reward_timeouts and reward_crashes count answers that were not judged, as in a step record.
+    strategy predicts nothing. reward_timeouts and reward_crashes count answers that were not judged, as in a step record. Per
+    evaluation set, right: of every question, in order, how many samples scored 1; completions: ``tokens`` and ``truncated``, means over
+    completions, and ``entropy``, minus the mean log-probability of a sampled token, where the engine gives it; both empty in older
+    ledgers. seconds: wall time of the evaluation, None where it was not measured.
     """
 
     step: int
@@ -328,3 +331,6 @@ class EvalPoint:
     predictor: dict[str, Any] = field(default_factory=dict)
     reward_timeouts: int = 0
     reward_crashes: int = 0
+    right: dict[str, list[int]] = field(default_factory=dict)
+    completions: dict[str, dict[str, float]] = field(default_factory=dict)
+    seconds: float | None = None

@@ -17,10 +17,12 @@ from harness.stats import (
     Target,
     TargetRule,
     TokenPrices,
+    TokensSpent,
     check_plateau,
     holm,
     paired_speed_up,
     parse_target,
+    pooled_price_curve,
     pooled_speed_up,
     price_curve,
     probability_of_improvement,
@@ -147,12 +149,18 @@ def _compare(arm: Arm, base: Arm, seconds: bool, prices: Sequence[TokenPrices]) 
 
 
 def _price_curve(arm: Arm, base: Arm, prices: Sequence[TokenPrices]) -> PriceCurve | None:
-    """Over the price of a generated token, forward-only tokens at the price of the first of ``prices``; None without tokens."""
+    """Over the price of a generated token; None without tokens."""
+    pairs = _spent_pairs(arm, base, prices)
+    return None if pairs is None else price_curve(pairs)
+
+
+def _spent_pairs(arm: Arm, base: Arm, prices: Sequence[TokenPrices]) -> list[tuple[TokensSpent, TokensSpent]] | None:
+    """(baseline, strategy) of equal seed, forward-only tokens at the price of the first of ``prices``; None without tokens."""
     if any(ledger not in a.outcomes for ledger in PRICED_LEDGERS for a in (arm, base)):
         return None
     forward = prices[0].forward if prices else FORWARD_PRICE
     spent, of_base = tokens_spent(arm, forward), tokens_spent(base, forward)
-    return price_curve([(of_base[seed], spent[seed]) for seed in spent if seed in of_base])
+    return [(of_base[seed], spent[seed]) for seed in spent if seed in of_base]
 
 
 def _adjust(arms: Sequence[Arm]) -> None:
@@ -186,7 +194,11 @@ def _overall(combinations: Sequence[Combination], baseline: str, prices: Sequenc
         ]
         p = sign_test(speed_ups[cost]) if cost in speed_ups else 1.0
         compared = sum(a.speed_ups[cost].n > 0 for _, _, a in arms if cost in a.speed_ups)
-        found.append(Overall(label, compared, speed_ups, probability_of_improvement(costs), p, any(a.oracle for _, _, a in arms)))
+        spent = [_spent_pairs(a, b, prices) for _, b, a in arms if b is not None]
+        known = [pairs for pairs in spent if pairs is not None]
+        curve = pooled_price_curve(known) if known and len(known) == len(arms) else None
+        oracle = any(a.oracle for _, _, a in arms)
+        found.append(Overall(label, compared, speed_ups, probability_of_improvement(costs), p, oracle, curve))
     for item, p in zip(found, holm([o.p_value for o in found]), strict=True):
         item.p_value = p
     return found

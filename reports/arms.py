@@ -151,7 +151,7 @@ class Combination:
 
 @dataclass(slots=True)
 class Overall:
-    """One strategy across combinations. combinations: how many have a pair of it and the baseline."""
+    """One strategy across combinations. combinations: how many have a pair of it and the baseline. price_curve: see :class:`Arm`."""
 
     strategy: str
     combinations: int
@@ -159,6 +159,7 @@ class Overall:
     improvement: Band
     p_value: float
     oracle: bool
+    price_curve: PriceCurve | None = None
 
 
 @dataclass(slots=True)

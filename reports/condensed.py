@@ -20,6 +20,7 @@ from harness.records.ledger import LedgerError, RunLog, read_ledger
 from harness.records.ledger_records import Provenance
 from harness.stats import Curve
 from harness.types import PHASES, EvalPoint, StepRecord
+from reports.evaluation_columns import Evaluations, evaluation_columns
 from reports.parallel import map_processes
 from reports.run_columns import (
     RELIABILITY_BINS,
@@ -51,7 +52,7 @@ class Run:
     per tenth of the predicted pass rate (questions, sum predicted, sum observed), shape (10, 3). coverage: different questions
     selected so far, per step, shape (T,). pool_size: questions of the pool, None where it was not recorded. questions: per split
     (how many, hash of their text, where they are from); model: commit or digest behind its name; both empty where they were not recorded.
-    final_accuracies: of the last evaluation, per evaluation set.
+    final_accuracies: of the last evaluation, per evaluation set. evaluations: what they say beside accuracy.
     """
 
     combination: str
@@ -85,6 +86,7 @@ class Run:
     questions: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     model: str = ""
     final_accuracies: dict[str, float] = field(default_factory=dict)
+    evaluations: Evaluations = field(default_factory=Evaluations)
 
     @property
     def last_step(self) -> int:
@@ -187,6 +189,7 @@ def condense(log: RunLog) -> Run:
         one_off=one_off,
         lost_seconds=log.lost_seconds,
         final_accuracies=dict(log.evaluations[-1].accuracies) if log.evaluations else {},
+        evaluations=evaluation_columns(log),
         oracle_rollouts=last.oracle_rollouts if last is not None else 0,
         questions=_questions(log.provenance) if log.provenance else {},
         model=_model(log.provenance.model if log.provenance else {}),

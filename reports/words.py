@@ -175,9 +175,9 @@ def price(value: float) -> str:
     return "∞" if math.isinf(value) else f"{float(f'{value:.2g}'):g}"
 
 
-def break_even(arm: Arm) -> str:
+def break_even(item: Arm | Overall) -> str:
     """``0.6 [0.2, 1.2], cheaper above``, or at which prices the strategy is cheaper where there is no single such price."""
-    curve = arm.price_curve
+    curve = item.price_curve
     if curve is None or not curve.n:
         return NO_VALUE
     even, between = curve.break_even, curve.undecided
@@ -188,7 +188,7 @@ def break_even(arm: Arm) -> str:
     return f"{reading}{f', undecided in{brackets}' if brackets and reading != 'unknown' else ''}"
 
 
-def price_sentence(speed_ups: Mapping[str, SpeedUp], prices: Sequence[TokenPrices], arm: Arm | None = None) -> str:
+def price_sentence(speed_ups: Mapping[str, SpeedUp], prices: Sequence[TokenPrices], item: Arm | Overall) -> str:
     """``At μ = ⅓ 0.9× [0.8, 1.1], at μ = 1 1.2× … (faster); break-even μ 0.6 [0.2, 1.2], cheaper above.``; empty without tokens."""
     found = [(p, speed_ups[p.ledger]) for p in prices if p.ledger in speed_ups and speed_ups[p.ledger].n]
     if not found:
@@ -197,9 +197,9 @@ def price_sentence(speed_ups: Mapping[str, SpeedUp], prices: Sequence[TokenPrice
         f"at {p.label} {speed_up(s)} {interval(s)}" + (f" ({s.verdict})" if s.verdict in ("faster", "slower") else "") for p, s in found
     ]
     even = ""
-    if arm is not None and arm.price_curve is not None:
-        known = arm.price_curve.break_even is not None
-        even = f"; break-even μ {break_even(arm)}" if known else f"; {break_even(arm)}" if arm.price_curve.cheaper != "unknown" else ""
+    if item.price_curve is not None:
+        known = item.price_curve.break_even is not None
+        even = f"; break-even μ {break_even(item)}" if known else f"; {break_even(item)}" if item.price_curve.cheaper != "unknown" else ""
     return f"Priced by tokens, {', '.join(parts)}{even}."
 
 

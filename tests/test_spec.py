@@ -64,7 +64,7 @@ OTHER: dict[str, Any] = {
     "combination.model.revision": "abc", "combination.task.name": "other", "combination.task.config": {"a": 2},
     "strategy.label": "other", "strategy.name": "rr", "strategy.version": "v:2", "strategy.config": {"k": 0.6},
     "strategy.uncharged_oracle": True, "strategy.plugin": "a:B", "algorithm.lr_schedule": "linear",
-    "strategy.predictor_digest": "0f",
+    "strategy.predictor_digest": "0f", "combination.task.folder": "/elsewhere",
     "algorithm.advantage_normalization": "none", "algorithm.loss_aggregation": "dr-grpo", "algorithm.precision": "bfloat16",
     "algorithm.clip_epsilon_high": 0.28, "algorithm.max_prompt_tokens": 9, "algorithm.top_p": 0.9, "algorithm.updates_per_batch": 2,
     "evaluation.sets": ["test", "other"], "evaluation.temperature": 0.0, "evaluation.top_p": 0.9, "evaluation.max_questions": 9,

@@ -9,18 +9,41 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from backends.common.completion import Decode, decode_text
+from backends.common.completion import Completion, Decode, decode_text
 from backends.common.prompts import encode_prompts
 from harness.task import TaskData, TaskError
+from harness.types import REWARD_TOLERANCE
+
+Progress = Callable[[int, int], None]
+
+#: Answers that go to the reward at once.
+PORTION = 256
 
 #: ``scorer([(completion, answer, metadata), …])`` → rewards, shape (n,); a :class:`harness.reward.service.RewardService`'s ``score``.
 Scorer = Callable[[Sequence[tuple[str, str, Mapping[str, Any]]]], npt.NDArray[np.float64]]
+
+
+class Answers(NamedTuple):
+    """All samples of one set. rewards: shape (n, k), in [0, 1]; completions: n·k, question by question."""
+
+    rewards: npt.NDArray[np.float64]
+    completions: list[Completion]
+
+
+class Evaluation(NamedTuple):
+    """accuracies: mean reward per set, in [0, 1]; num_questions: of all sets; for the rest see :class:`harness.types.EvalPoint`."""
+
+    accuracies: dict[str, float]
+    num_questions: int
+    right: dict[str, list[int]]
+    completions: dict[str, dict[str, float]]
 
 
 class Evaluator:
@@ -51,18 +74,31 @@ class Evaluator:
         self._prompts = {name: encode_prompts(tokenizer, task, questions) for name, questions in self._sets.items()}
         self._gold = {name: [(q.answer, task.scoring_metadata(q)) for q in questions] for name, questions in self._sets.items()}
 
-    def evaluate(self, decode: Decode, step: int) -> tuple[dict[str, float], int]:
-        """Accuracy (mean reward, in [0, 1]) per set, and the number of questions in all sets together.
+    def evaluate(self, decode: Decode, step: int, progress: Progress = lambda *_: None) -> Evaluation:
+        """Every set once.
 
-        ``step`` names the evaluation in errors only: the same random numbers are used at every step.
+        ``step`` names the evaluation in errors only: the same random numbers are used at every step. progress: told (questions done,
+        questions of all sets); those of a set are sampled at once, so it moves while they are scored.
         """
-        accuracies = {name: float(self.pass_rates(decode, name).mean()) for name in self._sets}
+        total = sum(len(questions) for questions in self._sets.values())
+        found: dict[str, Answers] = {}
+        before = 0
+        for name, questions in self._sets.items():
+            progress(before, total)
+            found[name] = self.answers(decode, name, partial(_moved, progress, before, total))
+            before += len(questions)
+        accuracies = {name: float(answers.rewards.mean()) for name, answers in found.items()}
         if not all(np.isfinite(list(accuracies.values()))):
             raise ValueError(f"evaluation after step {step}: the reward is not a number on {accuracies}")
-        return accuracies, sum(len(questions) for questions in self._sets.values())
+        return Evaluation(
+            accuracies,
+            total,
+            {name: (answers.rewards >= 1 - REWARD_TOLERANCE).sum(axis=1).tolist() for name, answers in found.items()},
+            {name: _means(answers.completions, self._sampling["temperature"]) for name, answers in found.items()},
+        )
 
-    def pass_rates(self, decode: Decode, name: str) -> npt.NDArray[np.float64]:
-        """Mean reward of every question of one set, shape (n,)."""
+    def answers(self, decode: Decode, name: str, progress: Callable[[int], None] = lambda _: None) -> Answers:
+        """Sample every question of one set and score it, told how many questions are scored."""
         groups = decode(
             self._prompts[name],
             self._samples,
@@ -75,9 +111,33 @@ class Evaluator:
             for group, (answer, metadata) in zip(groups, self._gold[name], strict=True)
             for completion in group
         ]
-        rewards = np.asarray(self._scorer(items), dtype=np.float64).reshape(len(groups), self._samples)
-        rates: npt.NDArray[np.float64] = rewards.mean(axis=1)
+        scores: list[npt.NDArray[np.float64]] = []
+        for start in range(0, len(items), PORTION):
+            scores.append(np.asarray(self._scorer(items[start : start + PORTION]), dtype=np.float64))
+            progress(min(start + PORTION, len(items)) // self._samples)
+        rewards = np.concatenate(scores).reshape(len(groups), self._samples)
+        return Answers(rewards, [completion for group in groups for completion in group])
+
+    def pass_rates(self, decode: Decode, name: str) -> npt.NDArray[np.float64]:
+        """Mean reward of every question of one set, shape (n,)."""
+        rates: npt.NDArray[np.float64] = self.answers(decode, name).rewards.mean(axis=1)
         return rates
+
+
+def _moved(progress: Progress, before: int, total: int, done: int) -> None:
+    progress(before + done, total)
+
+
+def _means(completions: Sequence[Completion], temperature: float) -> dict[str, float]:
+    """What an evaluation point says of a set's completions; no entropy where there are no log-probs, or nothing is random (greedy)."""
+    found = {
+        "tokens": float(np.mean([len(c.token_ids) for c in completions])),
+        "truncated": float(np.mean([c.truncated for c in completions])),
+    }
+    log_probs = np.concatenate([c.log_probs for c in completions])
+    if temperature > 0 and len(log_probs) and np.isfinite(log_probs).all():
+        found["entropy"] = -float(log_probs.mean(dtype=np.float64))
+    return found
 
 
 def evaluation_seed(seed: int, name: str) -> int:

@@ -25,14 +25,14 @@ from backends.common.model_loading import load_model
 from backends.common.prompts import encode_prompts
 from backends.common.tiny_models import build_siblings, build_tiny_model, is_embedded, model_identity, model_metadata
 from harness.backend import OneOff, Progress
-from harness.data.provenance import built_task
+from harness.data.provenance import built_task, model_folder
 from harness.errors import UserError
 from harness.predictor.artifact import load_artifact
 from harness.predictor.lab.embedders import embed_cached, embedder_of
 from harness.registry import entry_of
 from harness.reward.service import RewardService
 from harness.spec import RunSpec
-from harness.task import TaskData
+from harness.task import WARM_UP, TaskData, no_warm_up
 from harness.types import FloatArray, Question
 
 #: Rollouts per adapter question and sibling model behind the predictor's training targets.
@@ -70,8 +70,10 @@ def prepare(spec: RunSpec, cache: Path, progress: Progress) -> Prepared:
     task = build_task(spec)
     name = spec.combination.model.name
     if not is_embedded(name):
-        prepared = Prepared(task, name)
+        prepared = Prepared(task, str(model_folder(name, spec.combination.task.folder) or name))
     else:
+        if not task.splits.get(WARM_UP):
+            raise UserError(no_warm_up(name, task.name))
         folder = build_tiny_model(name, task, 0, cache / "models", progress, _device(spec))
         facts = model_metadata(folder)
         detail = {"model": name, "parameters": facts["parameters"], "warm_up_steps": facts["steps"]}

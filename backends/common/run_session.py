@@ -13,6 +13,7 @@ A backend builds a :class:`RunSession` on the process that holds the ledger and 
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from backends.common.failures import naming_divergence
 from backends.common.rollout_files import keep_rollouts
 from harness.errors import FailureKind, RunFailed
 from harness.records import checkpoint
+from harness.records.activity import ActivityFile
+from harness.records.run_folder import RunPaths
 from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.types import EvalPoint, QuestionPool
 
@@ -84,12 +87,17 @@ class RunSession:
 
         Raises RunFailed where the policy's logits are no longer finite.
         """
+        started = time.monotonic()
         with self.engine.clock.off(), naming_divergence():
-            accuracies, count = self.evaluator.evaluate(self.engine.decode, step)
-            accuracy = self.spec.evaluation.accuracy(accuracies)
-            point = EvalPoint(step, accuracy, accuracies, count, self.driver.snapshot(), self._prediction_quality(step))
+            activity = ActivityFile(RunPaths(self.checkpoints.parent).activity)
+            found = self.evaluator.evaluate(self.engine.decode, step, lambda done, total: activity.say("evaluating", done, total))
+            accuracy = self.spec.evaluation.accuracy(found.accuracies)
+            quality = self._prediction_quality(step)
             timeouts, crashes = self._unscored()
-            point = replace(point, reward_timeouts=timeouts, reward_crashes=crashes)
+            point = EvalPoint(
+                step, accuracy, found.accuracies, found.num_questions, self.driver.snapshot(), quality, timeouts, crashes, found.right,
+                found.completions, round(time.monotonic() - started, 3),
+            )  # fmt: skip
             self.ledger.write(point)
         return point
 

@@ -82,13 +82,13 @@ def embeddings_of(questions: SkillQuestions, skills: int, seed: int) -> FloatArr
     return np.asarray(known + rng.normal(0, EMBEDDING_NOISE, known.shape), dtype=np.float32)
 
 
-def accuracy(questions: SkillQuestions, theta: FloatArray, *, samples: int, greedy: bool, seed: int) -> float:
-    """Share of right answers; the same random numbers at every step, as in a real evaluation."""
+def right_answers(questions: SkillQuestions, theta: FloatArray, *, samples: int, greedy: bool, seed: int) -> IntArray:
+    """Right answers of every question, shape (n,); the same random numbers at every step, as in a real evaluation."""
     rates = questions.pass_rates(theta)
     if greedy:
-        return float((rates > 0.5).mean())
+        return samples * (rates > 0.5).astype(np.int64)
     draws: Any = np.random.default_rng([seed, 0x6576616C]).random((samples, len(rates)))
-    return float((draws < rates).mean())
+    return np.asarray((draws < rates).sum(axis=0), dtype=np.int64)
 
 
 def generated_price(spec: RunSpec) -> float | None:

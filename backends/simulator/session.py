@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backends.simulator.engine import PricedTime, SimulatorEngine, accuracy, embeddings_of, generated_price
+from backends.simulator.engine import PricedTime, SimulatorEngine, embeddings_of, generated_price, right_answers
 from backends.simulator.policy import Policy
 from backends.simulator.predictor import predictor_for, settings_of
 from harness.errors import UserError
@@ -87,14 +87,15 @@ class SimulatorSession:
     def _evaluate(self) -> None:
         evaluation, step = self.spec.evaluation, self.driver.step
         temperature = self.spec.algorithm.temperature if evaluation.temperature is None else evaluation.temperature
-        found = {
-            name: accuracy(
-                questions, self.policy.theta, samples=evaluation.samples_per_question, greedy=temperature == 0, seed=self.spec.seed
-            )
+        samples = evaluation.samples_per_question
+        right = {
+            name: right_answers(questions, self.policy.theta, samples=samples, greedy=temperature == 0, seed=self.spec.seed)
             for name, questions in self.sets.items()
         }
+        found = {name: float(counts.mean() / samples) for name, counts in right.items()}
         number = sum(len(q) for q in self.sets.values())
-        self.ledger.write(EvalPoint(step, evaluation.accuracy(found), found, number, self.driver.snapshot()))
+        counts = {name: found_.tolist() for name, found_ in right.items()}
+        self.ledger.write(EvalPoint(step, evaluation.accuracy(found), found, number, self.driver.snapshot(), right=counts))
 
     def _save(self) -> bool:
         """Write a checkpoint; returns whether training ends here, short of its last step."""

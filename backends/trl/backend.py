@@ -28,6 +28,12 @@ class TrlBackend(PreparingBackend):
     def unsupported_reason(self) -> str:
         return unsupported_reason(self.versions())
 
+    def preload(self) -> None:
+        """See :class:`harness.backend.Preloads`."""
+        from backends.trl.run import import_everything
+
+        import_everything()
+
     def train(self, spec: RunSpec, run_dir: Path, cache: Path, ledger: LedgerWriter, resume_from: Path | None) -> None:
         self.require_supported()
         if spec.execution.processes > 1 and "RANK" not in os.environ:

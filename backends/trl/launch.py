@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.errors import Interrupted, RunFailed, UserError
-from harness.files import write_text
+from harness.files import import_from, write_text
 from harness.machine.orphans import die_with_parent
 from harness.records.stopping_ledger import RunLedger
 from harness.spec import RunSpec
@@ -53,6 +53,7 @@ def main() -> int:
 
     run_dir, cache, resume_from = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     spec = RunSpec.load(run_dir / "spec.json")
+    import_from(spec.combination.task.folder)
     ledger = RunLedger(run_dir / LEDGER_NAME, spec.budget, spec.algorithm.max_steps) if os.environ["RANK"] == "0" else None
     try:
         train_on_this_rank(spec, prepare(spec, cache, lambda *_: None), run_dir, ledger, Path(resume_from) if resume_from else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,23 @@ if TYPE_CHECKING:
     from backends.trl.trainer import HalfwayGRPOTrainer
     from harness.records.ledger import LedgerWriter
     from harness.spec import RunSpec
+
+_IMPORTED = (
+    "torch", "backends.common.prepare", "backends.common.run_session", "backends.trl.config", "backends.trl.dataset",
+    "backends.trl.rollout_engine", "backends.trl.session", "backends.trl.trainer", "harness.reward.service", "harness.step.clock",
+)  # fmt: skip
+
+
+def import_everything() -> None:
+    """Import what a run needs, so that a process forked from this one need not; nothing is computed."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    for module in _IMPORTED:
+        importlib.import_module(module)
+    import transformers
+    from trl import GRPOTrainer  # noqa: F401 - imported from its module when it is asked for
+
+    for name in ("AutoModelForCausalLM", "AutoTokenizer", "GenerationConfig", "PrinterCallback"):
+        getattr(transformers, name)  # likewise
 
 
 def train_on_this_rank(spec: RunSpec, prepared: Prepared, run_dir: Path, ledger: LedgerWriter | None, resume_from: Path | None) -> None:

@@ -6,6 +6,7 @@ Commands import what they need when they run: ``halfway --help`` loads typer and
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from harness.cli import (
     compare,
     doctor,
     global_options,
+    models,
     plan_command,
     predictor,
     regime,
@@ -25,6 +27,7 @@ from harness.cli import (
     run,
     status,
     strategies,
+    tasks,
     tune,
     validate,
     watch_command,
@@ -33,11 +36,12 @@ from harness.cli import list as list_command
 from harness.cli import price as price_command
 from harness.cli import version as version_command
 from harness.errors import UserError
+from harness.files import import_from
 
 #: Order of the help: a suite's way from the idea to the page, then strategies, then the rest.
 ORDER = (
     "list", "validate", "regime", "plan", "tune", "run", "status", "watch", "report", "compare", "price",
-    "rehearse", "strategies", "check", "new-strategy", "predictor", "doctor", "version",
+    "rehearse", "tasks", "models", "strategies", "check", "new-strategy", "predictor", "doctor", "version",
 )  # fmt: skip
 
 
@@ -71,6 +75,8 @@ app.command("report")(report_command.report_suite)
 app.command("compare")(compare.compare)
 app.command("price")(price_command.price)
 app.command("rehearse")(rehearse.rehearse)
+app.command("tasks")(tasks.tasks)
+app.command("models")(models.models)
 app.command("strategies")(strategies.strategies)
 app.command("check")(strategies.check)
 app.command("new-strategy")(strategies.new_strategy)
@@ -79,10 +85,20 @@ app.command("doctor")(doctor.doctor)
 app.command("version")(version_command.version)
 
 
+def _refuse_undecodable() -> None:
+    """Raise UserError for an argument or a variable of Halfway's whose bytes are no text: libraries that save models refuse such paths."""
+    said = [(f"argument {word!a}", word) for word in sys.argv[1:]]
+    said += [(f"{name}={value!a}", value) for name, value in os.environ.items() if name.startswith("HALFWAY_")]
+    for what, word in said:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise UserError(f"{what} is not valid UTF-8 text; rename the file or folder that it stands for")
+
+
 def main() -> None:
     """The ``halfway`` command: messages instead of tracebacks for what a person can mend."""
-    sys.path.append(str(Path.cwd()))  # plugins may lie in the folder the user is in; last, so that it hides nothing
+    import_from(Path.cwd())  # plugins may lie in the folder the user is in
     try:
+        _refuse_undecodable()
         app(prog_name="halfway")
     except UserError as error:
         typer.echo(f"halfway: {error}", err=True)

@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.chosen_runs import chosen_runs
 from harness.cli.options import AsJson, OnBackend, Only, Plugins, RunsDir, SuiteName, Untuned, print_json
+from harness.errors import UserError
 
 
 def plan_suite(
@@ -27,11 +28,17 @@ def plan_suite(
     from harness.cli.tables import print_missing
     from harness.data.missing_predictors import missing_predictors
     from harness.data.provenance import unpinned
+    from harness.runner.readiness import missing_models, unready_backends
 
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
     if show_config:
         print_configurations(runs)
         return
+    for sentence in missing_models(runs):
+        raise UserError(sentence)
+    unready = unready_backends(runs)
+    if unready and backend is not None:
+        raise UserError(unready[0])
     rows = plan_rows(loaded, runs, runs_dir)
     if as_json:
         print_json(rows)
@@ -39,5 +46,7 @@ def plan_suite(
     print_plan(rows, parallel_here(runs))
     typer.echo(detectable(loaded, runs, runs_dir))
     print_missing(missing_predictors(runs, suite))
+    for words in unready:
+        typer.echo(f"not ready: {words}")
     for words in unpinned(runs):
         typer.echo(f"not pinned: {words} (a run records the commit that it got)")

@@ -21,43 +21,51 @@ READ_UP_TO = 200
 
 
 def detectable(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path) -> str:
-    """One sentence: the smallest speed-up that the suite's paired seeds show with power 0.8, measured scatter before the usual one."""
-    from harness.stats import LEAST_PAIRS, minimum_detectable_speed_up
+    """One sentence: the smallest speed-ups that the suite's paired seeds show with power 0.8, measured scatter before the usual one."""
+    from harness.stats import LEAST_PAIRS
 
     seeds = len({run.seed for run in runs})
     if seeds < LEAST_PAIRS:
         return (
             f"{seeds} paired seed{'s' if seeds != 1 else ''}: too few for any verdict, {LEAST_PAIRS} are needed; "
-            f"with {LEAST_PAIRS}, {_factors(LEAST_PAIRS, *_scatter(suite, runs, runs_dir))}"
+            f"with {LEAST_PAIRS}, {_factors(suite, runs, runs_dir, LEAST_PAIRS)}"
         )
-    scatter, source = _scatter(suite, runs, runs_dir)
-    assert minimum_detectable_speed_up(scatter, seeds) < math.inf
-    return f"{seeds} paired seeds: {_factors(seeds, scatter, source)}"
+    return f"{seeds} paired seeds: {_factors(suite, runs, runs_dir, seeds)}"
 
 
-def _factors(seeds: int, scatter: float, source: str) -> str:
+def _factors(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, seeds: int) -> str:
     from harness.stats import minimum_detectable_speed_up
 
-    smallest = minimum_detectable_speed_up(scatter, seeds)
-    return f"speed-ups below {smallest:.2f}x cannot be told from noise (power 0.8, pairs scatter by {scatter:.2f} in log ratio: {source})"
+    measured = _measured_scatter(suite, runs, runs_dir)
+    if not measured:
+        return (
+            f"speed-ups below {minimum_detectable_speed_up(USUAL_SCATTER, seeds):.2f}x cannot be told from noise, in seconds and at every "
+            f"price of a generated token (power 0.8; pairs scatter by {USUAL_SCATTER} in log ratio, as in the suite quick: none is "
+            "finished here)"
+        )
+    smallest = ", ".join(f"{minimum_detectable_speed_up(scatter, seeds):.2f}x {where}" for where, scatter in measured)
+    return (
+        f"speed-ups below {smallest} cannot be told from noise (power 0.8; pairs scatter by "
+        f"{', '.join(f'{scatter:.2f}' for _, scatter in measured)} in log ratio, measured here)"
+    )
 
 
-def _scatter(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path) -> tuple[float, str]:
-    """(deviation of log ratios, where it is from): the median over the strategies whose pairs are finished, else the usual one."""
+def _measured_scatter(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path) -> list[tuple[str, float]]:
+    """(on the deciding cost or at which price, deviation of log ratios), medians over the strategies whose pairs are finished."""
     from harness.records.run_folder import run_paths, run_status
-    from harness.stats import log_deviation
 
     done = [run for run in runs if run_status(run_paths(runs_dir, run), run).is_result]
-    if 0 < len(done) <= READ_UP_TO and any(run.strategy.label == suite.baseline for run in done):
-        read = importlib.import_module("reports.condensed").condense_ledgers
-        condensed = read([run_paths(runs_dir, run).ledger for run in done], None, [])
-        target = suite.target.model_dump(mode="json")
-        analysis = importlib.import_module("reports.analysis").analyse(condensed, baseline=suite.baseline, target=target)
-        found = [a.speed_ups[c.main_cost] for c in analysis.combinations for a in c.arms if c.main_cost in a.speed_ups]
-        known = sorted(d for d in map(log_deviation, found) if d is not None)
-        if known:
-            return known[len(known) // 2], "measured here"
-    return USUAL_SCATTER, "as in the suite quick"
+    if not 0 < len(done) <= READ_UP_TO or not any(run.strategy.label == suite.baseline for run in done):
+        return []
+    read = importlib.import_module("reports.condensed").condense_ledgers
+    condensed = read([run_paths(runs_dir, run).ledger for run in done], None, [])
+    prices = suite.report.token_prices
+    analyse = importlib.import_module("reports.analysis").analyse
+    analysis = analyse(condensed, baseline=suite.baseline, target=suite.target.model_dump(mode="json"), prices=prices)
+    scatter, names = importlib.import_module("reports.detectable").scatter, importlib.import_module("reports.words").COST_NAMES
+    deciding = " or ".join(dict.fromkeys(names[c.main_cost] for c in analysis.combinations))
+    asked = [(f"in {deciding}", "main"), *((f"at {price.label}", price.ledger) for price in prices)]
+    return [(where, found) for where, ledger in asked if (found := scatter(analysis.combinations, ledger)) is not None]
 
 
 def suite_notes(suite: Suite, runs: Sequence[RunSpec], checks: Sequence[TaskCheck]) -> list[str]:

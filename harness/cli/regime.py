@@ -68,14 +68,15 @@ def _chosen(suite: Suite, names: Sequence[str]) -> list[RunSpec]:
 def _measure(spec: RunSpec, runs_dir: Path, split: str, questions: int, rollouts: int) -> tuple[Any, float]:
     """(start regime of the combination, draws per question of a run that draws every group fresh)."""
     from harness.cli.predictor.collect import collect_model
-    from harness.data.provenance import built_task
+    from harness.data.provenance import built_task, model_folder
     from harness.predictor.collection import CollectionRequest
     from harness.records.run_folder import suite_folder
 
     folder = suite_folder(runs_dir, spec.suite) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     model = spec.combination.model
-    name = f"{model.name}@{model.revision}" if model.revision else model.name
+    here = model_folder(model.name, spec.combination.task.folder)
+    name = str(here) if here is not None else f"{model.name}@{model.revision}" if model.revision else model.name
     out = folder / f"{spec.combination.name}-{split}-{questions}.parquet"
     request = CollectionRequest(
         spec=spec.model_copy(update={"seed": 0}), model=name, split=split, questions=questions, rollouts=rollouts, out=str(out.absolute())

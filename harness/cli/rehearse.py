@@ -62,7 +62,10 @@ def rehearse(
         steps=steps, groups_per_step=groups, group_size=group_size, draws="recorded" if draws == "recorded" else "binomial"
     )
     with progress_bar() as progress:
-        board = hold(recording, players, conditions, seeds=range(1, seeds + 1), predictor=predictor, progress=progress)
+        board = hold(
+            recording, players, conditions, seeds=range(1, seeds + 1), predictor=predictor,
+            embeddings=_embeddings(recording, predictor), progress=progress,
+        )  # fmt: skip
     if output is not None:
         _write(output, table, board)
     if into is not None:

@@ -40,21 +40,21 @@ def report_runs(
     mix_machines: bool = False,
     prices: Sequence[float] = (),
     forward_price: float | None = None,
+    start: str = "halfway run",
 ) -> bool:
     """Write the report of what is finished and print its summary; says what is left out. False if a ledger could not be read.
 
     prices, forward_price: of a generated and of a forward-only token, instead of the suite's. mix_machines: compare seconds although
-    runs of a combination come from different machines; the page says so at its top.
+    runs of a combination come from different machines; the page says so at its top. start: the command that makes what is missing.
     """
     # What the ledgers say, whoever holds their locks: the same records give the same report.
     statuses = {spec.run_id: run_status(run_paths(runs_dir, spec), spec, holding_lock=True) for spec in runs}
     finished = [spec for spec in runs if statuses[spec.run_id].is_result]
     if not finished:
-        raise UserError(
-            f"no run of suite {suite.name!r} in {runs_dir} is finished, so there is nothing to report; start 'halfway run' first"
-        )
+        raise UserError(f"no run of suite {suite.name!r} in {runs_dir} is finished, so there is nothing to report; start '{start}' first")
     if len(finished) < len(runs):
-        typer.echo(f"{len(runs) - len(finished)} of {len(runs)} runs are not finished and left out of the report", err=True)
+        left = len(runs) - len(finished)
+        typer.echo(f"{left} of {len(runs)} runs are not finished and left out of the report; '{start}' goes on with them", err=True)
     unreadable: list[str] = []
     condensed = importlib.import_module("reports.condensed").condense_ledgers(
         [run_paths(runs_dir, spec).ledger for spec in finished],
@@ -163,7 +163,7 @@ def _print_summary(rows: Sequence[dict[str, Any]]) -> None:
                 row["verdict"],
             ]
         )
-    print_table(headers, table)
+    print_table(headers, table, droppable=["predictor ρ", "non-degenerate", "final", "runs", "time to target"])
 
 
 def _number(value: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.chosen_runs import chosen_runs
+from harness.cli.hints import Given
 from harness.cli.options import OnBackend, Only, Plugins, RunsDir, Untuned
 from harness.errors import UserError
 
@@ -54,7 +55,17 @@ def report_suite(
     if crossing or target or baseline or cost:
         raise UserError("--crossing, --target, --baseline and --cost go with --curves; a suite's own rule is in its table [target]")
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
-    if not report_runs(
-        loaded, runs, runs_dir, output, figures=figures, mix_machines=mix_machines, prices=price or (), forward_price=forward_price
-    ):
+    given = Given(suite, runs_dir, only or (), plugin or (), backend, untuned)
+    complete = report_runs(
+        loaded,
+        runs,
+        runs_dir,
+        output,
+        figures=figures,
+        mix_machines=mix_machines,
+        prices=price or (),
+        forward_price=forward_price,
+        start=given.command(),
+    )
+    if not complete:
         raise typer.Exit(1)

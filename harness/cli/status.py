@@ -38,7 +38,7 @@ def status(
         accuracy = "" if row["accuracy"] is None else f"{row['accuracy']:.3f}"
         name = f"{row['combination']}/{row['strategy']}/{row['seed']}"
         table.append([name, row["run"], row["state"], f"{row['step']}/{row['max_steps']}", accuracy, f"{row['training_seconds']:.1f} s"])
-    print_table(["run", "id", "state", "step", "accuracy", "training"], table)
+    print_table(["run", "id", "state", "step", "accuracy", "training"], table, droppable=["id", "training", "accuracy"])
     counts = {state: sum(row["state"] == state for row in rows) for state in STATES}
     typer.echo(f"{len(rows)} runs: {', '.join(f'{count} {state}' for state, count in counts.items() if count) or 'none'}")
     for row in rows:

@@ -19,24 +19,51 @@ wide = False
 _GAP = 2
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, droppable: Sequence[str] = ()) -> None:
     """Aligned columns; nothing is cut off, so that the output can also be searched.
 
-    In a terminal cells are folded between words until the table fits; where even that is too wide, every row is a paragraph of its
-    own. In a file or a pipe, and with ``halfway --wide``, a table is as wide as it is.
+    In a terminal cells are folded between words until the table fits. Where that is not enough the ``droppable`` columns go, in their
+    order, and a line names them; where even that is too wide, every row is a paragraph of its own. In a file or a pipe, and with
+    ``halfway --wide``, a table is as wide as it is.
     """
     cells = [[str(cell) for cell in row] for row in rows]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() and not wide else None
-    for line, bold in table_lines(list(headers), cells, room):
+    heads, cells, dropped = without_columns(list(headers), cells, room, droppable)
+    for line, bold in table_lines(heads, cells, room):
         typer.secho(line, bold=bold)
+    if dropped:
+        typer.secho(f"left out for want of width: {', '.join(dropped)} (halfway --wide shows everything)", dim=True)
+
+
+def without_columns(
+    headers: list[str], cells: list[list[str]], room: int | None, droppable: Sequence[str]
+) -> tuple[list[str], list[list[str]], list[str]]:
+    """(headers, cells, what was left out): columns go one by one until the folded table fits; all stay where none of it helps."""
+    dropped: list[str] = []
+    kept = list(range(len(headers)))
+    while room is not None and not _folds_to([headers[i] for i in kept], [[row[i] for i in kept] for row in cells], room):
+        if len(dropped) == len(droppable):
+            return headers, cells, []
+        dropped.append(droppable[len(dropped)])
+        kept = [i for i in kept if headers[i] != dropped[-1]]
+    return [headers[i] for i in kept], [[row[i] for i in kept] for row in cells], dropped
+
+
+def _folds_to(headers: list[str], cells: list[list[str]], room: int) -> bool:
+    return sum(_least_widths(headers, cells)) + _GAP * (len(headers) - 1) <= room
+
+
+def _least_widths(headers: list[str], cells: list[list[str]]) -> list[int]:
+    """Per column its longest word, which is not cut."""
+    return [max(len(word) for row in [headers, *cells] for word in (row[i] or " ").split(" ")) for i in range(len(headers))]
 
 
 def table_lines(headers: list[str], cells: list[list[str]], room: int | None) -> list[tuple[str, bool]]:
     """(line, whether it is a head) of a table that fits into ``room`` characters; None: however wide it is."""
     widths = [max(len(row[i]) for row in [headers, *cells]) for i in range(len(headers))]
     if room is not None and sum(widths) + _GAP * (len(widths) - 1) > room:
-        least = [max(len(word) for row in [headers, *cells] for word in (row[i] or " ").split(" ")) for i in range(len(headers))]
-        if sum(least) + _GAP * (len(least) - 1) > room:
+        least = _least_widths(headers, cells)
+        if not _folds_to(headers, cells, room):
             return _paragraphs(headers, cells, room)
         while sum(widths) + _GAP * (len(widths) - 1) > room:
             widest = max((i for i in range(len(widths)) if widths[i] > least[i]), key=lambda i: widths[i])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.hints import Given
 from harness.cli.only import ARM_KEYS, choose
 from harness.cli.options import AsJson, DataDir, Executor, MaxParallel, OnBackend, Plugins, RetryFailed, RunsDir, SuiteName, print_json
 from harness.cli.tables import print_table
@@ -60,26 +61,30 @@ def tune(
     if export is not None:
         _export(tuner, export)
         return
+    from harness.runner.executors.warm import WarmWorkers
     from harness.runner.suite_runner import run_suite
     from harness.tuning.lock_file import TuningLock, lock_path
 
-    with _alone(tuner, runs_dir):
+    with _alone(tuner, runs_dir), closing(WarmWorkers()) as warm:
         path = lock_path(loaded.name, runs_dir)
         before = TuningLock.read(path) if path.is_file() else None  # first, so that an unreadable one is found before the work
         state, stopped, failures = _work(
             tuner,
             lambda runs, display: run_suite(
-                runs, runs_dir, display, max_parallel=max_parallel, retry_failed=retry_failed, executor=executor
+                runs, runs_dir, display, max_parallel=max_parallel, retry_failed=retry_failed, executor=executor, warm=warm
             ),
         )
         lock = _freeze(loaded, state, runs_dir, before)
     if lock is not None:
         _show(lock, state, as_json)
     if not state.complete:
+        given = Given(suite, runs_dir, only or (), plugin or (), backend, data_dir=data_dir, executor=executor, max_parallel=max_parallel)
+        more = [*(["--trials", str(trials)] if trials is not None else []), *(["--retry-failed"] if retry_failed else [])]
+        again = given.command("tune", *more)
         for words in failures:
             typer.echo(words, err=True)
         typer.echo(
-            f"{state.judged} of {state.trials * len(state.progress)} trials judged; 'halfway tune {suite}' with the same options goes on",
+            f"{state.judged} of {state.trials * len(state.progress)} trials judged; '{again}' goes on",
             err=True,
         )
         raise typer.Exit(130 if stopped else 1)

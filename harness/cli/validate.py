@@ -29,6 +29,7 @@ def validate(
     from harness.data.checks import check_runs
     from harness.data.missing_predictors import missing_predictors
     from harness.data.provenance import unpinned, use_data_folder
+    from harness.runner.readiness import missing_models
     from harness.suite.reader import load_suite
     from harness.suite.suite import find_suite, plan
 
@@ -41,22 +42,22 @@ def validate(
     runs = [run for run in plan(loaded) if not combination or run.combination.name in combination]
     with progress_bar() as progress:
         checks = check_runs(runs, progress)
-    loose, missing = unpinned(runs), missing_predictors(runs, suite)
+    loose, missing, models = unpinned(runs), missing_predictors(runs, suite), missing_models(runs)
     if as_json:
         found = {
             "suite": loaded.name,
             "unpinned": loose,
-            "problems": [m.sentence for m in missing],
+            "problems": [*models, *(m.sentence for m in missing)],
             "tasks": [dataclasses.asdict(check) for check in checks],
         }
         typer.echo(json.dumps(found, indent=2))
     else:
-        _print(checks, missing, loose, suite_notes(loaded, runs, checks))
-    if missing or any(check.problems for check in checks):
+        _print(checks, missing, models, loose, suite_notes(loaded, runs, checks))
+    if missing or models or any(check.problems for check in checks):
         raise typer.Exit(1)
 
 
-def _print(checks: list[TaskCheck], missing: list[MissingPredictor], loose: list[str], notes: list[str]) -> None:
+def _print(checks: list[TaskCheck], missing: list[MissingPredictor], models: list[str], loose: list[str], notes: list[str]) -> None:
     from harness.cli.tables import print_table
 
     for check in checks:
@@ -73,9 +74,11 @@ def _print(checks: list[TaskCheck], missing: list[MissingPredictor], loose: list
     for note in notes:
         typer.echo(f"warning  {note}")
     print_missing(missing)
+    for words in models:
+        typer.secho(f"PROBLEM  {words}", fg="red")
     for words in loose:
         typer.echo(f"not pinned: {words} (a run records the commit that it got)")
-    problems = len(missing) + sum(len(check.problems) for check in checks)
+    problems = len(missing) + len(models) + sum(len(check.problems) for check in checks)
     typer.echo(f"{problems or 'no'} problem{'' if problems == 1 else 's'}")
 
 

@@ -35,7 +35,9 @@ AXES = {
 LEAST_HEIGHT = 7
 
 
-def watch_suite(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, cost: str, every: float, html: Path | None, once: bool) -> None:
+def watch_suite(
+    suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, cost: str, every: float, html: Path | None, once: bool, start: str = ""
+) -> None:
     """Show the runs' curves until all are done or Ctrl-C; ``once``: as they stand now."""
     if cost not in AXES:
         raise UserError(f"--cost {cost}: must be one of {', '.join(AXES)}{did_you_mean(cost, AXES)}")
@@ -46,7 +48,7 @@ def watch_suite(suite: Suite, runs: Sequence[RunSpec], runs_dir: Path, cost: str
         if html is not None:
             _watch_html(looker, suite, cost, every, html, once)
         else:
-            _watch_terminal(looker, suite, cost, every, once or not sys.stdout.isatty())
+            _watch_terminal(looker, suite, cost, every, once or not sys.stdout.isatty(), start or f"halfway run {suite.argument}")
     except KeyboardInterrupt:
         typer.echo("no longer watching; the runs go on", err=True)
 
@@ -67,27 +69,27 @@ def _watch_html(looker: SuiteWatch, suite: Suite, cost: str, every: float, html:
         time.sleep(pause)
 
 
-def _watch_terminal(looker: SuiteWatch, suite: Suite, cost: str, every: float, once: bool) -> None:
+def _watch_terminal(looker: SuiteWatch, suite: Suite, cost: str, every: float, once: bool, start: str) -> None:
     console = Console()
     snapshot = looker.look()
     if not once and not snapshot.over and not console.is_dumb_terminal:
         with Live(console=console, screen=True, auto_refresh=False) as live, contextlib.suppress(KeyboardInterrupt):
             while not snapshot.over:
-                live.update(_frame(snapshot, console, suite, cost, console.height), refresh=True)
+                live.update(_frame(snapshot, console, suite, cost, console.height, start), refresh=True)
                 time.sleep(every)
                 snapshot = looker.look()
-    console.print(_frame(snapshot, console, suite, cost, None))
+    console.print(_frame(snapshot, console, suite, cost, None, start))
 
 
 # -- one picture ---------------------------------------------------------------------------------------------------------
 
 
-def _frame(snapshot: Snapshot, console: Console, suite: Suite, cost: str, height: int | None) -> RenderableType:
+def _frame(snapshot: Snapshot, console: Console, suite: Suite, cost: str, height: int | None, start: str) -> RenderableType:
     """Everything as it stands; ``height``: lines of the screen, or None where there is no end to them."""
     combinations = list(dict.fromkeys(r.spec.combination.name for r in snapshot.runs))
     # What is running first: that is what one looks at.
     combinations.sort(key=lambda c: not any(r.status.state == "running" for rs in snapshot.of(c).values() for r in rs))
-    parts: list[RenderableType] = [_headline(snapshot, suite)]
+    parts: list[RenderableType] = [_headline(snapshot, suite, start)]
     room = None if height is None else height - 3
     for index, combination in enumerate(combinations):
         table_lines = len(snapshot.of(combination)) + 3
@@ -101,14 +103,14 @@ def _frame(snapshot: Snapshot, console: Console, suite: Suite, cost: str, height
     return Group(*parts)
 
 
-def _headline(snapshot: Snapshot, suite: Suite) -> Text:
+def _headline(snapshot: Snapshot, suite: Suite, start: str) -> Text:
     counts = {state: sum(r.status.state == state for r in snapshot.runs) for state in STATES}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     text = Text(suite.name, "bold").append(f"  {len(snapshot.runs)} runs: {states}", "default")
     if not any(counts[state] for state in STATES if state != "pending"):
-        text.append(f"\nnothing has started yet; 'halfway run {suite.argument}' starts it", "dim")
+        text.append(f"\nnothing has started yet; '{start}' starts it", "dim")
     elif not counts["running"] and not snapshot.over:
-        text.append(f"\nnothing is running; 'halfway run {suite.argument}' goes on", "dim")
+        text.append(f"\nnothing is running; '{start}' goes on", "dim")
     return text
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.chosen_runs import chosen_runs
+from harness.cli.hints import Given
 from harness.cli.options import OnBackend, Only, Plugins, RunsDir, SuiteName, Untuned
 
 
@@ -27,4 +28,5 @@ def watch(
     from harness.cli.watch import watch_suite
 
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
-    watch_suite(loaded, runs, runs_dir, cost, every, html, once)
+    start = Given(suite, runs_dir, only or (), plugin or (), backend, untuned).command()
+    watch_suite(loaded, runs, runs_dir, cost, every, html, once, start)

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.data.overlap import normalised, repeats, shared
-from harness.data.provenance import built_task
+from harness.data.provenance import EMBEDDED, built_task
 from harness.errors import UserError
 from harness.registry import load_task
 from harness.reward.grading.compare import readable
 from harness.reward.numbers import exact_value
 from harness.reward.service import RewardService
 from harness.spec import RunSpec
-from harness.task import WARM_UP, TaskData
+from harness.task import WARM_UP, TaskData, no_warm_up
 from harness.types import Question
 
 Progress = Callable[[str, int, int], None]
@@ -143,16 +143,22 @@ def _check_task(runs: Sequence[RunSpec], scored: dict[str, dict[str, Finding]], 
     check.task, check.reward = task.name, task.reward.name
     wanted = dict.fromkeys(name for run in runs for name in run.evaluation.all_sets)
     known = ", ".join(task.splits)
-    check.problems += [Remark(f"there is no evaluation set {name!r} (the task has {known})") for name in wanted if name not in task.splits]
+    check.problems += [
+        Remark(f"there is no evaluation set {name!r} (the task has {known}); name the sets under [evaluation] sets")
+        for name in wanted
+        if name not in task.splits
+    ]
+    check.problems += _without_warm_up(runs, task)
     training = [q.prompt for q in task.split("train")] if "train" in task.splits else []
     with RewardService(task.reward, seconds=max(PATIENCE, task.reward.seconds)) as service:
         for split in task.splits:
             if split != WARM_UP and task.split(split):
                 limit = spec.algorithm.max_prompt_tokens if split == "train" else None
                 found = _check_set(task, split, training, limit)
-                if found.hash not in scored:
-                    scored[found.hash] = _score(task, split, service, progress)
-                for key, finding in scored[found.hash].items():
+                same = f"{found.hash} {task.right_completion}"
+                if same not in scored:
+                    scored[same] = _score(task, split, service, progress)
+                for key, finding in scored[same].items():
                     setattr(found, key, finding)
                 check.sets.append(found)
     for found in check.sets:
@@ -160,6 +166,12 @@ def _check_task(runs: Sequence[RunSpec], scored: dict[str, dict[str, Finding]], 
         check.notes += _remarks(found, _NOTES)
     check.notes += _left_out(check.sets)
     return check
+
+
+def _without_warm_up(runs: Sequence[RunSpec], task: TaskData) -> list[Remark]:
+    """Embedded models that cannot be built, because the task gives them nothing to learn from."""
+    models = dict.fromkeys(run.combination.model.name for run in runs if run.combination.model.name.startswith(EMBEDDED))
+    return [Remark(no_warm_up(model, task.name)) for model in models if not task.splits.get(WARM_UP)]
 
 
 def _check_set(task: TaskData, name: str, training: Sequence[str], max_tokens: int | None) -> SetCheck:
@@ -197,7 +209,8 @@ def _score(task: TaskData, name: str, service: RewardService, progress: Progress
             progress(f"{task.name}: {name}", done, total)
         return found
 
-    right = with_full_score(questions, lambda q: f"The answer is \\boxed{{{q.answer}}}." if mathematics else q.answer)
+    form = task.right_completion or ("The answer is \\boxed{{answer}}." if mathematics else "{answer}")
+    right = with_full_score(questions, lambda q: form.replace("{answer}", q.answer))
     nonsense = with_full_score(questions[:NONSENSE], lambda _: "\\boxed{\\text{no idea}}" if mathematics else "no idea")
     found = {"not_full_score": _without(questions, right), "nonsense_scores": nonsense}
     if mathematics:
@@ -236,7 +249,7 @@ def _remarks(found: SetCheck, words: Mapping[str, str]) -> list[Remark]:
 
 
 def _left_out(sets: Sequence[SetCheck]) -> list[Remark]:
-    """What the task builder left out, once per source."""
+    """What the task builder left out and what it says of its reading, once per source."""
     said: dict[str, None] = {}
     for found in sets:
         reasons = found.source.get("left_out") or {}
@@ -244,6 +257,7 @@ def _left_out(sets: Sequence[SetCheck]) -> list[Remark]:
             origin = found.source.get("file") or found.source.get("hub")
             listed = ", ".join(f"{count} {why}" for why, count in reasons.items())
             said[f"{origin}: left out of {found.source['records']} records: {listed}"] = None
+        said.update((f"{found.source.get('file') or found.source.get('hub')}: {note}", None) for note in found.source.get("notes") or ())
     return [Remark(words) for words in said]
 
 

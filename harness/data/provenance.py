@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.records.ledger_records import Provenance
-from harness.registry import load_task
+from harness.registry import load_task, make_task_builder, task_builder
 from harness.spec import ModelSpec, RunSpec, TaskSpec
 from harness.task import TaskData
 
@@ -39,19 +39,19 @@ def use_data_folder(folder: Path | None) -> None:
 
 
 def built_task(task: TaskSpec) -> TaskData:
-    """The task of a run from its registered builder; built once per process and data folder."""
-    return _built(task.name, json.dumps(task.config, sort_keys=True), os.environ.get(DATA_VARIABLE, ""))
+    """The task of a run from its registered builder; built once per process, version and data folder."""
+    return _built(task.name, json.dumps(task.config, sort_keys=True), task.folder, task.version, os.environ.get(DATA_VARIABLE, ""))
 
 
 @lru_cache(maxsize=4)
-def _built(name: str, config: str, _folder: str) -> TaskData:
-    task: TaskData = load_task(name)(json.loads(config)).build()
+def _built(name: str, config: str, folder: str, _version: str, _data: str) -> TaskData:
+    task: TaskData = make_task_builder(name, json.loads(config), folder).build()
     return task
 
 
 def provenance(spec: RunSpec) -> Provenance:
     """What a run is made of; a task whose questions its engine makes up as it goes has none to record."""
-    backend, model = spec.combination.backend, model_facts(spec.combination.model)
+    backend, model = spec.combination.backend, model_facts(spec.combination.model, spec.combination.task.folder)
     if not hasattr(load_task(spec.combination.task.name), "build"):
         return Provenance(backend, model, {})
     task = built_task(spec.combination.task)
@@ -64,13 +64,20 @@ def built_here(model: str) -> bool:
     return model.startswith(EMBEDDED) or model == SIMULATED
 
 
-def model_facts(model: ModelSpec) -> dict[str, Any]:
+def model_folder(name: str, suite_folder: str) -> Path | None:
+    """The folder that a model's name means, beside the suite file or else in the current folder; None for what is no folder."""
+    if built_here(name):
+        return None
+    return next((path for path in (Path(suite_folder, name), Path(name)) if path.is_dir()), None)
+
+
+def model_facts(model: ModelSpec, suite_folder: str = "") -> dict[str, Any]:
     """Name and revision of a model as asked for; the hub's commit, or a folder's digest, as found (None if it cannot be)."""
     facts: dict[str, Any] = {"name": model.name, "revision": model.revision}
     if built_here(model.name):
         return facts
-    folder = Path(model.name)
-    return {**facts, "digest": _digest(folder)} if folder.is_dir() else {**facts, "commit": _commit(model)}
+    folder = model_folder(model.name, suite_folder)
+    return {**facts, "digest": _digest(folder)} if folder is not None else {**facts, "commit": _commit(model)}
 
 
 def check_same_questions(before: Provenance | None, now: Provenance, run: str) -> None:
@@ -92,9 +99,9 @@ def unpinned(runs: list[RunSpec]) -> list[str]:
     found: dict[str, None] = {}
     for run in runs:
         model, task = run.combination.model, run.combination.task
-        if model.revision is None and not built_here(model.name) and not Path(model.name).is_dir():
+        if model.revision is None and not built_here(model.name) and model_folder(model.name, task.folder) is None:
             found[f"model {model.name}"] = None
-        names = getattr(load_task(task.name)(task.config), "unpinned", None)
+        names = getattr(task_builder(task), "unpinned", None)
         found.update(dict.fromkeys(names() if names is not None else ()))
     return list(found)
 

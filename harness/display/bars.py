@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from harness.display.base import end_words
+from harness.display.base import activity_words, end_words
 from harness.display.durations import duration
 from harness.display.tally import Tally
 from harness.records.ledger_records import Record, Warned, step_of
@@ -63,6 +63,7 @@ class BarDisplay:
         self._console = console
         self._tasks: dict[str, TaskID] = {}
         self._combinations: dict[str, TaskID] = {}
+        self._accuracy: dict[str, str] = {}  # run id -> last accuracy, shown again when a record ends an activity
         self._tally: Tally | None = None
 
     def begin(self, runs: Sequence[RunSpec], statuses: Mapping[str, RunStatus], parallel: int) -> None:
@@ -88,6 +89,14 @@ class BarDisplay:
             self._tally.started(run.run_id, step)
         self._progress.update(self._task(run.run_id, run.title, run.algorithm.max_steps), completed=step)
 
+    def working(self, run: RunSpec, what: str, done: int, total: int) -> None:
+        """Show it beside the bar of the run until the next record."""
+        task = self._task(run.run_id, run.title, run.algorithm.max_steps)
+        self._progress.update(task, accuracy=escape(activity_words(what, done, total)))
+
+    def tick(self) -> None:
+        """Nothing: the bars move by themselves."""
+
     def recorded(self, run: RunSpec, record: Record) -> None:
         """Move it."""
         task = self._task(run.run_id, run.title, run.algorithm.max_steps)
@@ -98,7 +107,8 @@ class BarDisplay:
             self._tally.recorded(run.run_id, record)
             self._count(run.combination.name)
         if isinstance(record, EvalPoint):
-            self._progress.update(task, accuracy=f"accuracy {record.accuracy:.3f}")
+            self._accuracy[run.run_id] = f"accuracy {record.accuracy:.3f}"
+        self._progress.update(task, accuracy=self._accuracy.get(run.run_id, ""))
         if isinstance(record, Warned):
             self.note(f"{run.title}: warning: {record.message}")
 

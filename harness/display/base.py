@@ -25,6 +25,12 @@ class Display(Protocol):
     def started(self, run: RunSpec, step: int) -> None:
         """A worker was started; so many steps were recorded before."""
 
+    def working(self, run: RunSpec, what: str, done: int, total: int) -> None:
+        """A worker says what it is at between two records; ``total`` is 0 where it is not known."""
+
+    def tick(self) -> None:
+        """Called several times a second while anything is under way."""
+
     def recorded(self, run: RunSpec, record: Record) -> None:
         """A worker wrote a record into its ledger."""
 
@@ -47,3 +53,8 @@ def end_words(status: RunStatus) -> str:
     if status.state == "failed":
         return f"failed: {status.failure}"
     return f"{status.state} at step {status.step}"
+
+
+def activity_words(what: str, done: int, total: int) -> str:
+    """``evaluating 120/512``, or what is under way alone where nothing is counted."""
+    return f"{what} {done}/{total}" if total else what

@@ -102,11 +102,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """All ``step`` training steps are done. seconds: wall time of the last attempt, which began after step ``resumed_from``."""
+    """All ``step`` training steps are done. seconds: wall time of the last attempt, which began after step ``resumed_from``.
+
+    start_seconds: of these, until the attempt's first evaluation or step was recorded: imports, loading, the first evaluation.
+    """
 
     step: int
     resumed_from: int | None = None
     seconds: float | None = None
+    start_seconds: float | None = None
 
 
 Record: TypeAlias = RunStart | Attempt | Provenance | OneOff | StepRecord | EvalPoint | Checkpoint | Warned | Failure | Complete

@@ -25,6 +25,8 @@ RunState = Literal["pending", "running", "interrupted", "complete", "exhausted",
 STOP_NAME = "stop"
 """A file of this name in a run's folder asks the worker to end at its next checkpoint."""
 
+ACTIVITY_NAME = "activity"
+
 STATES: tuple[RunState, ...] = ("complete", "exhausted", "running", "interrupted", "pending", "failed")
 DONE: frozenset[RunState] = frozenset({"complete", "exhausted"})
 
@@ -61,6 +63,11 @@ class RunPaths:
         return self.root / "lock"
 
     @property
+    def activity(self) -> Path:
+        """What its worker is at between two records."""
+        return self.root / ACTIVITY_NAME
+
+    @property
     def stop(self) -> Path:
         """While it exists, the worker ends at its next checkpoint."""
         return self.root / STOP_NAME
@@ -74,7 +81,9 @@ class RunStatus:
     accuracy: of the last evaluation, in [0, 1], or None.
     seconds, tokens: training seconds on the clock and generated tokens, as of the last record that has costs.
     failure, failure_kind: why the last attempt failed, as a sentence and as its kind; None unless that is the last record.
-    wall_seconds_per_step: of the attempt that completed the run, start, evaluations and checkpoints included; None where not recorded.
+    wall_seconds_per_step: of the attempt that completed the run, evaluations and checkpoints included; None where not recorded.
+    start_seconds: of that attempt before its first step or evaluation; 0 where not recorded (then a part of every step).
+    last_evaluation: the record behind ``accuracy``.
     """
 
     state: RunState
@@ -85,6 +94,8 @@ class RunStatus:
     failure_kind: FailureKind | None = None
     tokens: int = 0
     wall_seconds_per_step: float | None = None
+    start_seconds: float = 0.0
+    last_evaluation: EvalPoint | None = None
 
     @property
     def mendable(self) -> bool:
@@ -124,7 +135,8 @@ def run_status(paths: RunPaths, spec: RunSpec, *, holding_lock: bool = False) ->
     holding_lock: the caller holds the run's lock itself and asks what the ledger says.
     """
     last: Record | None = None
-    step, accuracy = 0, None
+    step = 0
+    evaluated: EvalPoint | None = None
     costs: Costs | None = None
     for record in _last_records(paths):
         last = last or record
@@ -133,7 +145,7 @@ def run_status(paths: RunPaths, spec: RunSpec, *, holding_lock: bool = False) ->
         elif isinstance(record, Attempt) and costs is None:
             step = max(step, record.resumed_from)
         if isinstance(record, EvalPoint):
-            accuracy = record.accuracy
+            evaluated = record
             break
     state = _state(spec, last, costs, paths, holding_lock)
     if state in DONE and not holding_lock and (line := damaged_line(paths.ledger)) is not None:
@@ -144,12 +156,14 @@ def run_status(paths: RunPaths, spec: RunSpec, *, holding_lock: bool = False) ->
     return RunStatus(
         state=state,
         step=step,
-        accuracy=accuracy,
+        accuracy=evaluated.accuracy if evaluated is not None else None,
         seconds=costs.training_seconds if costs else 0.0,
         failure=last.message if isinstance(last, Failure) else None,
         failure_kind=last.kind if isinstance(last, Failure) else None,
         tokens=costs.generated_tokens if costs else 0,
         wall_seconds_per_step=_wall_seconds_per_step(last),
+        start_seconds=(last.start_seconds or 0.0) if isinstance(last, Complete) else 0.0,
+        last_evaluation=evaluated,
     )
 
 
@@ -165,7 +179,7 @@ def _last_records(paths: RunPaths) -> Iterator[Record]:
 def _wall_seconds_per_step(last: Record | None) -> float | None:
     if not isinstance(last, Complete) or last.seconds is None or last.resumed_from is None or last.step <= last.resumed_from:
         return None  # written by an earlier version, or nothing was left to train
-    return last.seconds / (last.step - last.resumed_from)
+    return (last.seconds - (last.start_seconds or 0.0)) / (last.step - last.resumed_from)
 
 
 def _state(spec: RunSpec, last: Record | None, costs: Costs | None, paths: RunPaths, holding_lock: bool) -> RunState:

@@ -5,6 +5,7 @@ A run that has spent its budget, or that was asked to end, ends at its next chec
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from harness.records.learning_watch import LearningWatch
@@ -21,6 +22,7 @@ class RunLedger(LedgerWriter):
     def __init__(self, path: Path, budget: BudgetSpec, max_steps: int) -> None:
         super().__init__(path)
         self.step = 0
+        self.first_at: float | None = None  # time.monotonic() of this attempt's first step or evaluation
         self._budget, self._max_steps = budget, max_steps
         self._spent = False
         self._learning = LearningWatch()
@@ -30,6 +32,7 @@ class RunLedger(LedgerWriter):
         """Append one record; see :meth:`LedgerWriter.write`."""
         super().write(record)
         if isinstance(record, (StepRecord, EvalPoint)):
+            self.first_at = self.first_at or time.monotonic()
             self.step = max(self.step, record.step)
             self._spent = self._spent or self._budget.reached(record.costs)
         if isinstance(record, StepRecord) and (message := self._learning.warning(record)):

@@ -14,7 +14,7 @@ import pandas as pd
 from harness.errors import UserError
 from harness.files import files_under
 from harness.records.ledger import LEDGER_NAME, RunLog, read_ledger
-from harness.registry import load_task
+from harness.registry import make_task_builder
 from harness.rehearsal.recording import FEWEST_EVALUATIONS
 
 UNIFORM = "grpo"
@@ -42,7 +42,7 @@ def table_from_runs(folder: Path) -> pd.DataFrame:
             "steps; a trajectory needs a longer run or a smaller pool"
         )
     task = chosen.spec["combination"]["task"]
-    pool = load_task(task["name"])(task["config"]).build().split("train")
+    pool = make_task_builder(task["name"], task["config"], task.get("folder", "")).build().split("train")
     kept = sorted(q for q, rates in visits.items() if len(rates) >= evaluations)
     columns = {f"epoch_{e + 1}": [visits[q][e] for q in kept] for e in range(evaluations)}
     return pd.DataFrame({"question": [pool[q].prompt for q in kept], **columns})

@@ -20,9 +20,10 @@ import numpy.typing as npt
 from harness.errors import FailureKind, RunFailed
 from harness.reward.answers import MAX_ANSWER, math_answer, tagged_answer
 from harness.reward.grading.choices import same_choice
+from harness.reward.last_number import same_number
 from harness.reward.numbers import compare
 from harness.reward.pool import Item, Outcome, WorkerPool
-from harness.reward.spec import RewardSpec
+from harness.reward.spec import IN_PROCESS, RewardSpec
 
 #: Entries of the cache; the oldest go first.
 CACHE_SIZE = 200_000
@@ -54,7 +55,7 @@ class RewardService:
 
     def start(self) -> None:
         """Start all workers now, off the clock; RewardError in one sentence if the reward cannot be imported."""
-        if self.spec.name != "exact":
+        if self.spec.name not in IN_PROCESS:
             self._pool.start()
 
     def close(self) -> None:
@@ -96,6 +97,8 @@ class RewardService:
         """(score if it is decided here, cache key, what a worker would be asked)."""
         if self.spec.name == "exact":
             return float(completion.strip() == gold.strip()), ("", "", ""), (completion, gold, metadata)
+        if self.spec.name == "number":
+            return same_number(completion, gold), ("", "", ""), (completion, gold, metadata)
         if self.spec.is_user_function:
             # Its value may depend on anything: no literal match, no cache, one call per completion.
             return None, (str(i), "", ""), (completion, gold, metadata)

@@ -11,6 +11,8 @@ from harness.errors import UserError
 REASONING_GYM = "reasoning-gym:"
 #: Instead of a family: every question's hidden metadata say which family scores it.
 MANY_FAMILIES = "*"
+#: Rewards that are decided at once, without a worker process.
+IN_PROCESS = ("exact", "number")
 #: Goes up with every change after which math-verify may score an answer otherwise; part of a task's identity.
 GRADING_VERSION = 2
 
@@ -23,10 +25,10 @@ class RewardError(UserError):
 class RewardSpec:
     """How a completion is scored against the gold answer.
 
-    name: ``exact`` (equal after stripping white space), ``math-verify`` (mathematically equal, final answer in
-    ``\\boxed{}``), ``reasoning-gym:FAMILY`` (1 where the family's own scorer gives 1, else 0; ``*`` for the family that a
-    question's metadata name), or ``module:attr``, a
-    function ``(completion: str, answer: str, metadata: dict) -> float``.
+    name: ``exact`` (equal after stripping white space), ``number`` (the last number of the completion is the gold number),
+    ``math-verify`` (mathematically equal, final answer in ``\\boxed{}``), ``reasoning-gym:FAMILY`` (1 where the family's own scorer gives
+    1, else 0; ``*`` for the family that a question's metadata name), or ``module:attr``, a function
+    ``(completion: str, answer: str, metadata: dict) -> float``.
     seconds: time limit for one answer; processor seconds, for a user's function seconds of the wall clock.
     box_required: for ``math-verify``: only an answer in ``\\boxed{}`` counts; otherwise an announced one (``the answer is 7``) does too.
     """
@@ -39,8 +41,10 @@ class RewardSpec:
         if self.seconds <= 0:
             raise RewardError(f"reward {self.name!r}: the time limit must be positive, not {self.seconds} seconds")
         module, _, attr = self.name.partition(":")
-        if self.name not in ("exact", "math-verify") and not (module and attr):
-            raise RewardError(f"unknown reward {self.name!r}; use exact, math-verify, reasoning-gym:FAMILY or module:attr of a function")
+        if self.name not in (*IN_PROCESS, "math-verify") and not (module and attr):
+            raise RewardError(
+                f"unknown reward {self.name!r}; use exact, number, math-verify, reasoning-gym:FAMILY or module:attr of a function"
+            )
 
     @property
     def is_user_function(self) -> bool:

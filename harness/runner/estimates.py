@@ -1,9 +1,9 @@
 """What runs will cost before they start: from the ledgers of runs like them, else from what the suite expects, else unknown.
 
 Nothing is invented. For each run the nearest source there is counts: finished runs of the same arm, this run's own beginning,
-finished runs of other arms of the combination, the combination's ``expected`` table. Costs are per training step, so that
-runs of another length count too. Tokens have a bound that needs no source: no run trains on more than steps x groups x
-group size x completion length fresh tokens, refills and probes aside.
+finished runs of other arms of the combination, the combination's ``expected`` table. Costs are per training step, beside the
+start of every run, so that runs of another length count too. Tokens have a bound that needs no source: no run trains on more
+than steps x groups x group size x completion length fresh tokens, refills and probes aside.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Per-step costs of a run that was carried out, in whole or in part."""
+    """Per-step costs of a run that was carried out, in whole or in part; ``start``: seconds before its first step."""
 
     seconds: float
+    start: float
     tokens: float
     paths: RunPaths
 
@@ -55,7 +56,7 @@ def estimate(
     for spec in runs:
         status = statuses[spec.run_id]
         if status.state in DONE and status.step:
-            arms.setdefault(_arm(spec), []).append(_sample(status, run_paths(runs_dir, spec)))
+            arms.setdefault(_arm(spec), []).append(_sample(spec, status, run_paths(runs_dir, spec)))
     sizes = {arm: _median(_folder_size(sample.paths.root) for sample in samples[:MEASURED_FOLDERS]) for arm, samples in arms.items()}
     found = {}
     for spec in runs:
@@ -79,7 +80,7 @@ def _nearest(
     if own:
         return _scaled(spec, status, own, sizes[_arm(spec)], f"{_count(own)} of this arm")
     if status.step and status.seconds:
-        return _scaled(spec, status, [_sample(status, paths)], None, f"its own first {status.step} steps")
+        return _scaled(spec, status, [_sample(spec, status, paths)], None, f"its own first {status.step} steps")
     alike = [sample for arm, samples in arms.items() if arm[0] == spec.combination.name for sample in samples]
     if alike:
         disk = _median(size for arm, size in sizes.items() if arm[0] == spec.combination.name and size is not None)
@@ -97,14 +98,19 @@ def _nearest(
 
 def _scaled(spec: RunSpec, status: RunStatus, samples: Sequence[_Sample], disk: float | None, source: str) -> Estimate:
     left = max(0, spec.algorithm.max_steps - status.step)
-    seconds, tokens = (_median(values) or 0.0 for values in ([s.seconds for s in samples], [s.tokens for s in samples]))
-    return Estimate(left * seconds, left * tokens, disk, source)
+    of = {name: _median([getattr(s, name) for s in samples]) or 0.0 for name in ("seconds", "start", "tokens")}
+    return Estimate(of["start"] + left * of["seconds"], left * of["tokens"], disk, source)
 
 
-def _sample(status: RunStatus, paths: RunPaths) -> _Sample:
-    # The whole attempt where it was recorded: start, evaluations and checkpoints take time too.
-    seconds = status.wall_seconds_per_step or status.seconds / status.step
-    return _Sample(seconds, status.tokens / status.step, paths)
+def _sample(spec: RunSpec, status: RunStatus, paths: RunPaths) -> _Sample:
+    # The whole attempt where it was recorded: start, evaluations and checkpoints take time too. Else training and evaluations.
+    seconds = status.wall_seconds_per_step or status.seconds / status.step + _evaluation_seconds_per_step(spec, status)
+    return _Sample(seconds, status.start_seconds, status.tokens / status.step, paths)
+
+
+def _evaluation_seconds_per_step(spec: RunSpec, status: RunStatus) -> float:
+    point = status.last_evaluation
+    return 0.0 if point is None or point.seconds is None else point.seconds / spec.evaluation.every_steps
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:

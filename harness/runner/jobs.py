@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from harness.errors import Interrupted
+from harness.records.activity import ActivityReader
 from harness.records.ledger import NO_RECORD, parse_line
 from harness.records.ledger_records import Attempt, Failure, Record
 from harness.records.run_folder import RunPaths
@@ -39,6 +40,7 @@ class Job:
     def __init__(self, spec: RunSpec, paths: RunPaths, tail: Tail, worker: Worker, step: int) -> None:
         self.spec, self.paths, self.worker, self.step = spec, paths, worker, step
         self._tail = tail
+        self._activity = ActivityReader(paths.activity)
         self.watchdog = Watchdog(worker, tail, spec.execution.silence_seconds)
         self.recorded_failure = False
 
@@ -55,6 +57,10 @@ class Job:
                 self.step = record.resumed_from
             self.recorded_failure = isinstance(record, Failure)
         return records
+
+    def activity(self) -> tuple[str, int, int] | None:
+        """(what, done, total) if the worker has said since the last call what it is at."""
+        return self._activity.news()
 
     def request_stop(self) -> None:
         """Ask the worker to end at its next checkpoint."""

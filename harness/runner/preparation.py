@@ -64,6 +64,7 @@ class Preparation:
                 self._show(combination, tail.new_lines())
                 watchdog.check()
                 self._on_poll()
+                self._display.tick()
                 time.sleep(POLL_SECONDS)
             self._display.prepared(combination)
             log = specs.with_suffix(".log")

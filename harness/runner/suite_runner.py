@@ -27,6 +27,7 @@ from harness.records.run_folder import DONE, RunPaths, RunStatus, check_spec, ru
 from harness.records.tail import Tail
 from harness.runner.command_budget import Allowance, Spending
 from harness.runner.executors.base import Executor, Worker, open_executor
+from harness.runner.executors.warm import WarmWorkers
 from harness.runner.jobs import Job
 from harness.runner.preparation import Preparation
 from harness.spec import RunSpec
@@ -81,8 +82,9 @@ def run_suite(
     retry_failed: bool = False,
     allowance: Allowance = Allowance(),  # noqa: B008 - frozen
     executor: str = "local",
+    warm: WarmWorkers | None = None,
 ) -> SuiteResult:
-    """Bring every run to its end as far as possible.
+    """Bring every run to its end as far as possible. ``warm``: workers that stay warm for the next call, too.
 
     Raises UserError if another command works on the same suite folder and ``wait`` is False, or if there is no such executor.
     """
@@ -90,7 +92,7 @@ def run_suite(
         return SuiteResult([])
     folder = suite_folder(runs_dir, runs[0].suite)
     with _suite_lock(folder, display, wait):
-        workers = open_executor(executor, runs, folder, max_parallel)
+        workers = open_executor(executor, runs, folder, max_parallel, warm)
         try:
             runner = _Runner(runs, runs_dir, display, workers, retry_failed, allowance)
             with _stoppable(runner.stop):
@@ -128,6 +130,7 @@ class _Runner:
                         queue.appendleft(job.spec)
                 self._spend()
                 self._kill_overdue()
+                self.display.tick()
                 time.sleep(POLL_SECONDS)
         finally:
             for worker in self._workers():
@@ -223,6 +226,8 @@ class _Runner:
         for record in job.new_records():
             self.spending.record(job.spec.run_id, record)
             self.display.recorded(job.spec, record)
+        if (at := job.activity()) is not None:
+            self.display.working(job.spec, *at)
         if code is None:
             if not self.stops:
                 job.watchdog.check()

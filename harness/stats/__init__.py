@@ -29,8 +29,9 @@ from harness.stats.aggregate import (
     probability_of_improvement,
     reached_share,
 )
-from harness.stats.break_even import PRICES, PriceCurve, TokensSpent, price_curve
+from harness.stats.break_even import PRICES, PriceCurve, TokensSpent, pooled_price_curve, price_curve
 from harness.stats.curve import COST_LEDGERS, CostModel, Crossing, Curve, Reach, crossing_index, reach, reach_everywhere, reach_rate
+from harness.stats.pass_at_k import pass_at_k
 from harness.stats.price import DEFAULT_PRICES, FORWARD_PRICE, PRICED_LEDGERS, TokenPrices, measured_prices, prices_of
 from harness.stats.saturating import SaturatingFit, fit_saturating
 from harness.stats.small_samples import (
@@ -105,7 +106,9 @@ __all__ = [
     "paired_interaction",
     "paired_speed_up",
     "parse_target",
+    "pass_at_k",
     "performance_profile",
+    "pooled_price_curve",
     "pooled_speed_up",
     "price_curve",
     "prices_of",

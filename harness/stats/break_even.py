@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.stats.curve import Array
 from harness.stats.median_interval import median_interval
-from harness.stats.speedup import LEVEL
+from harness.stats.speedup import LEVEL, pooled_ratio
 
 #: Prices at which the curve is worked out, in trained tokens; between them it is interpolated.
 PRICES = np.geomspace(0.01, 100.0, 161)
+
+#: Every so many of ``PRICES`` the curve over several combinations is worked out: there every price needs a bootstrap of its own.
+_POOLED_EVERY = 4
+
+#: Draws of that bootstrap.
+_POOLED_DRAWS = 2000
 
 
 class TokensSpent(NamedTuple):
@@ -27,10 +33,11 @@ class TokensSpent(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PriceCurve:
-    """Median speed-up of paired runs over ``PRICES``, each array of shape (161,).
+    """Speed-up of paired runs over ``prices``, each array of their shape: the median, or over several combinations their pooled ratio.
 
     at_least, at_most: bounds of the estimate, equal where no pair that decides it is censored. low, high: the interval of
-    :func:`harness.stats.median_interval.median_interval`, None below three pairs. n: number of pairs.
+    :func:`harness.stats.median_interval.median_interval`, None below three pairs, or of the bootstrap in
+    :mod:`harness.stats.speedup`. n: number of pairs. prices: ``PRICES`` or some of them.
     """
 
     n: int
@@ -38,6 +45,7 @@ class PriceCurve:
     at_most: Array
     low: Array | None
     high: Array | None
+    prices: Array = field(default_factory=lambda: PRICES)
 
     @property
     def break_even(self) -> float | None:
@@ -48,7 +56,7 @@ class PriceCurve:
         crossings = np.flatnonzero(np.diff(np.sign(logs)) != 0)
         if len(crossings) != 1:
             return None
-        return _between(int(crossings[0]), logs)
+        return self._between(int(crossings[0]), logs)
 
     @property
     def undecided(self) -> tuple[float, float] | None:
@@ -64,7 +72,7 @@ class PriceCurve:
         first, last = int(inside[0]), int(inside[-1])
         return (
             0.0 if first == 0 else self._edge(first - 1, outside=first - 1),
-            math.inf if last == len(PRICES) - 1 else self._edge(last, outside=last + 1),
+            math.inf if last == len(self.prices) - 1 else self._edge(last, outside=last + 1),
         )
 
     def _edge(self, left: int, outside: int) -> float:
@@ -73,7 +81,15 @@ class PriceCurve:
         assert self.high is not None
         bound = self.low if self.low[outside] > 1 else self.high
         with np.errstate(divide="ignore"):
-            return _between(left, np.log(bound))
+            return self._between(left, np.log(bound))
+
+    def _between(self, left: int, logs: Array) -> float:
+        """The price at which a log ratio is 0, on a straight line over log price between two points of the grid."""
+        low, high = float(logs[left]), float(logs[left + 1])
+        if not (math.isfinite(low) and math.isfinite(high)) or low == high:
+            return float(self.prices[left] if high == low else self.prices[left + 1])
+        share = -low / (high - low)
+        return float(np.exp((1 - share) * np.log(self.prices[left]) + share * np.log(self.prices[left + 1])))
 
     @property
     def cheaper(self) -> str:
@@ -84,15 +100,6 @@ class PriceCurve:
 
 def _side(at_least: float, at_most: float) -> int:
     return 1 if at_least > 1 else -1 if at_most < 1 else 0
-
-
-def _between(left: int, logs: Array) -> float:
-    """The price at which a log ratio is 0, on a straight line over log price between two points of the grid."""
-    low, high = float(logs[left]), float(logs[left + 1])
-    if not (math.isfinite(low) and math.isfinite(high)) or low == high:
-        return float(PRICES[left] if high == low else PRICES[left + 1])
-    share = -low / (high - low)
-    return float(np.exp((1 - share) * np.log(PRICES[left]) + share * np.log(PRICES[left + 1])))
 
 
 def price_curve(pairs: Sequence[tuple[TokensSpent, TokensSpent]]) -> PriceCurve:
@@ -106,6 +113,23 @@ def price_curve(pairs: Sequence[tuple[TokensSpent, TokensSpent]]) -> PriceCurve:
         return PriceCurve(n, at_least, at_most, None, None)
     ends = np.array([median_interval(np.column_stack([lower[:, i], upper[:, i]]), LEVEL)[:2] for i in range(len(PRICES))])
     return PriceCurve(n, at_least, at_most, np.exp(ends[:, 0]), np.exp(ends[:, 1]))
+
+
+def pooled_price_curve(strata: Sequence[Sequence[tuple[TokensSpent, TokensSpent]]]) -> PriceCurve:
+    """The curve of (baseline, strategy) pairs of several combinations, pooled at every price as :func:`pooled_speed_up` does.
+
+    Of one combination it is :func:`price_curve`.
+    """
+    strata = [pairs for pairs in strata if pairs]
+    if len(strata) <= 1:
+        return price_curve(strata[0] if strata else [])
+    bounds = [np.stack([np.stack(_log_bounds(*pair), axis=1) for pair in pairs], axis=1) for pairs in strata]
+    places = range(0, len(PRICES), _POOLED_EVERY)
+    found = [pooled_ratio([b[i] for b in bounds], draws=_POOLED_DRAWS) for i in places]
+    at_least, at_most = (np.array([getattr(f, side) for f in found]) for side in ("at_least", "at_most"))
+    ends = [(f.low, f.high) for f in found if f.low is not None and f.high is not None]
+    low, high = np.array(ends).T if len(ends) == len(found) else (None, None)
+    return PriceCurve(found[0].n, at_least, at_most, low, high, PRICES[::_POOLED_EVERY])
 
 
 def _log_bounds(baseline: TokensSpent, strategy: TokensSpent) -> tuple[Array, Array]:

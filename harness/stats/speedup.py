@@ -157,7 +157,12 @@ def pooled_speed_up(strata: Sequence[Sequence[tuple[Reach, Reach]]], *, seed: in
 
     Seeds are redrawn within each combination (stratified bootstrap). With one combination it is its median ratio.
     """
-    bounds = [np.array([pair_bounds(*p) for p in pairs]).reshape(-1, 2) for pairs in strata if len(pairs)]
+    return pooled_ratio([np.array([pair_bounds(*p) for p in pairs]).reshape(-1, 2) for pairs in strata], seed=seed, draws=draws)
+
+
+def pooled_ratio(strata: Sequence[Array], *, seed: int = BOOTSTRAP_SEED, draws: int = DRAWS) -> SpeedUp:
+    """:func:`pooled_speed_up` of pairs given as bounds of their log ratios, one array of shape (n, 2) per combination."""
+    bounds = [s for s in strata if len(s)]
     return _estimate(bounds, _median if len(bounds) == 1 else interquartile_mean, seed, draws)
 
 

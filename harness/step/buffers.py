@@ -50,6 +50,10 @@ class GroupBuffer:
         """Keep the last ``num_groups`` groups; none for 0 or less."""
         self._replace(list(self._groups)[max(len(self._groups) - max(num_groups, 0), 0) :])
 
+    def keep(self, groups: Sequence[PromptGroup]) -> None:
+        """Hold these of its groups only."""
+        self._replace(groups)
+
     def _replace(self, groups: Sequence[PromptGroup]) -> None:
         self._groups.clear()
         self._groups.extend(groups)

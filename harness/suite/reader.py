@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from harness.errors import UserError, did_you_mean, first_line
+from harness.files import import_from
 from harness.predictor.artifact import artifact_digest
-from harness.registry import BACKENDS, TASKS, StrategyEntry, entry_of, load_backend, load_task, refusal, strategy_entry
+from harness.registry import BACKENDS, TASKS, StrategyEntry, entry_of, load_backend, make_task_builder, refusal, strategy_entry
 from harness.spec import (
     SLUG,
     AlgorithmSpec,
@@ -29,7 +30,7 @@ from harness.spec import (
     explain,
 )
 from harness.suite.report_table import ReportTable
-from harness.suite.suite import DEFAULT_BASELINE, Arm, Expected, Suite, SuiteError, plan
+from harness.suite.suite import DEFAULT_BASELINE, Arm, Expected, Suite, SuiteError, plan, suites_folder
 from harness.suite.toml_lines import KeyPath, key_lines, line_of
 from harness.suite.tuning_table import TuningTable
 
@@ -69,10 +70,13 @@ class _SuiteTable(Settings):
 
 
 class SuiteReader:
-    """Reads one file; knows where its keys are."""
+    """Reads one file; knows where its keys are. Modules beside the file can be imported from then on."""
 
     def __init__(self, path: Path, text: str, plugins: tuple[str, ...]) -> None:
         self.path, self.plugins = path, plugins
+        # The suites that come with Halfway have nothing of the user's beside them.
+        self.folder = "" if path.resolve().parent == suites_folder().resolve() else str(path.resolve().parent)
+        import_from(self.folder)
         try:
             self.data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -171,7 +175,7 @@ class SuiteReader:
         if ":" not in name and name not in TASKS:
             raise self.error(at, f"unknown task {name!r}{did_you_mean(name, TASKS)} (known: {', '.join(sorted(TASKS))})")
         try:
-            builder = load_task(name)(config)
+            builder = make_task_builder(name, config, self.folder)
         except UserError as error:
             raise self.error((*at, *_offending_key(error, config)), str(error)) from error
         except Exception as error:  # a task of the user's own
@@ -181,6 +185,7 @@ class SuiteReader:
             name=name,
             config=resolved.model_dump(mode="json") if isinstance(resolved, BaseModel) else config,
             version=str(getattr(builder, "version", "")),
+            folder=self.folder,
         )
 
     def _strategy(self, index: int, table: _StrategyTable, combinations: Sequence[str]) -> StrategySpec:

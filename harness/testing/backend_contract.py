@@ -269,6 +269,14 @@ class BackendContract:
         assert costs.optimizer_steps == sum(seen.updates for seen in training.steps) == 2 * STEPS
         assert costs.fresh_rollouts + costs.replayed_rollouts == 8 * 4 * STEPS
 
+    def test_evaluations_hold_every_answer(self, training: Training) -> None:
+        """The accuracy of a set is the share of its right answers, question by question; completions have a length."""
+        samples = training.log.spec["evaluation"]["samples_per_question"]
+        for point in training.log.evaluations:
+            for name, accuracy in point.accuracies.items():
+                assert np.isclose(accuracy, sum(point.right[name]) / (samples * len(point.right[name])))
+                assert point.completions[name]["tokens"] > 0
+
     def test_phases_add_up_and_evaluation_is_off_the_clock(self, training: Training) -> None:
         """The phases of a step sum to its seconds, the steps to the clock; every phase that happened has time."""
         for step in training.log.steps:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.data.provenance import built_task
 from harness.errors import UserError
 from harness.records.ledger import RunLog
-from harness.registry import load_task
 from harness.spec import RunSpec
 from harness.stats import Plateau, Target, check_plateau, parse_target, resolve_target
 from harness.suite.suite import Arm, Suite
@@ -161,7 +161,7 @@ def _check_validation(suite: Suite, chosen: Sequence[Arm]) -> None:
             f"{suite.path}: evaluation.sets names {VALIDATION!r}, but tuning chooses settings on these questions; report others"
         )
     for task in {arm.combination.task.model_dump_json(): arm.combination.task for arm in chosen}.values():
-        if not load_task(task.name)(task.config).build().splits.get(VALIDATION):
+        if not built_task(task).splits.get(VALIDATION):
             raise UserError(
                 f"{suite.path}: task {task.name!r} has no validation questions, and tuning must not see the test questions; "
                 "set the task's validation size above 0"

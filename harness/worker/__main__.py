@@ -1,5 +1,6 @@
 """One run in a process of its own: ``python -m harness.worker RUN_DIR``; the shared preparation of some runs:
-``python -m harness.worker --prepare SPECS.json``; or pass rates of a model: ``python -m harness.worker --collect REQUEST.json``.
+``python -m harness.worker --prepare SPECS.json``; or pass rates of a model: ``python -m harness.worker --collect REQUEST.json``; or
+a warm worker, which forks the first two: ``python -m harness.worker --warm BACKEND THREADS [TASK ...]``, asked through standard input.
 
 Exit codes: 0 done, 2 something a person can mend, 3 the run cannot go on (NaN loss), 4 an unexpected error,
 75 asked to stop, 76 cut off from outside (a rank was killed). On 2, 3, 4 and 76 the last line of stderr is the one sentence
@@ -17,7 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from harness.files import import_from
 from harness.machine.orphans import die_with_parent
+from harness.worker.leaving import leaving_at_once
 from harness.worker.protocol import INTERRUPTED, PARENT_VARIABLE
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -26,6 +29,11 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["--warm"] and len(words) > 2:
+        asked = _warm(*words[1:])
+        if asked is None:
+            return 0
+        words = asked
     task = words[0] if words[:1] in (["--prepare"], ["--collect"]) else ""
     if len(words) != 1 + bool(task) or words[-1].startswith("-"):
         print("usage: python -m harness.worker [--prepare SPECS.json | --collect REQUEST.json | RUN_DIR]", file=sys.stderr)
@@ -34,12 +42,21 @@ def main(arguments: list[str] | None = None) -> int:
     _die_with_parent()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    sys.path.append(str(Path.cwd()))  # strategies given as --plugin module:attr may lie in the folder the user is in
+    import_from(Path.cwd())  # strategies given as --plugin module:attr may lie in the folder the user is in
     set_threads(_threads(target if task else target / "spec.json"))
     from harness.worker import attempt
 
     work = {"--prepare": attempt.prepare_runs, "--collect": attempt.collect_pass_rates}.get(task, attempt.run_attempt)
     return work(target)
+
+
+def _warm(backend: str, threads: str, *tasks: str) -> list[str] | None:
+    """The arguments of a worker, in a fork of this process; None in this process itself, when it is no longer needed."""
+    from harness.worker.warm import serve
+
+    _die_with_parent()
+    set_threads(int(threads))
+    return serve(backend, tasks)
 
 
 def set_threads(threads: int) -> None:
@@ -71,4 +88,4 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(leaving_at_once(main))

@@ -20,8 +20,10 @@ from typing import Any, TextIO
 from harness.backend import Backend, CollectsPassRates, Progress
 from harness.data.provenance import check_same_questions, provenance
 from harness.errors import FailureKind, Interrupted, RunFailed, UserError
+from harness.files import import_from
 from harness.machine.environment import cache_folder, describe
 from harness.predictor.collection import CollectionRequest
+from harness.records.activity import ActivityFile
 from harness.records.checkpoint import newest_complete, prune
 from harness.records.file_locks import FileLock, holder
 from harness.records.ledger import LedgerError, RunLog, read_ledger
@@ -38,11 +40,13 @@ FAILED, UNEXPECTED = RunFailed.exit_code, 4
 
 def run_attempt(run_dir: Path) -> int:
     """Go on with the run in ``run_dir`` from its newest complete checkpoint; returns the exit code."""
+    started = time.monotonic()
     console = os.fdopen(os.dup(2), "w", encoding="utf-8")
     paths = RunPaths(run_dir)
     lock = FileLock(paths.lock)
     try:
         spec = check_spec(paths)
+        import_from(spec.combination.task.folder)
         _take(lock, run_dir)
         if run_status(paths, spec, holding_lock=True).state in DONE:
             return 0
@@ -57,7 +61,7 @@ def run_attempt(run_dir: Path) -> int:
         message = str(error) if isinstance(error, UserError) else _os_message(error, run_dir)
         return _report(console, message, UserError.exit_code)
     try:
-        return _recorded(lambda: _train(spec, paths, folder, log, ledger, checkpoint), ledger, folder, console)
+        return _recorded(lambda: _train(spec, paths, folder, log, ledger, checkpoint, started), ledger, folder, console)
     finally:
         ledger.close()
         lock.release()
@@ -70,9 +74,16 @@ def _take(lock: FileLock, run_dir: Path) -> None:
 
 
 def _train(
-    spec: RunSpec, paths: RunPaths, folder: Path, log: RunLog | None, ledger: RunLedger, checkpoint: tuple[int, Path] | None
+    spec: RunSpec,
+    paths: RunPaths,
+    folder: Path,
+    log: RunLog | None,
+    ledger: RunLedger,
+    checkpoint: tuple[int, Path] | None,
+    started: float,
 ) -> None:
-    started = time.monotonic()
+    activity = ActivityFile(paths.activity)
+    activity.say("loading the training library")
     environment = describe(spec.execution.threads)
     if log is None:
         ledger.write(start_of(spec))
@@ -88,7 +99,8 @@ def _train(
         ledger.write(Warned(change))
     known = {cost.name for cost in log.one_off} if log else set()
 
-    def alive(what: str, done: int, total: int) -> None:  # noqa: ARG001
+    def alive(what: str, done: int, total: int) -> None:
+        activity.say(what, done, total)
         os.utime(paths.ledger)  # the runner's watchdog looks at the ledger
 
     for cost in backend.prepare(spec, cache_folder(), alive):
@@ -99,9 +111,11 @@ def _train(
     ledger.write(made_of)
     prepare_trackers(spec, paths.root)
     if step < spec.algorithm.max_steps:
+        activity.say("loading model and questions")
         backend.train(spec, paths.root, cache_folder(), ledger, resume_from)
     if not ledger.stopped:
-        ledger.write(Complete(spec.algorithm.max_steps, resumed_from=step, seconds=round(time.monotonic() - started, 3)))
+        start = None if ledger.first_at is None else round(ledger.first_at - started, 3)
+        ledger.write(Complete(spec.algorithm.max_steps, step, round(time.monotonic() - started, 3), start))
 
 
 def _changed_environment(before: dict[str, Any], now: dict[str, Any]) -> str | None:
@@ -126,6 +140,7 @@ def prepare_runs(specs: Path) -> int:
     def prepare(progress: Progress) -> None:
         for data in json.loads(specs.read_text(encoding="utf-8")):
             spec = RunSpec.model_validate(data)
+            import_from(spec.combination.task.folder)
             _usable_backend(spec).prepare(spec, cache_folder(), progress)
 
     return _with_progress(specs, prepare)
@@ -136,6 +151,7 @@ def collect_pass_rates(request: Path) -> int:
 
     def collect(progress: Progress) -> None:
         asked = CollectionRequest.model_validate_json(request.read_text(encoding="utf-8"))
+        import_from(asked.spec.combination.task.folder)
         backend = _usable_backend(asked.spec)
         lock = FileLock(request.with_name("lock"))
         _take(lock, Path(asked.out))

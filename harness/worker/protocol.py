@@ -1,4 +1,4 @@
-"""What a worker process and its parent agree on: an exit code, an environment variable, and lines of progress."""
+"""What a worker process and its parent agree on: an exit code, an environment variable, lines of progress, packets of a warm worker."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ INTERRUPTED = 75
 
 PARENT_VARIABLE = "HALFWAY_PARENT"
 """Names the process id of the parent, with which the worker ends."""
+
+PACKET_BYTES = 1 << 16
+"""Longest packet between a warm worker and its parent."""
 
 
 def progress_line(what: str, done: int, total: int) -> str:

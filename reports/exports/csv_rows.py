@@ -6,12 +6,15 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Sequence
+from statistics import median
 from typing import Any
 
 from harness.stats import COST_LEDGERS, SpeedUp
 from reports import words
 from reports.arms import COMPARED, Analysis, Arm, Combination, fit_of
+from reports.evaluation_columns import COMPLETIONS
 from reports.run_columns import Array
+from reports.side_effects import damages, measures_of
 
 Row = dict[str, Any]
 
@@ -55,6 +58,7 @@ def _result_row(combination: Combination, arm: Arm, analysis: Analysis) -> Row:
         row |= _speed_up_cells(arm.speed_ups.get(ledger), f"_{ledger}")
     row |= _price_cells(arm, analysis)
     row |= _fit_cells(arm, combination.main_cost)
+    row |= _side_effect_cells(arm, combination)
     row["probability_of_improvement"] = arm.improvement.value if arm.improvement is not None else None
     row["sign_test_p_holm"] = arm.p_values.get(combination.main_cost)
     row["final_accuracy_median"] = arm.final_accuracy
@@ -100,6 +104,26 @@ def _fit_cells(arm: Arm, ledger: str) -> Row:
     }
 
 
+def _side_effect_cells(arm: Arm, combination: Combination) -> Row:
+    """Medians at the end of complete runs, of what was recorded, and the names of what is surely worse than the baseline's."""
+    found = [r.evaluations for r in arm.runs if r.state == "complete"]
+
+    def middle(values: Iterable[float | None]) -> float | None:
+        return _over([v for v in values if v is not None], median)
+
+    row: Row = {"samples_per_question": middle(e.samples for e in found), "pass_at_k": middle(_last(e.pass_at_k) for e in found)}
+    for key in COMPLETIONS:
+        row[f"completion_{key}"] = middle([_last(e.completions.get(key)) for e in found])
+    row["easy_questions"] = middle(e.easy_questions for e in found)
+    row["easy_accuracy"] = middle(e.easy_accuracy for e in found)
+    row["worse_than_baseline"] = "; ".join(d.measure.name for d in damages(arm, combination.baseline, measures_of(combination)))
+    return row
+
+
+def _last(values: Array | None) -> float | None:
+    return None if values is None else float(values[-1])
+
+
 def _price_cells(arm: Arm, analysis: Analysis) -> Row:
     """Speed-up, interval and verdict at every price (columns ``…_price_5``), and the break-even price with its interval."""
     row: Row = {}
@@ -120,9 +144,12 @@ def curves_csv(analysis: Analysis) -> str:
     """One row per evaluation of each run, with every cost up to there; written by column, there can be very many."""
     runs = analysis.runs
     costs = [c for c in COST_LEDGERS if any(c in r.curve.costs for r in runs)]
+    drifting = [k for k in COMPLETIONS if any(k in r.evaluations.completions for r in runs)]
+    with_k = any(r.evaluations.pass_at_k is not None for r in runs)
     diagnostics = [k for k in ("pearson", "spearman", "mae") if any(k in r.predictor for r in runs)]
     names = ["combination", "strategy", "seed", "run_id", "state", "step", "accuracy", *costs]
-    lines = [",".join([*names, *(f"predictor_{k}" for k in diagnostics)])]
+    names += [f"predictor_{k}" for k in diagnostics] + [f"completion_{k}" for k in drifting] + ["pass_at_k"] * with_k
+    lines = [",".join(names)]
     for run in runs:
         points = len(run.curve.accuracy)
         label = io.StringIO()
@@ -130,8 +157,14 @@ def curves_csv(analysis: Analysis) -> str:
         columns = [[label.getvalue()] * points, [str(int(s)) for s in run.eval_steps], _numbers(run.curve.accuracy)]
         columns += [_numbers(run.curve.costs[c]) if c in run.curve.costs else [""] * points for c in costs]
         columns += [_numbers(run.predictor[k]) if k in run.predictor else [""] * points for k in diagnostics]
+        columns += [_optional(run.evaluations.completions.get(k), points) for k in drifting]
+        columns += [_optional(run.evaluations.pass_at_k, points)] * with_k
         lines += [",".join(row) for row in zip(*columns, strict=True)]
     return "\r\n".join([*lines, ""])
+
+
+def _optional(values: Array | None, points: int) -> list[str]:
+    return [""] * points if values is None else _numbers(values)
 
 
 def _numbers(values: Array) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports import words
-from reports.arms import SECONDS, TOKENS, Analysis
+from reports.arms import SECONDS, TOKENS, Analysis, Arm, Overall
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
@@ -44,7 +44,7 @@ def results_tex(analysis: Analysis) -> str:
 
 
 def prices_tex(analysis: Analysis) -> str:
-    """``prices.tex``: speed-up at every price of a generated token and the break-even price, per combination and strategy."""
+    """``prices.tex``: speed-up at every price of a generated token and break-even price, per combination and strategy, then of all."""
     heads = ["combination", "strategy", *(f"at {p.label}" for p in analysis.prices), "break-even [95 %]"]
     lines = [
         r"% needs \usepackage{booktabs}; the price is that of a generated token in trained tokens",
@@ -53,9 +53,11 @@ def prices_tex(analysis: Analysis) -> str:
         " & ".join(escape(h) for h in heads) + r" \\",
         r"\midrule",
     ]
-    for combination in analysis.combinations:
-        for arm in (a for a in combination.arms if not a.is_baseline):
-            found = [arm.speed_ups.get(p.ledger) for p in analysis.prices]
-            cells = [f"{words.speed_up(s)} {words.interval(s)}" if s is not None and s.n else words.NO_VALUE for s in found]
-            lines.append(" & ".join(escape(c) for c in (combination.name, arm.strategy, *cells, words.break_even(arm))) + r" \\")
+    rows: list[tuple[str, Arm | Overall]] = [(c.name, a) for c in analysis.combinations for a in c.arms if not a.is_baseline]
+    if len(analysis.combinations) > 1:
+        rows += [("all", item) for item in analysis.overall]
+    for name, item in rows:
+        found = [item.speed_ups.get(p.ledger) for p in analysis.prices]
+        cells = [f"{words.speed_up(s)} {words.interval(s)}" if s is not None and s.n else words.NO_VALUE for s in found]
+        lines.append(" & ".join(escape(c) for c in (name, item.strategy, *cells, words.break_even(item))) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

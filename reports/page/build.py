@@ -24,6 +24,7 @@ from reports.exports.latex import prices_tex, results_tex
 from reports.exports.steps_parquet import write_steps
 from reports.page import appendix, sections, selection, verdict
 from reports.page.ablation import ablation_pictures, ablation_table
+from reports.page.certainty import certainty_notes
 from reports.page.data_used import data_table
 from reports.page.parts import Drawer, Section, Table
 from reports.page.prices import price_picture, price_table
@@ -143,11 +144,11 @@ def render(
         description=description,
         baseline=analysis.baseline,
         cards=shown,
-        folded=[f"{c['sentence']} {c['prices']}".strip() for c in cards if c not in shown],
+        folded=[" ".join(part for part in (c["sentence"], c["damage"], c["prices"]) if part) for c in cards if c not in shown],
         headline=verdict.headline(cards),
         alarms=verdict.alarms(analysis),
         sentences=csv_rows.verdicts(analysis),
-        certainty=verdict.certainty_notes(analysis),
+        certainty=certainty_notes(analysis),
         regime=regime_section(analysis, regimes or {}) if not question else None,
         overall=verdict.overall_table(analysis),
         off_clock=appendix.off_clock_table(analysis),

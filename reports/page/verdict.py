@@ -11,10 +11,6 @@ from harness.stats import (
     LEAST_PAIRS,
     PLATEAU_SHARE,
     SpeedUp,
-    evidence,
-    log_deviation,
-    minimum_detectable_difference,
-    minimum_detectable_speed_up,
     performance_profile,
 )
 from reports import words
@@ -24,6 +20,7 @@ from reports.page.data_used import mismatches
 from reports.page.nothing_learned import nothing_learned
 from reports.page.parts import Cell, Drawer, Picture, Table
 from reports.page.regime import no_headroom
+from reports.page.side_effects import damage_sentence
 
 #: More cards than this are a wall: then only what is faster or slower has one, the rest is a list.
 MOST_CARDS = 9
@@ -36,7 +33,7 @@ def verdict_cards(analysis: Analysis) -> list[dict[str, Any]]:
     return [
         _card(arm.strategy, combination.name, [arm], arm.speed_ups.get(combination.main_cost), analysis)
         | {"sentence": words.verdict_sentence(combination, arm, analysis.baseline), "oracle": arm.oracle}
-        | {"prices": words.price_sentence(arm.speed_ups, analysis.prices, arm)}
+        | {"prices": words.price_sentence(arm.speed_ups, analysis.prices, arm), "damage": damage_sentence(arm, combination)}
         for combination in analysis.combinations
         for arm in combination.arms
         if not arm.is_baseline
@@ -47,8 +44,15 @@ def _overall_card(item: Overall, analysis: Analysis) -> dict[str, Any]:
     found = next((item.speed_ups[c] for c in COMPARED if c in item.speed_ups), None)
     arms = [a for a in analysis.arms if a.strategy == item.strategy and a.runs]
     card = _card(item.strategy, words.where_of(item, analysis), arms, found, analysis)
-    prices = words.price_sentence(item.speed_ups, analysis.prices)
-    return card | {"sentence": words.overall_sentence(item, analysis), "oracle": item.oracle, "prices": prices}
+    prices = words.price_sentence(item.speed_ups, analysis.prices, item)
+    suffered = [
+        f"{c.name}: {sentence}"
+        for c in analysis.combinations
+        for a in c.arms
+        if a.strategy == item.strategy and (sentence := damage_sentence(a, c))
+    ]
+    more = {"oracle": item.oracle, "prices": prices, "damage": " ".join(suffered)}
+    return card | {"sentence": words.overall_sentence(item, analysis), **more}
 
 
 def _card(strategy: str, where: str, arms: Sequence[Arm], found: SpeedUp | None, analysis: Analysis) -> dict[str, Any]:
@@ -115,39 +119,6 @@ def alarms(analysis: Analysis) -> list[str]:
     return found
 
 
-def certainty_notes(analysis: Analysis) -> list[str]:
-    """How far the evidence carries, in sentences."""
-    notes = []
-    pairs = [a.speed_ups[c.main_cost].n for c in analysis.combinations for a in c.arms if c.main_cost in a.speed_ups]
-    pairs = [n for n in pairs if n]
-    if pairs:
-        least = min(pairs)
-        seeds = f"{least} paired seed{'s' if least != 1 else ''}"
-        notes.append(f"Evidence: {seeds}{' or more' if max(pairs) > least else ''} per comparison; {evidence(least)}.")
-        notes.append(words.small_sample_note(least))
-    for combination in analysis.combinations:
-        base = combination.baseline
-        if base is None or base.n < 2:
-            continue
-        deviation = combination.plateau.deviation if combination.plateau is not None else None
-        if deviation is not None:
-            points = 100 * minimum_detectable_difference(deviation, base.n)
-            notes.append(
-                f"{combination.name}: accuracy varies between seeds by {100 * deviation:.1f} points (standard deviation), so with "
-                f"n = {base.n} a difference of final accuracy below {points:.1f} points cannot be told from noise (power 0.8)."
-            )
-        spreads = [log_deviation(a.speed_ups[combination.main_cost]) for a in combination.arms if combination.main_cost in a.speed_ups]
-        known = [s for s in spreads if s is not None]
-        if known and max(known) > 0:
-            smallest = minimum_detectable_speed_up(float(np.median(known)), base.n)
-            if smallest < 100:
-                notes.append(
-                    f"{combination.name}: with the spread of the ratios seen here, n = {base.n} pairs detect speed-ups from "
-                    f"{words.factor(smallest)} (power 0.8)."
-                )
-    return [n for n in notes if n]
-
-
 def overall_table(analysis: Analysis) -> Table | None:
     """All combinations together: speed-ups, probability of improvement, corrected p; None where there is nothing to compare."""
     rows = []
@@ -161,10 +132,11 @@ def overall_table(analysis: Analysis) -> Table | None:
             found = item.speed_ups.get(ledger)
             text = f"{words.speed_up(found)} {words.interval(found)}" if found is not None and found.n else words.NO_VALUE
             cells.append(Cell(text, found.at_least if found is not None and found.n else None))
+        cells.append(Cell(words.break_even(item), item.price_curve.break_even if item.price_curve is not None else None))
         cells += [Cell(f"{better.value:.2f}{interval}", better.value), Cell(f"{item.p_value:.2g}", item.p_value)]
         rows.append(cells)
     heads = [("strategy", False), ("speed-up in time [95 %]", True), ("speed-up in tokens [95 %]", True),
-             ("probability of improvement [95 %]", True), ("sign test p (Holm)", True)]  # fmt: skip
+             ("break-even μ [95 %]", True), ("probability of improvement [95 %]", True), ("sign test p (Holm)", True)]  # fmt: skip
     many = len(analysis.combinations) > 1
     caption = (
         f"{'All combinations together' if many else 'Summary'}. Speed-up: {'interquartile mean' if many else 'median'} of the pairs. "

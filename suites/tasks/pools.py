@@ -11,8 +11,9 @@ from typing import Any
 from harness.data.overlap import normalised
 from harness.task import TaskError
 from harness.types import Question
+from suites.tasks.record_files import Row
 from suites.tasks.rows import AnswerError, final_answer, question_text
-from suites.tasks.sources import Row, Source
+from suites.tasks.sources import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Item:
 
 def plain_item(row: Row) -> Item:
     """Question and final answer of a record, with subject and difficulty as the data set gives them."""
-    return Item(question_text(row), final_answer(row), _metadata(row))
+    return Item(question_text(row), final_answer(row), metadata_of(row))
 
 
 def read_items(source: Source, to_item: Callable[[Row], Item] = plain_item) -> tuple[list[Item], dict[str, Any]]:
@@ -72,7 +73,7 @@ def draw(items: Sequence[Item], seed: int, train: int, validation: int, where: s
     """
     if not 0 < train <= len(items):
         raise TaskError(f"{where}: {len(items)} usable questions, but the pool asks for {train}; set train lower")
-    drawn = sorted(items, key=lambda item: _order(seed, item))
+    drawn = sorted(items, key=lambda item: draw_order(seed, item))
     pool = drawn[:train]
     inside = {normalised(item.prompt) for item in pool}
     spare = [item for item in drawn[train:] if normalised(item.prompt) not in inside]
@@ -94,7 +95,8 @@ def alphabet(splits: Mapping[str, Iterable[Question]]) -> str:
     return "".join(sorted({c for questions in splits.values() for q in questions for c in q.prompt + q.answer}))
 
 
-def _metadata(row: Row) -> dict[str, Any]:
+def metadata_of(row: Row) -> dict[str, Any]:
+    """Level, subject and difficulty of a record, which strategies may see."""
     found: dict[str, Any] = {}
     level = re.search(r"[1-5]", str(row.get("level")))
     if level:
@@ -107,6 +109,7 @@ def _metadata(row: Row) -> dict[str, Any]:
     return found
 
 
-def _order(seed: int, item: Item) -> tuple[str, str, str]:
+def draw_order(seed: int, item: Item) -> tuple[str, str, str]:
+    """What items are sorted by before a draw: random in the seed, the same whatever the order of the file."""
     # Repeats of a question sort next to each other, so that the order of a file never separates them.
     return hashlib.sha256(f"{seed}/{normalised(item.prompt)}".encode()).hexdigest(), item.prompt, item.answer

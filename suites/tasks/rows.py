@@ -29,8 +29,8 @@ def question_text(row: Mapping[str, Any]) -> str:
         row.get("problem"),
         row.get("question"),
         extra.get("question") if isinstance(extra, Mapping) else None,
-        _turn(row.get("prompt")),
-        _turn(row.get("0")),
+        turn_text(row.get("prompt")),
+        turn_text(row.get("0")),
     ]
     found = next((text for text in candidates if isinstance(text, str)), "").strip()
     return found.removesuffix(INSTRUCTION).strip()
@@ -79,13 +79,13 @@ def solution_answer(solution: str) -> str:
     return inside.strip()
 
 
-def _turn(value: Any) -> Any:
+def turn_text(value: Any) -> Any:
     """The text of a turn, or of the last turn of a conversation that a person wrote."""
     if isinstance(value, Mapping):
         return value.get("content", value.get("value"))
     if isinstance(value, Sequence) and not isinstance(value, str):
         turns = [turn for turn in value if isinstance(turn, Mapping) and turn.get("role", turn.get("from")) in ("user", "human")]
-        return _turn(turns[-1]) if turns else None
+        return turn_text(turns[-1]) if turns else None
     return value
 
 

@@ -17,8 +17,9 @@ from harness.task import TaskData, TaskError
 from suites.tasks.config import parse_config
 from suites.tasks.maths import SYSTEM_PROMPT
 from suites.tasks.pools import Item, alphabet, as_questions, draw, left_out, plain_item, read_items, without_long
+from suites.tasks.record_files import Row
 from suites.tasks.rows import solution_answer
-from suites.tasks.sources import Row, Source, pins
+from suites.tasks.sources import Source, pins
 
 NAME = "science"
 VERSION = 2

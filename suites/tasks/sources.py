@@ -9,16 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.data.provenance import DATA_VARIABLE, HUB_SECONDS
 from harness.task import TaskError
+from suites.tasks.record_files import Row, read_records
 
-Row = Mapping[str, Any]
-
+#: Endings of the files that are looked for; CSV is for one's own data only.
 FORMATS = (".parquet", ".jsonl", ".json")
 
 
@@ -26,8 +26,9 @@ FORMATS = (".parquet", ".jsonl", ".json")
 class Source:
     """One data set.
 
-    stems: names of a local file without the suffix, in the order in which they are tried. hub, config, splits: name,
-    configuration and splits on the hub; several splits are read one after the other. revision: the pinned commit, None if unknown.
+    stems: names of a local file without the suffix, in the order in which they are tried; none for what is only on the hub. hub,
+    config, splits: name, configuration and splits on the hub; several splits are read one after the other. revision: the pinned
+    commit, None if unknown.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Source:
 
     def read(self) -> tuple[list[Row], dict[str, Any]]:
         """(rows in order, facts about their source). Raises TaskError if neither a file nor the hub has the data."""
-        folder = os.environ.get(DATA_VARIABLE)
+        folder = os.environ.get(DATA_VARIABLE) if self.stems else None
         if folder and not Path(folder).is_dir():
             raise TaskError(f"the data folder {folder} does not exist; give an existing one with --data-dir or {DATA_VARIABLE}")
         path = next((p for p in (Path(folder) / name for name in self.files) if p.is_file()), None) if folder else None
@@ -91,6 +92,8 @@ class Source:
             return None, False
 
     def _missing(self, folder: str | None, hub: str) -> TaskError:
+        if not self.stems:
+            return TaskError(f"data set {self.name!r} is unavailable: {hub}")
         looked = f"{folder} has none of {', '.join(self.files)}" if folder else "no data folder was given (--data-dir)"
         return TaskError(f"data set {self.name!r} is unavailable: {looked}, and {hub}")
 
@@ -104,29 +107,6 @@ def pins(sources: Iterable[Source]) -> str:
 def _read_file(path: Path) -> tuple[list[Row], dict[str, Any]]:
     try:
         data = path.read_bytes()
-        rows = _parse(path, data)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise TaskError(f"cannot read {path}: {reason}") from error
-    wrong = next((i for i, row in enumerate(rows) if not isinstance(row, Mapping)), None)
-    if wrong is not None or not rows:
-        what = "holds no rows" if wrong is None else f"row {wrong + 1} is not a record"
-        raise TaskError(f"cannot use {path}: {what}; it must hold one record per question")
-    return rows, {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def _parse(path: Path, data: bytes) -> list[Any]:
-    if path.suffix == ".parquet":
-        import pyarrow
-        import pyarrow.parquet
-
-        found: list[Any] = pyarrow.parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
-        return found
-    text = data.decode("utf-8-sig")
-    if path.suffix == ".jsonl":
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    loaded = json.loads(text)
-    if not isinstance(loaded, list):
-        raise ValueError("not a list of records")
-    # A conversation is stored as a list of its turns; the hub's library names them "0", "1".
-    return [{str(i): turn for i, turn in enumerate(row)} if isinstance(row, list) else row for row in loaded]
+    except OSError as error:
+        raise TaskError(f"cannot read {path}: {error.strerror}") from error
+    return read_records(path, data).rows, {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()}

@@ -12,16 +12,18 @@ from toy_place import SUITE, ToyPlace
 from harness.cli.plan import _size, parallel_here
 from harness.records.ledger import LedgerWriter
 from harness.records.ledger_records import Attempt, Complete, start_of
-from harness.records.run_folder import run_paths, run_status
+from harness.records.run_folder import RunStatus, run_paths, run_status
 from harness.runner.estimates import Estimate, estimate, total, wall_seconds
+from harness.runner.evaluation_costs import EvaluationCost, evaluation_costs, evaluations_left
 from harness.spec import RunSpec
 from harness.suite.reader import load_suite
 from harness.suite.suite import Expected, plan
-from harness.types import Costs
+from harness.types import Costs, EvalPoint
 from tests.edits import edited
 from tests.made_records import evaluation
 
 TWO_SEEDS = edited(SUITE, {"seeds = [1]": "seeds = [1, 2]"})
+QUICK = Path(__file__).resolve().parents[2] / "suites" / "quick.toml"
 BOUND = 8 * 6 * 4 * 16  # steps x groups x group size x completion tokens
 
 
@@ -76,15 +78,15 @@ def test_what_ledgers_say(place: ToyPlace) -> None:
     assert "unknown" not in shown
 
 
-def write(runs_dir: Path, spec: RunSpec, steps: int, seconds: float | None, complete: bool = True) -> None:
-    """A ledger: 2 s and 100 tokens of training a step; ``seconds`` of the whole attempt."""
+def write(runs_dir: Path, spec: RunSpec, steps: int, seconds: float | None, complete: bool = True, start: float | None = None) -> None:
+    """A ledger: 2 s and 100 tokens of training a step; ``seconds`` of the whole attempt, ``start`` of them before its first record."""
     ledger = LedgerWriter(run_paths(runs_dir, spec).ledger)
     ledger.write(start_of(spec))
     ledger.write(Attempt(1, {}, 0))
     costs = Costs(training_seconds=2.0 * steps, generated_tokens=100 * steps)
     ledger.write(evaluation(steps, costs=costs))
     if complete:
-        ledger.write(Complete(steps) if seconds is None else Complete(steps, 0, seconds))
+        ledger.write(Complete(steps) if seconds is None else Complete(steps, 0, seconds, start))
     ledger.close()
 
 
@@ -92,6 +94,17 @@ def by_title(runs: list[RunSpec], runs_dir: Path, expected: dict[str, Expected] 
     statuses = {spec.run_id: run_status(run_paths(runs_dir, spec), spec) for spec in runs}
     found = estimate(runs, statuses, runs_dir, expected or {})
     return {f"{spec.strategy.label}/{spec.seed}": found[spec.run_id] for spec in runs}
+
+
+def test_the_start_is_counted_once_a_run(tmp_path: Path) -> None:
+    """A run of 8 steps that took 24 s, 8 of them to start, says 8 + 16 × 2 s of one with 16 steps."""
+    file = tmp_path / "s.toml"
+    file.write_text(edited(SUITE, {"seeds = [1]": "seeds = [1, 2]"}))
+    short = plan(load_suite(file))
+    write(tmp_path, short[0], 8, 24.0, start=8.0)
+    assert [e.seconds for e in by_title(short, tmp_path).values()] == [0.0, 24.0, 24.0, 24.0]
+    longer = short[1].model_copy(update={"algorithm": short[1].algorithm.model_copy(update={"max_steps": 16})})
+    assert by_title([short[0], longer], tmp_path)["grpo/2"].seconds == 8 + 16 * 2.0
 
 
 def test_estimates_by_hand(tmp_path: Path) -> None:
@@ -116,6 +129,43 @@ def test_estimates_by_hand(tmp_path: Path) -> None:
     found = by_title(longer, tmp_path, expected)
     assert found["grpo/1"].source == "its own first 8 steps"
     assert found["grpo/5"] == Estimate(80.0, None, 2.0 * 2**20, "the suite: s")
+
+
+def test_evaluations_have_a_price_too(tmp_path: Path) -> None:
+    """8 steps, evaluated every 2: 5 evaluations before anything ran, of 1,000 tokens and 7 s each as the last one measured; 2 are left
+    after step 5, which also lengthen what is estimated from 5 steps of 2 s: 2 + 7/2 s a step."""
+    file = tmp_path / "s.toml"
+    file.write_text(edited(SUITE, {"seeds = [1]": "seeds = [1, 2, 3]"}))
+    runs = plan(load_suite(file))
+    spec = {f"{run.strategy.label}/{run.seed}": run for run in runs}
+    statuses = {run.run_id: run_status(run_paths(tmp_path, run), run) for run in runs}
+    assert evaluation_costs(runs, statuses)[spec["grpo/1"].run_id] == EvaluationCost(5)
+    ledger = LedgerWriter(run_paths(tmp_path, spec["grpo/1"]).ledger)
+    ledger.write(start_of(spec["grpo/1"]))
+    ledger.write(Attempt(1, {}, 0))
+    costs = Costs(training_seconds=10.0, generated_tokens=500)
+    completions = {"test": {"tokens": 5.0, "truncated": 0.0}}
+    ledger.write(EvalPoint(5, 0.5, {"test": 0.5}, 200, costs, right={"test": [1] * 200}, completions=completions, seconds=7.0))
+    ledger.close()
+    statuses = {run.run_id: run_status(run_paths(tmp_path, run), run) for run in runs}
+    found = evaluation_costs(runs, statuses)
+    assert found[spec["grpo/1"].run_id] == EvaluationCost(2, 2000.0, 2 * 200 * 16, 14.0)
+    assert found[spec["grpo-fast/3"].run_id] == EvaluationCost(5, 5000.0, 5 * 200 * 16, 35.0)
+    assert by_title(runs, tmp_path)["grpo/1"].seconds == 3 * (2.0 + 7.0 / 2)
+
+
+def test_the_last_step_is_evaluated_off_the_grid_too() -> None:
+    """10 steps every 4: before the first, after 4, 8 and 10; after step 8 one is left."""
+    run = load_suite(QUICK)
+    spec = plan(run)[0]
+    algorithm = spec.algorithm.model_copy(update={"max_steps": 10})
+    spec = spec.model_copy(update={"algorithm": algorithm, "evaluation": spec.evaluation.model_copy(update={"every_steps": 4})})
+    assert evaluations_left(spec, RunStatus("pending")) == 4
+    assert evaluations_left(spec, RunStatus("interrupted", 8, last_evaluation=evaluation(8))) == 1
+    questions = spec.combination.task.config.get("test", 512)
+    assert evaluation_costs([spec], {spec.run_id: RunStatus("pending")})[spec.run_id].bound == (
+        4 * questions * spec.algorithm.max_completion_tokens
+    )
 
 
 def test_sums() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from harness.cli import power
 from harness.cli.main import app
 from harness.cli.power import USUAL_SCATTER, detectable, suite_notes
 from harness.cli.regime import remarks
@@ -35,7 +36,18 @@ def test_the_smallest_speed_up_before_anything_ran(tmp_path: Path) -> None:
     five, three = (load_suite(suite_with(tmp_path, seeds)) for seeds in ("[1, 2, 3, 4, 5]", "[1, 2, 3]"))
     assert minimum_detectable_speed_up(USUAL_SCATTER, 5) == pytest.approx(1.2208, abs=1e-3)
     assert detectable(five, plan(five), tmp_path).startswith("5 paired seeds: speed-ups below 1.22x cannot be told from noise")
+    assert "in seconds and at every price of a generated token" in detectable(five, plan(five), tmp_path)
     assert detectable(three, plan(three), tmp_path).startswith("3 paired seeds: too few for any verdict, 5 are needed; with 5,")
+
+
+def test_the_smallest_speed_up_from_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured scatter, per price; a price at which no pair is known is left out."""
+    monkeypatch.setattr(power, "_measured_scatter", lambda *_: [("in training time", 0.1), ("at μ = 5", 0.2)])
+    five = load_suite(suite_with(tmp_path, "[1, 2, 3, 4, 5]"))
+    assert detectable(five, plan(five), tmp_path) == (
+        "5 paired seeds: speed-ups below 1.18x in training time, 1.39x at μ = 5 cannot be told from noise "
+        "(power 0.8; pairs scatter by 0.10, 0.20 in log ratio, measured here)"
+    )
 
 
 def test_validate_warns_of_what_a_suite_cannot_show(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli.main import app
+from harness.data.checks import check_runs
+from harness.suite.reader import load_suite
+from harness.suite.suite import plan
 from tests.edits import edited
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,3 +187,26 @@ def test_bad_input_is_one_sentence(words: list[str], message: str) -> None:
     done = CliRunner().invoke(app, ["validate", *words])
     assert message in str(done.exception)
     assert getattr(done.exception, "exit_code", None) == 2
+
+
+def test_own_data_with_an_embedded_model_and_a_missing_set(tmp_path: Path) -> None:
+    """What cannot be built is a problem with its remedy, before anything starts; so are questions of both files and unknown sets."""
+    rows = [{"question": f"{i}+1=", "answer": i + 1} for i in range(6)]
+    for name, some in (("pool.jsonl", rows), ("far.jsonl", [*rows[:2], {"question": "9+1=", "answer": 10}])):
+        (tmp_path / name).write_text("\n".join(map(json.dumps, some)), encoding="utf-8")
+    suite = tmp_path / "own.toml"
+    suite.write_text(
+        'name = "own"\nseeds = [1]\n[[combinations]]\nname = "own"\nbackend = "trl"\nmodel = "embedded:llama-64x2"\n'
+        'task = { name = "jsonl", file = "pool.jsonl", evaluation = ["far.jsonl"], reward = "number" }\n[[strategies]]\nname = "grpo"\n'
+    )
+    (check,) = check_runs(plan(load_suite(suite)), lambda *_: None)
+    problems = [remark.words for remark in check.problems]
+    assert problems[0] == "there is no evaluation set 'test' (the task has train, far); name the sets under [evaluation] sets"
+    assert "'embedded:llama-64x2' cannot be built for it; give the task some with its setting warm_up" in problems[1]
+    assert problems[2:] == ["far: 2 of 3 questions are also in the training pool"]
+    assert [remark.words for remark in check.notes] == [
+        "pool.jsonl: questions from 'question', answers from 'answer'",
+        "pool.jsonl: 6 answers are numbers and are used as texts",
+        "far.jsonl: questions from 'question', answers from 'answer'",
+        "far.jsonl: 3 answers are numbers and are used as texts",
+    ]

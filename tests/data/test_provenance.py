@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from toy_place import SUITE, ToyPlace, place
 
-from harness.data.provenance import model_facts, provenance, unpinned, use_data_folder
+from harness.data.provenance import model_facts, model_folder, provenance, unpinned, use_data_folder
 from harness.errors import UserError
 from harness.records.ledger import read_ledger
 from harness.spec import CombinationSpec, ModelSpec, RunSpec, StrategySpec, TaskSpec
@@ -88,6 +88,20 @@ def test_a_model_in_a_folder_is_known_by_its_files(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"12345")
     digests.append(model_facts(ModelSpec(name=str(tmp_path)))["digest"])
     assert len(set(digests)) == 3
+
+
+def test_a_models_folder_is_looked_for_beside_the_suite_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then in the current folder; a name that is no folder is one of the hub."""
+    for where in ("suite", "here"):
+        (tmp_path / where / "model").mkdir(parents=True)
+    (tmp_path / "here" / "only").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    suite = str(tmp_path / "suite")
+    assert model_folder("model", suite) == tmp_path / "suite" / "model"
+    assert model_folder("only", suite) == Path("only")
+    assert model_folder("model", "") == Path("model")
+    assert model_folder("owner/model", suite) is None
+    assert model_folder("embedded:llama-64x2", suite) is None
 
 
 def test_what_is_not_pinned_is_named(tmp_path: Path) -> None:

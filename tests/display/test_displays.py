@@ -28,6 +28,9 @@ def tell(display: LineDisplay | BarDisplay, folder: Path) -> None:
     display.recorded(run, step(4))
     display.recorded(run, evaluation(4, 0.25))
     display.recorded(run, Warned("the pool is [small]"))
+    display.working(run, "evaluating", 3, 9)
+    if isinstance(display, BarDisplay):
+        display.refresh()
     display.recorded(run, Checkpoint(6))
     if isinstance(display, BarDisplay):
         display.refresh()
@@ -56,6 +59,50 @@ def test_lines(tmp_path: Path) -> None:
     ]
 
 
+def test_nothing_is_silent_for_longer_than_ten_seconds(tmp_path: Path) -> None:
+    """A line 10 s after the last one, with what is under way and for how long; none while others are written; none after the end."""
+    stream, now = io.StringIO(), [100.0]
+    display = LineDisplay(stream, now=lambda: now[0])
+    run = check_spec(RunPaths(new_run(tmp_path)))
+
+    def at(second: float) -> list[str]:
+        now[0] = 100.0 + second
+        before = len(stream.getvalue())
+        display.tick()
+        return [line.partition("] ")[2] for line in stream.getvalue()[before:].splitlines()]
+
+    display.begin([run], {run.run_id: RunStatus("pending")}, 1)
+    assert at(60) == []  # nothing is under way
+    display.preparing("bandit", "building", 1, 2)
+    assert at(75) == ["preparing bandit: building 1/2 (15 s)"]
+    display.prepared("bandit")
+    display.started(run, 0)
+    assert at(84) == []
+    display.working(run, "loading model and questions", 0, 0)
+    assert at(86) == ["bandit/grpo/1: loading model and questions (2 s)"]
+    display.working(run, "evaluating", 120, 512)
+    assert at(95) == []
+    assert at(97) == ["bandit/grpo/1: evaluating 120/512 (11 s)"]
+    display.working(run, "evaluating", 300, 512)
+    assert at(107) == ["bandit/grpo/1: evaluating 300/512 (21 s)"]
+    display.recorded(run, step(4))
+    assert at(118) == ["bandit/grpo/1: after step 4/8 (11 s)"]
+    display.ended(run, RunStatus("complete", 8, 0.5, 12.34))
+    assert at(200) == []
+
+
+def test_many_runs_under_way_fit_one_line(tmp_path: Path) -> None:
+    """Four are named, the others counted."""
+    stream, now = io.StringIO(), [0.0]
+    display = LineDisplay(stream, now=lambda: now[0])
+    run = check_spec(RunPaths(new_run(tmp_path)))
+    for seed in range(1, 8):
+        display.started(run.model_copy(update={"seed": seed}), 0)
+    now[0] = 10.0
+    display.tick()
+    assert stream.getvalue().splitlines()[-1].endswith("bandit/grpo/4: starting (10 s); and 3 more")
+
+
 def test_bars(tmp_path: Path) -> None:
     """A bar per run with step and accuracy, an overall bar, and lines that stay."""
     stream = io.StringIO()
@@ -65,6 +112,7 @@ def test_bars(tmp_path: Path) -> None:
         "bandit/grpo/1",
         "6/8",
         "accuracy 0.250",
+        "evaluating 3/9",
         "bandit: 0 of 1 done",
         "bandit/grpo/1: complete: 8 steps, accuracy 0.500, 12.3 s of training",
         "warning: the pool is [small]",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -52,7 +54,10 @@ def commands() -> list[tuple[Block, list[str]]]:
 
 
 def place(page: Path, folder: Path) -> None:
-    """The files that a page tells its reader to write: blocks whose first line is ``# NAME.py``, and suites with a name."""
+    """The files that a page tells its reader to write: blocks whose first line is ``# NAME.py``, and suites with a name.
+
+    And those that its scripts write, which it runs with ``python NAME.py``.
+    """
     for block in blocks("python", "toml"):
         if block.page != page:
             continue
@@ -63,6 +68,9 @@ def place(page: Path, folder: Path) -> None:
             name = tomllib.loads(block.text).get("name")
             if name:
                 (folder / f"{name}.toml").write_text(block.text, encoding="utf-8")
+    for block in blocks("sh"):
+        for script in re.findall(r"^python (\w+\.py)$", block.text, flags=re.MULTILINE) if block.page == page else ():
+            subprocess.run([sys.executable, script], cwd=folder, check=True, timeout=60)
 
 
 @pytest.mark.slow
@@ -96,6 +104,33 @@ def test_commands_and_options_exist(block: Block, words: list[str]) -> None:
         command.make_context(command.name, list(words)).close()
 
 
+@pytest.mark.slow
+@pytest.mark.end_to_end
+@pytest.mark.skipif(find_spec("trl") is None, reason="the page trains with TRL")
+def test_from_an_empty_folder_to_a_page(tmp_path: Path) -> None:
+    """The chapter on one's own data: its files and commands, in its order, end in a page with both arms."""
+    page = ROOT / "docs" / "your-own-data.md"
+    place(page, tmp_path)
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "HALFWAY_CACHE": str(tmp_path / "cache"), "PYTHONPATH": path}
+    told = [words for block, words in commands() if block.page == page]
+    assert [words[0] for words in told] == ["validate", "plan", "run", "report"]
+    for words in told:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.cli", *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        assert done.returncode == 0, f"halfway {' '.join(words)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert "Rollout replay against plain GRPO on questions of my own." in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    with (tmp_path / "page" / "results.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["strategy"] for row in csv.DictReader(file)} == {"grpo", "rr"}
+
+
 @pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("block", "words"),
@@ -122,7 +157,8 @@ def test_suites_on_the_page_load(block: Block, tmp_path: Path, monkeypatch: pyte
     place(block.page, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     name = tomllib.loads(block.text)["name"]
-    plugins = [f"{file.stem}:{file.stem.capitalize()}" for file in tmp_path.glob("*.py")]
+    strategies = [file for file in tmp_path.glob("*.py") if re.search(r"^class \w+\((Selector|Replay)", file.read_text(), re.MULTILINE)]
+    plugins = [f"{file.stem}:{file.stem.capitalize()}" for file in strategies]
     assert plan(load_suite(tmp_path / f"{name}.toml", plugins))
 
 

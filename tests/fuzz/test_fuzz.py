@@ -139,7 +139,7 @@ def test_an_empty_model_name(tmp_path: Path) -> None:
     """Found by the search over values."""
     path = tmp_path / "suite.toml"
     path.write_text(edited(SUITE, {'model = "softmax"': 'model = ""'}))
-    with pytest.raises(UserError, match=r"suite\.toml, line \d+: .*model.* must have at least 1 character"):
+    with pytest.raises(UserError, match=r"suite\.toml, line \d+: .*model.* must not be empty"):
         load_suite(path)
 
 

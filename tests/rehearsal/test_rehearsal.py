@@ -236,3 +236,25 @@ def test_bad_input_is_one_sentence(small: Path, words: list[str], message: str) 
     done = halfway(*words, folder=small)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert message in done.stderr
+
+
+def test_a_predictor_meets_the_embeddings_it_was_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--predictor`` embeds the table's questions with the predictor's own embedder, not with features fitted to the table."""
+    from harness.cli.rehearse import rehearse
+    from harness.predictor.lab import embedders
+    from harness.rehearsal import leaderboard
+
+    pd.DataFrame({"question": ["a", "b"], "step_1": [0.5, 0.5], "step_2": [0.5, 1.0]}).to_csv(tmp_path / "table.csv", index=False)
+    own, asked, given = np.ones((2, 3)), [], {}
+    monkeypatch.setattr(embedders, "embedder_of", lambda folder: folder)
+    monkeypatch.setattr(embedders, "embed_cached", lambda embedder, texts, cache: asked.append((embedder, list(texts))) or own)
+
+    def stop(*_: Any, **kwargs: Any) -> None:
+        given.update(kwargs)
+        raise UserError("seen")
+
+    monkeypatch.setattr(leaderboard, "hold", stop)
+    with pytest.raises(UserError, match="seen"):
+        rehearse(tmp_path / "table.csv", ["grpo"], predictor=tmp_path / "mine")
+    assert given["embeddings"] is own
+    assert asked == [(tmp_path / "mine", ["a", "b"])]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.errors import UserError
-from harness.stats import PRICES, Curve, TokenPrices, TokensSpent, measured_prices, price_curve, prices_of, reach
+from harness.stats import PRICES, Curve, TokenPrices, TokensSpent, measured_prices, pooled_price_curve, price_curve, prices_of, reach
 
 TOKENS = {"generated_tokens": [0.0, 100.0], "forward_tokens": [0.0, 30.0], "trained_tokens": [0.0, 60.0]}
 
@@ -54,6 +54,21 @@ def test_the_interval_of_the_break_even_price() -> None:
     found = price_curve(pairs)
     assert found.break_even == pytest.approx(0.7, rel=0.01)
     assert found.undecided == (pytest.approx(0.2, rel=1e-3), pytest.approx(1.2, rel=1e-3))
+
+
+def test_the_break_even_price_of_two_combinations() -> None:
+    """They break even at .6 and 1.4; the middle half of the log ratios holds as many of each, so (100μ + 100)² = (50μ + 130)(50μ + 170):
+    μ = (√388 − 5)/15 = .980. Of one combination alone it is that one's curve. Without scatter the interval has no width."""
+    one, two = ([(spent(100, 100), spent(50, rest))] * 5 for rest in (130, 170))
+    found = pooled_price_curve([one, two])
+    assert (found.n, found.cheaper) == (10, "above")
+    assert found.break_even == pytest.approx((math.sqrt(388) - 5) / 15, rel=5e-3)
+    assert found.undecided is None
+    assert pooled_price_curve([one, []]).break_even == pytest.approx(0.6, rel=1e-3)
+    scattered = [[(spent(100, 100), spent(50, 100 + 50 * even)) for even in evens] for evens in ([0.4, 0.5, 0.6], [1.2, 1.4, 1.6])]
+    low, high = pooled_price_curve(scattered).undecided or (0.0, 0.0)
+    assert 0.5 < low < 0.980 < high < 1.5
+    assert pooled_price_curve([]).cheaper == "unknown"
 
 
 def test_cheaper_at_every_price_or_at_none() -> None:

@@ -101,7 +101,7 @@ def test_every_format_gives_the_same_rows(
     [
         ("toy.jsonl", '{"problem": "1+1?"', "cannot read "),
         ("toy.json", '{"problem": "1+1?"}', "not a list of records"),
-        ("toy.json", "[1, 2]", "row 1 is not a record"),
+        ("toy.json", "[1, 2]", "record 1: 1 is not a record"),
         ("toy.json", "[]", "holds no rows"),
         ("toy.parquet", "no parquet", "cannot read "),
     ],

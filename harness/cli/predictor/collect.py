@@ -112,7 +112,7 @@ def _of_suite(suite: str, combination: str | None) -> RunSpec:
 def _task(name: str, settings: list[str]) -> TaskSpec:
     from pydantic import BaseModel
 
-    from harness.registry import TASKS, load_task
+    from harness.registry import TASKS, make_task_builder
     from harness.spec import TaskSpec
 
     if ":" not in name and name not in TASKS:
@@ -126,10 +126,10 @@ def _task(name: str, settings: list[str]) -> TaskSpec:
             config[key] = json.loads(value)
         except ValueError:
             config[key] = value
-    builder = load_task(name)(config)
+    builder = make_task_builder(name, config, str(Path.cwd()))
     resolved = getattr(builder, "config", None)
     full = resolved.model_dump(mode="json") if isinstance(resolved, BaseModel) else config
-    return TaskSpec(name=name, config=full, version=str(getattr(builder, "version", "")))
+    return TaskSpec(name=name, config=full, version=str(getattr(builder, "version", "")), folder=str(Path.cwd()))
 
 
 def _changed(spec: RunSpec, seed: int, chosen: dict[str, dict[str, Any]]) -> RunSpec:

@@ -1,18 +1,21 @@
 """Where runs are executed: on this machine (``local``) or on the nodes of a running Ray cluster (``ray``).
 
 An executor starts workers and says how many it can take; the runner decides what is started when, follows the files in the
-run folders, and judges how a worker ended. Every worker is the same subprocess, ``python -m harness.worker``, wherever it is.
+run folders, and judges how a worker ended. Every worker is the same program, ``python -m harness.worker``, wherever it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from harness.errors import UserError, did_you_mean
 from harness.records.run_folder import RunPaths
 from harness.spec import RunSpec
+
+if TYPE_CHECKING:
+    from harness.runner.executors.warm import WarmWorkers
 
 EXECUTORS = ("local", "ray")
 
@@ -64,12 +67,17 @@ class Executor(Protocol):
         """Release what the executor holds; its workers have ended by now."""
 
 
-def open_executor(name: str, runs: Sequence[RunSpec], suite_folder: Path, max_parallel: int | None) -> Executor:
-    """The executor of that name for these runs. Raises UserError if there is none of that name, or it cannot be used here."""
+def open_executor(
+    name: str, runs: Sequence[RunSpec], suite_folder: Path, max_parallel: int | None, warm: WarmWorkers | None = None
+) -> Executor:
+    """The executor of that name for these runs; ``warm``: warm workers that outlive it, for the local one.
+
+    Raises UserError if there is none of that name, or it cannot be used here.
+    """
     if name == "local":
         from harness.runner.executors.local import LocalExecutor
 
-        return LocalExecutor(runs, max_parallel)
+        return LocalExecutor(runs, max_parallel, warm)
     if name == "ray":
         from harness.runner.executors.ray import RayExecutor
 

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO
 
 import harness
 from harness.worker.protocol import PARENT_VARIABLE
@@ -29,9 +30,10 @@ class WorkerProcess:
         environment: Mapping[str, str | None],
         stdout: Path | None = None,
         folder: Path | None = None,
+        on_close: Callable[[], None] = lambda: None,
     ) -> None:
         """``environment``: variables to set beside this process's own, or to leave out (None). ``folder``: where it works."""
-        self._python = python
+        self._python, self._on_close = python, on_close
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; a pipe could fill up
         out = open(stdout, "wb") if stdout else None  # noqa: SIM115
         try:
@@ -40,7 +42,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=out or self._stderr,
                 stderr=self._stderr,
-                env=_environment(python, environment),
+                env=worker_environment(python, environment),
                 cwd=folder,
                 start_new_session=True,
             )
@@ -66,23 +68,30 @@ class WorkerProcess:
 
     def error_message(self) -> str:
         """The last line that the process wrote to stderr."""
-        self._stderr.seek(0)
-        lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
-        message = lines[-1].strip() if lines else ""
-        if "No module named 'harness" in message:
-            return f"{self._python} has no halfway: install it there, in the same version, with the extra of that backend"
-        return message
+        return last_words(self._stderr, self._python)
 
     def close(self) -> None:
         """Close the captured stderr."""
         self._stderr.close()
+        self._on_close()
 
     def _signal_group(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
 
-def _environment(python: str, extra: Mapping[str, str | None]) -> dict[str, str]:
+def last_words(stderr: IO[bytes], python: str) -> str:
+    """The last line of what a process under this interpreter wrote."""
+    stderr.seek(0)
+    lines = stderr.read().decode("utf-8", "replace").strip().splitlines()
+    message = lines[-1].strip() if lines else ""
+    if "No module named 'harness" in message:
+        return f"{python} has no halfway: install it there, in the same version, with the extra of that backend"
+    return message
+
+
+def worker_environment(python: str, extra: Mapping[str, str | None]) -> dict[str, str]:
+    """The variables of a worker: this process's own with ``extra`` (None: left out), and where it finds Halfway's code."""
     wanted = {**os.environ, **extra, PARENT_VARIABLE: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
     environment = {name: value for name, value in wanted.items() if value is not None}
     root = Path(harness.__file__).resolve().parents[1]

@@ -201,9 +201,7 @@ class NodeWorker:
             if complete_step(folder) is None:
                 continue
             try:
-                found[folder.name] = {
-                    path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(files_under(folder))
-                }
+                found[folder.name] = {path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(files_under(folder))}
             except OSError:
                 continue  # being removed by the worker
         return found

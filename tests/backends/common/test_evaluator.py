@@ -60,7 +60,9 @@ def test_accuracy_by_hand(loaded: LoadedModel) -> None:
     evaluator = Evaluator(
         TASK, loaded.tokenizer, exact, sets=["test", "validation"], samples_per_question=4, max_new_tokens=8, seed=1, max_questions=20
     )
-    assert evaluator.evaluate(parrot, step=0) == ({"test": 0.5, "validation": 0.5}, 30)
+    found = evaluator.evaluate(parrot, step=0)
+    assert (found.accuracies, found.num_questions) == ({"test": 0.5, "validation": 0.5}, 30)
+    assert found.right == {"test": [2] * 20, "validation": [2] * 10}
     assert parrot.calls[0]["n"] == 4
     assert {k: parrot.calls[0][k] for k in ("temperature", "top_p", "max_new_tokens")} == {
         "temperature": 1.0,
@@ -74,6 +76,36 @@ def test_pass_rates_are_per_question(loaded: LoadedModel) -> None:
     parrot = Parrot(loaded.tokenizer, lambda prompt, i: backward(prompt, i) if len(prompt) == 4 else "q")
     rates = Evaluator(TASK, loaded.tokenizer, exact, samples_per_question=2, max_new_tokens=8, seed=1).pass_rates(parrot, "test")
     assert rates.tolist() == [float(len(q.answer) == 3) for q in TASK.split("test")]
+
+
+def test_progress_counts_questions_over_all_sets(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 and 10 questions with two samples, 16 answers at a time: 8, 16, 20, then 28 and 30 of 30."""
+    monkeypatch.setattr("backends.common.evaluator.PORTION", 16)
+    said: list[tuple[int, int]] = []
+    Evaluator(
+        TASK, loaded.tokenizer, exact, sets=["test", "validation"], samples_per_question=2, max_new_tokens=8, seed=1, max_questions=20
+    ).evaluate(Parrot(loaded.tokenizer, backward), 0, lambda done, total: said.append((done, total)))
+    assert said == [(done, 30) for done in (0, 8, 16, 20, 20, 28, 30)]
+
+
+def test_what_completions_look_like_by_hand(loaded: LoadedModel) -> None:
+    """Samples of 2 and 4 tokens, each of log-probability -1 and -.25: 3 tokens on average, entropy (2·1 + 4·.25)/6 = .5, half cut off.
+    Greedy sampling has no entropy, and an engine that gives no log-probs has none to show."""
+
+    def sample(length: int, log_prob: float, cut: bool) -> Completion:
+        return Completion(np.full(length, 5, np.int32), np.full(length, log_prob, np.float32), cut)
+
+    def decode(prompts: Any, n: int, **_: Any) -> list[list[Completion]]:
+        return [[sample(2, -1.0, cut=True), sample(4, -0.25, cut=False)] for _ in prompts]
+
+    def without(prompts: Any, n: int, **_: Any) -> list[list[Completion]]:
+        return [[sample(2, np.nan, cut=True)] * 2 for _ in prompts]
+
+    settings: dict[str, Any] = {"samples_per_question": 2, "max_new_tokens": 8, "seed": 1}
+    sampled = Evaluator(TASK, loaded.tokenizer, exact, **settings).evaluate(decode, 0)
+    assert sampled.completions == {"test": {"tokens": 3.0, "truncated": 0.5, "entropy": pytest.approx(0.5)}}
+    assert "entropy" not in Evaluator(TASK, loaded.tokenizer, exact, temperature=0.0, **settings).evaluate(decode, 0).completions["test"]
+    assert "entropy" not in Evaluator(TASK, loaded.tokenizer, exact, **settings).evaluate(without, 0).completions["test"]
 
 
 def test_every_step_uses_the_same_random_numbers(loaded: LoadedModel) -> None:
@@ -96,7 +128,8 @@ def test_a_real_policy_evaluates_the_same_twice(loaded: LoadedModel) -> None:
     state = torch.get_rng_state()
     first = evaluator.evaluate(decoder.generate, step=1)
     assert first == evaluator.evaluate(decoder.generate, step=2)
-    assert 0 < first[0]["test"] < 1
+    assert 0 < first.accuracies["test"] < 1
+    assert first.completions["test"]["entropy"] > 0
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.simulator.engine import PricedTime, accuracy
+from backends.simulator.engine import PricedTime, right_answers
 from backends.simulator.policy import Policy, Rows, ratio_statistics
 from harness.numerics.latent_skills import SkillQuestions, SkillSettings, skill_questions
 from harness.spec import AlgorithmSpec
@@ -111,6 +111,8 @@ def test_time_is_what_tokens_cost() -> None:
 def test_accuracy_is_sampled_or_greedy() -> None:
     """Greedy counts what is more likely right than wrong."""
     questions = SkillQuestions(np.array([[0], [1]]), np.array([[1.0], [1.0]]), np.array([-3.0, 3.0]))
-    assert accuracy(questions, np.zeros(2), samples=1, greedy=True, seed=1) == 0.5
-    many = accuracy(questions, np.zeros(2), samples=4000, greedy=False, seed=1)
-    assert many == pytest.approx(0.5, abs=0.02)
+    greedy = right_answers(questions, np.zeros(2), samples=3, greedy=True, seed=1)
+    assert greedy.tolist() == [3, 0]
+    many = right_answers(questions, np.zeros(2), samples=4000, greedy=False, seed=1)
+    assert many.shape == (2,)
+    assert many.mean() / 4000 == pytest.approx(0.5, abs=0.02)

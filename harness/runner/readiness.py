@@ -1,0 +1,89 @@
+"""What keeps runs from starting, found before anything starts: a model's folder, a backend, a plugin in the Python that runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness.data.provenance import built_here
+from harness.errors import UserError
+from harness.machine.interpreters import ask, interpreter, status_elsewhere
+from harness.registry import load_backend
+from harness.spec import RunSpec
+
+_LOOK = """
+import json, os, sys
+sys.path.append(os.getcwd())  # where a worker also looks for plugins
+from harness.errors import UserError
+from harness.registry import load_backend, load_task, strategy_entry
+def reason(look, *arguments):
+    try:
+        look(*arguments)
+    except UserError as error:
+        return str(error)
+def backend(name):
+    status = load_backend(name).status()
+    if not status.usable:
+        raise UserError(status.reason)
+asked = json.loads(sys.argv[1])
+print(json.dumps([
+    *((f"cannot run backend {asked['backend']!r}", reason(backend, asked["backend"])),),
+    *((f"cannot run strategy {name!r}", reason(strategy_entry, name, plugins)) for name, plugins in asked["strategies"]),
+    *((f"cannot build task {name!r}", reason(load_task, name)) for name in asked["tasks"]),
+]))
+"""
+
+#: What a hub id never looks like: it has no dot or slash in front and at most one slash inside.
+_PATH = re.compile(r"^[./~]|/.*/|/$")
+
+
+def missing_models(runs: Sequence[RunSpec]) -> list[str]:
+    """A sentence for every model that is given as a folder which is not there."""
+    found: dict[str, str] = {}
+    for run in runs:
+        name = run.combination.model.name
+        if not built_here(name) and _PATH.search(name) and not Path(name).is_dir():
+            found.setdefault(name, f"combination {run.combination.name!r} names the model folder {name}, which is not there")
+    return list(found.values())
+
+
+def unready_backends(runs: Sequence[RunSpec]) -> list[str]:
+    """A sentence for everything that the Python of a backend lacks: the backend itself, a strategy or a task of somebody's own."""
+    grouped: dict[tuple[str, str], list[RunSpec]] = {}
+    found: list[str] = []
+    for run in runs:
+        try:
+            grouped.setdefault((interpreter(run), run.combination.backend), []).append(run)
+        except UserError as error:
+            found.append(str(error))
+    for (python, backend), some in grouped.items():
+        found += _unready_here(backend) if python == sys.executable else _unready_elsewhere(python, backend, some)
+    return list(dict.fromkeys(found))
+
+
+def refuse_unready(runs: Sequence[RunSpec]) -> None:
+    """Raise UserError with the first thing that keeps one of the runs from starting on this machine."""
+    for sentence in (*missing_models(runs), *unready_backends(runs)):
+        raise UserError(sentence)
+
+
+def _unready_here(backend: str) -> list[str]:
+    status = load_backend(backend).status()
+    if status.usable:
+        return []
+    return [f"backend {backend!r} cannot run here: {status_elsewhere(replace(status, name=backend)).reason}"]
+
+
+def _unready_elsewhere(python: str, backend: str, runs: Sequence[RunSpec]) -> list[str]:
+    strategies = {run.strategy.name: [run.strategy.plugin] if run.strategy.plugin else [] for run in runs}
+    tasks = sorted({run.combination.task.name for run in runs})
+    asked = {"backend": backend, "strategies": list(strategies.items()), "tasks": tasks}
+    try:
+        answers = ask(python, _LOOK, json.dumps(asked))
+    except UserError as error:
+        return [str(error)]
+    return [f"{python}, the Python of backend {backend!r}, {what}: {reason}" for what, reason in answers if reason]
