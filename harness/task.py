@@ -104,6 +104,12 @@ class TaskBuilder(Protocol):
         ...
 
 
+def embedded_positions(task: TaskData) -> int:
+    """Positions of an embedded model built for the task: twice its longest question with answer, so that completions may run on."""
+    longest = max(len(q.prompt) + len(q.answer) for questions in task.splits.values() for q in questions) + 2
+    return max(128, 2 * longest)
+
+
 def no_warm_up(model: str, task: str) -> str:
     """The sentence for an embedded model on a task without warm-up questions."""
     return (

@@ -25,7 +25,7 @@ from backends.common.cached_folder import cached_folder
 from backends.common.char_tokenizer import build_tokenizer, pieces
 from harness.backend import Progress
 from harness.errors import UserError
-from harness.task import WARM_UP, TaskData
+from harness.task import WARM_UP, TaskData, embedded_positions
 from harness.types import Question
 
 PREFIX = "embedded:"
@@ -205,10 +205,9 @@ def _warm_up(
     settings, total = task.warm_up, stages[-1].until
     tokenizer = build_tokenizer(architecture.family, task.alphabet, task.tokens)
     batches = _Batches(task, tokenizer, random.Random(f"warm-up/{seed}"))
-    longest = max(len(q.prompt) + len(q.answer) for name in task.splits for q in task.splits[name]) + 2
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(architecture.config(tokenizer, max(128, 2 * longest)))
+        model = AutoModelForCausalLM.from_config(architecture.config(tokenizer, embedded_positions(task)))
     model.to(device)
     model.generation_config.update(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=True)
     peak = settings.learning_rate * architecture.learning_rate_scale

@@ -45,9 +45,7 @@ class Drawn:
 class Family:
     """A family with its settings; ``level`` names the part of a task in messages."""
 
-    def __init__(
-        self, name: str, settings: Mapping[str, Any], prompt_pattern: str | None, seed: int, level: str | None = None
-    ) -> None:
+    def __init__(self, name: str, settings: Mapping[str, Any], prompt_pattern: str | None, seed: int, level: str | None = None) -> None:
         self.name, self._settings, self._pattern, self._seed = name, settings, prompt_pattern, seed
         self._where = f"task {NAME!r}, {f'level {level!r}, ' if level else ''}family {name!r}"
 

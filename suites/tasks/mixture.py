@@ -19,6 +19,8 @@ from suites.tasks.config import SplitSizes
 
 #: The splits that may hold unlearnable questions and wrong golds.
 SPOILT = ("train", "adapter")
+#: Whether an answer scores 1 on a question with the gold answer that the question has.
+IsRight = Callable[[str, Question], bool]
 #: Attempts to find an answer that is wrong before a task is refused.
 _TRIES = 100
 #: Characters that a wrong gold keeps apart, so that a number stays a number and a word a word.
@@ -83,21 +85,29 @@ def mixed(questions: Sequence[Question], seed: str) -> tuple[Question, ...]:
 def noise_by_level(levels: Sequence[Level], slope: float, offset: float) -> tuple[tuple[str, float, float], ...]:
     """(level, noise slope, noise offset) of the levels that have their own, for :class:`harness.task.WarmUp`."""
     return tuple(
-        (level.name, slope if level.noise_slope is None else level.noise_slope, offset if level.noise_offset is None else level.noise_offset)
+        (
+            level.name,
+            slope if level.noise_slope is None else level.noise_slope,
+            offset if level.noise_offset is None else level.noise_offset,
+        )
         for level in levels
         if level.noise_slope is not None or level.noise_offset is not None
     )
+
+
+def _or(own: float | None, common: float) -> float:
+    return common if own is None else own
 
 
 def spoil(
     splits: Mapping[str, tuple[Question, ...]],
     settings: Spoilt,
     where: str,
-    is_right: Callable[[str, Question], bool],
+    is_right: IsRight,
 ) -> dict[str, tuple[Question, ...]]:
     """The splits with unlearnable questions and wrong golds in those of :data:`SPOILT`; nothing else is changed.
 
-    ``is_right(answer, question)`` says whether ``answer`` scores 1 on a question whose gold answer is the question's own. Where a mark tells
+    ``is_right(answer, question)`` says whether ``answer`` scores 1 on a question with the question's gold answer. Where a mark tells
     unlearnable questions apart, as many warm-up questions carry it with their right answer: an embedded model then reads the mark as it
     reads everything else. Raises TaskError where no wrong answer can be found.
     """
@@ -121,11 +131,11 @@ def spoil(
     return changed
 
 
-def _other_gold(question: Question, answers: Sequence[str], rng: random.Random, where: str, is_right: Callable[[str, Question], bool]) -> str:
+def _other_gold(question: Question, answers: Sequence[str], rng: random.Random, where: str, is_right: IsRight) -> str:
     return _wrong(question, lambda: rng.choice(answers), where, is_right)
 
 
-def _near_miss(question: Question, rng: random.Random, where: str, is_right: Callable[[str, Question], bool]) -> str:
+def _near_miss(question: Question, rng: random.Random, where: str, is_right: IsRight) -> str:
     """The answer with one character replaced by another of its kind."""
     places = [i for i, c in enumerate(question.answer) if any(c in kind for kind in _KINDS)]
     if not places:
@@ -139,7 +149,7 @@ def _near_miss(question: Question, rng: random.Random, where: str, is_right: Cal
     return _wrong(question, changed, where, is_right)
 
 
-def _wrong(question: Question, draw: Callable[[], str], where: str, is_right: Callable[[str, Question], bool]) -> str:
+def _wrong(question: Question, draw: Callable[[], str], where: str, is_right: IsRight) -> str:
     """A gold answer under which the question's true answer does not score."""
     for _ in range(_TRIES):
         gold = draw()

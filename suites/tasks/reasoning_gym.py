@@ -38,8 +38,10 @@ class FamilyLevel(Level):
 class ReasoningGymConfig(Spoilt):
     """Settings of ``reasoning-gym``."""
 
-    family: str = Field("", description="name of the family, such as chain_sum; may be left out where every level names one")
-    levels: tuple[FamilyLevel, ...] = Field((), description="parts with families, settings and warm-up noise of their own; shares add up to 1")
+    family: str = Field("", description="name of the family, such as chain_sum; not needed where every level names one")
+    levels: tuple[FamilyLevel, ...] = Field(
+        (), description="parts with a family, settings and warm-up noise of their own; shares add up to 1"
+    )
     family_config: dict[str, Any] = Field(default_factory=dict, description="settings of the family")
     prompt_pattern: str | None = Field(
         None, description="regular expression whose groups, joined by a space, are the prompt; null for the whole question"
