@@ -4,7 +4,7 @@
 
 Conditions: the suite ``simulated`` (fitted to a recorded run) at prices μ = 1 and ⅓ of a generated token, and the same policy with a
 learning rate three times as high for 80 steps, where stored rollouts age fast. Prompts of simulated questions say nothing, so
-``frontier`` reads embeddings here. Prints the speed-up over GRPO to 90 % of its gain at that price (median of paired seeds, 95 % interval)
+``frontier`` reads embeddings here. Prints the speed-up over GRPO to 80 % of its gain at that price (median of paired seeds, 95 % interval)
 and writes ``benchmarks/results/frontier_ablation_simulated.csv``. SIMULATED, not measured.
 """
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -190,8 +190,10 @@ class PromptGroup:
     @property
     def is_degenerate(self) -> bool:
         """Whether no trained rollout's reward differs from those of its baseline: every advantage is then zero."""
-        rewards = np.array([*(r.reward for r in self.trained_rollouts), *self.baseline_rewards])
-        return bool(np.ptp(rewards) <= REWARD_TOLERANCE)
+        rewards = [r.reward for r in self.trained_rollouts]
+        if self.advantage_scope != "kept":
+            rewards += self.baseline_rewards.tolist()
+        return max(rewards) - min(rewards) <= REWARD_TOLERANCE
 
     @property
     def policy_version(self) -> int:
@@ -236,7 +238,11 @@ def with_uids(groups: Sequence[PromptGroup], stream: Sequence[int]) -> list[Prom
     """
     prefix = ".".join(str(number) for number in stream)
     position = itertools.count()
-    return [replace(g, rollouts=tuple(replace(r, uid=f"{prefix}.{next(position)}") for r in g.rollouts)) for g in groups]
+    return [replace(g, rollouts=tuple(Rollout(*(*_BUT_UID(r), f"{prefix}.{next(position)}")) for r in g.rollouts)) for g in groups]
+
+
+#: Every field of a rollout but the last, which is the uid: a constructor call is five times as fast as ``replace``.
+_BUT_UID: Callable[[Rollout], tuple[Any, ...]] = attrgetter(*(f.name for f in fields(Rollout)[:-1]))
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ across machines are the same code. The target of an arm is that of its combinati
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UserError, did_you_mean
-from harness.stats import Band, paired_difference, parse_target, resolve_target
+from harness.stats import Band, log_deviation, paired_difference, parse_target, resolve_target
 from reports.analysis import analyse
-from reports.arms import Analysis, Combination
+from reports.arms import SECONDS, TOKENS, Analysis, Combination
 from reports.condensed import Run, facts_of
+from reports.run_columns import Array
 
 #: Between combination and strategy in the name of an arm.
 JOINT = " · "
@@ -119,12 +121,47 @@ def _in_names_of(first: Sequence[Run], second: Sequence[Run]) -> list[Run]:
 
 def _final_difference(combination: Combination) -> tuple[int, Band]:
     """(pairs, second minus first) of the last accuracy, over seeds that both sides completed."""
+    values = _final_pairs(combination)
+    return len(values), paired_difference(values)
+
+
+def _final_pairs(combination: Combination) -> Array:
+    """Second minus first of the last accuracy, one value per seed that both sides completed."""
     last = [
         {r.seed: float(r.curve.accuracy[-1]) for r in a.runs if r.state == "complete" and len(r.curve.accuracy)} for a in combination.arms
     ]
     seeds = sorted(set.intersection(*(set(side) for side in last)))
-    values = np.array([last[1][s] - last[0][s] for s in seeds])
-    return len(seeds), paired_difference(values)
+    return np.array([last[1][s] - last[0][s] for s in seeds])
+
+
+@dataclass(frozen=True, slots=True)
+class Replicates:
+    """Scatter of one run between two of the same seed and settings: what the machine and its rounding add, without that of seeds.
+
+    accuracy: standard deviation of the final accuracy. costs: per ledger that of the log cost to the target, None where fewer than two
+    pairs are known exactly.
+    """
+
+    pairs: int
+    accuracy: float
+    costs: dict[str, float | None]
+
+
+def replicates(sides: Sides) -> dict[str, Replicates]:
+    """Per arm, where no setting and no version differs between the sides: both then ran the same thing, seed by seed.
+
+    A difference of two equal runs scatters √2 times as far as one of them. Arms with fewer than two complete pairs are left out.
+    """
+    if sides.differs:
+        return {}
+    found = {}
+    for combination in sides.analysis.combinations:
+        values = _final_pairs(combination)
+        if len(values) >= 2:
+            deviations = {cost: log_deviation(s) for cost, s in combination.arms[1].speed_ups.items() if cost in (SECONDS, TOKENS)}
+            costs = {cost: None if d is None else d / math.sqrt(2) for cost, d in deviations.items()}
+            found[combination.name] = Replicates(len(values), float(np.sqrt((values**2).mean() / 2)), costs)
+    return found
 
 
 # -- what differs ------------------------------------------------------------------------------------------------------

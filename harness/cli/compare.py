@@ -145,6 +145,8 @@ def _print(found: Any) -> None:
         typer.echo(importlib.import_module("reports.page.sides").MIXED)
     for line in found.alone:
         typer.echo(line)
+    for line in importlib.import_module("reports.page.sides").replicate_notes(found):
+        typer.echo(line)
     for name, one, two in found.differs:
         typer.echo(f"differs: {name}: {one} | {two}")
 

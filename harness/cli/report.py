@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from harness.cli.reference import against_reference, write_reference
 from harness.cli.regime import FOLDER, start_regimes
 from harness.cli.tables import print_table
 from harness.errors import UserError, did_you_mean
@@ -41,11 +42,14 @@ def report_runs(
     prices: Sequence[float] = (),
     forward_price: float | None = None,
     start: str = "halfway run",
+    reference: Path | None = None,
+    reference_out: Path | None = None,
 ) -> bool:
     """Write the report of what is finished and print its summary; says what is left out. False if a ledger could not be read.
 
     prices, forward_price: of a generated and of a forward-only token, instead of the suite's. mix_machines: compare seconds although
     runs of a combination come from different machines; the page says so at its top. start: the command that makes what is missing.
+    reference: of the baseline, instead of the one beside the suite; reference_out: where to write these runs as one.
     """
     # What the ledgers say, whoever holds their locks: the same records give the same report.
     statuses = {spec.run_id: run_status(run_paths(runs_dir, spec), spec, holding_lock=True) for spec in runs}
@@ -74,6 +78,7 @@ def report_runs(
         prices=_token_prices(suite, prices, forward_price),
         absent={_key(spec): found for spec in runs if (found := why_absent(spec, statuses[spec.run_id])) is not None},
     )
+    reproduced = against_reference(analysis, suite, reference)
     write = importlib.import_module("reports.page.build").write_report
     page = write(
         analysis,
@@ -83,6 +88,7 @@ def report_runs(
         figures=len(finished) <= FIGURES_UP_TO if figures is None else figures,
         lock=None if suite.lock is None else TuningLock.read(suite.lock),
         regimes=_measured_regimes(suite, runs_dir),
+        reproduced=reproduced,
     )
     if mixed:
         typer.echo(MIXED, err=True)
@@ -91,6 +97,10 @@ def report_runs(
         target = combination.target
         known = f"{100 * target.accuracy:.1f} % accuracy, {analysis.rule.words}" if target.accuracy is not None else f"none: {target.note}"
         typer.echo(f"target of {combination.name}: {known}")
+    for found in reproduced:
+        typer.echo(found.sentence)
+    if reference_out is not None:
+        write_reference(analysis, reference_out)
     for words in unreadable:
         typer.echo(f"halfway: left out of the report: {words}", err=True)
     typer.echo(f"report: {page}")

@@ -40,6 +40,12 @@ def report_suite(
         list[float] | None, typer.Option(metavar="MU", help="Judge at these prices of a generated token instead; repeatable.")
     ] = None,
     forward_price: Annotated[float | None, typer.Option(metavar="PRICE", help="Price of a token that is only passed forward.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Hold the baseline against this reference; default: the one beside the suite.")
+    ] = None,
+    reference_out: Annotated[
+        Path | None, typer.Option("--reference-out", metavar="CSV", help="Write the baseline's curve as a reference for other machines.")
+    ] = None,
 ) -> None:
     """Build the HTML page and the CSV files from the runs that are done, or from outside curves."""
     from harness.cli.report import report_curves, report_runs
@@ -66,6 +72,8 @@ def report_suite(
         prices=price or (),
         forward_price=forward_price,
         start=given.command(),
+        reference=reference,
+        reference_out=reference_out,
     )
     if not complete:
         raise typer.Exit(1)

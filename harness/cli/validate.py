@@ -63,8 +63,9 @@ def _print(checks: list[TaskCheck], missing: list[MissingPredictor], models: lis
     for check in checks:
         typer.secho(f"{check.task} ({', '.join(check.combinations)})", bold=True)
         if check.sets:
-            headers = ["set", "questions", "gold scores 1.0", "letter by letter", "repeated", "in training pool", "longest", "hash", "from"]
-            print_table(headers, [_row(found) for found in check.sets])
+            headers = ["set", "questions", "gold scores 1.0", "letter by letter", "repeated", "in training pool", "by 13-grams"]
+            headers += ["longest", "hash", "from"]
+            print_table(headers, [_row(found) for found in check.sets], droppable=["hash", "longest", "from"])
         for kind, remarks in (("PROBLEM", check.problems), ("note   ", check.notes)):
             for remark in remarks:
                 typer.secho(f"{kind}  {remark.words}", fg="red" if remark in check.problems else None)
@@ -87,6 +88,7 @@ def _row(found: SetCheck) -> list[Any]:
     revision = found.source.get("revision")
     return [
         found.name, found.questions, found.questions - found.not_full_score.count, found.letter_by_letter.count, found.repeated.count,
-        "" if found.name == "train" else found.in_training.count, f"{found.greatest_length} chars", found.hash[:8],
+        "" if found.name == "train" else found.in_training.count, "" if found.name == "train" else found.near_training.count,
+        f"{found.greatest_length} chars", found.hash[:8],
         f"{origin}@{revision[:8]}" if revision else origin,
     ]  # fmt: skip

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.data.ngrams import GramIndex, N
 from harness.data.overlap import normalised, repeats, shared
 from harness.data.provenance import EMBEDDED, built_task
 from harness.data.sizes import misfits
@@ -74,6 +75,7 @@ class SetCheck:
     zero_scores: Finding = field(default_factory=Finding)
     other_gold_scores: Finding = field(default_factory=Finding)
     in_training: Finding = field(default_factory=Finding)
+    near_training: Finding = field(default_factory=Finding)
     repeated: Finding = field(default_factory=Finding)
     without_prompt: Finding = field(default_factory=Finding)
     without_answer: Finding = field(default_factory=Finding)
@@ -112,6 +114,7 @@ _PROBLEMS = {
 _NOTES = {
     "letter_by_letter": "gold answers are read by no rule: a right answer scores 1.0 only as they are spelled",
     "other_gold_scores": "questions accept the gold answer of another question, written differently: equal, or accepted by mistake",
+    "near_training": f"questions share {N} words in a row with a training question, without being the same: variants, or a common source",
     "repeated": "questions are there more than once",
     "maybe_too_long": "prompts may be longer than max_prompt_tokens",
 }
@@ -152,11 +155,12 @@ def _check_task(runs: Sequence[RunSpec], scored: dict[str, dict[str, Finding]], 
     check.problems += _without_warm_up(runs, task)
     check.problems += [Remark(words) for words in dict.fromkeys(words for run in runs for words in misfits(run, task))]
     training = [q.prompt for q in task.split("train")] if "train" in task.splits else []
+    grams = GramIndex(training)
     with RewardService(task.reward, seconds=max(PATIENCE, task.reward.seconds)) as service:
         for split in task.splits:
             if split != WARM_UP and task.split(split):
                 limit = spec.algorithm.max_prompt_tokens if split == "train" else None
-                found = _check_set(task, split, training, limit)
+                found = _check_set(task, split, training, grams, limit)
                 same = f"{found.hash} {task.right_completion}"
                 if same not in scored:
                     scored[same] = _score(task, split, service, progress)
@@ -176,7 +180,7 @@ def _without_warm_up(runs: Sequence[RunSpec], task: TaskData) -> list[Remark]:
     return [Remark(no_warm_up(model, task.name)) for model in models if not task.splits.get(WARM_UP)]
 
 
-def _check_set(task: TaskData, name: str, training: Sequence[str], max_tokens: int | None) -> SetCheck:
+def _check_set(task: TaskData, name: str, training: Sequence[str], grams: GramIndex, max_tokens: int | None) -> SetCheck:
     """Everything but the reward."""
     questions = task.split(name)
     prompts = [q.prompt for q in questions]
@@ -184,7 +188,9 @@ def _check_set(task: TaskData, name: str, training: Sequence[str], max_tokens: i
     result = SetCheck(name, len(questions), task.split_hash(name), task.sources.get(name, {}), statistics.median(lengths), max(lengths))
     result.repeated = Finding.of([questions[i] for i in repeats(prompts)])
     if name != "train":
-        result.in_training = Finding.of([questions[i] for i in shared(prompts, training)])
+        same = shared(prompts, training)
+        result.in_training = Finding.of([questions[i] for i in same])
+        result.near_training = Finding.of([questions[i] for i in grams.overlapping(prompts) if i not in set(same)])
     result.without_prompt = Finding.of([q for q in questions if not normalised(q.prompt)])
     result.without_answer = Finding.of([q for q in questions if not q.answer.strip()])
     if max_tokens is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from harness.rehearsal.recording import Recording
 from harness.step.clock import Clock
 from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.strategy import Strategy
-from harness.types import FloatArray, QuestionPool
+from harness.types import FloatArray, PromptGroup, QuestionPool
 
 #: Draws that fall on so many questions are called concentrated; 50 of 1,000 is where a published run had 54 % of them.
 MOST_DRAWN = 50
@@ -61,7 +62,7 @@ def play(
     predictor: str | None = None,
 ) -> Outcome:
     """Play one strategy; seed s meets the recorded policy s mod T where the policies are unrelated."""
-    clock = Clock()
+    clock = Clock(cpu=time.perf_counter)  # processor time is not reported, and asking for it is a system call
     engine = RecordedEngine(
         recording, clock, embeddings, steps=conditions.steps, policy=seed % recording.rates.shape[1],
         draws=conditions.draws, window=conditions.window,
@@ -102,8 +103,14 @@ def _batch(batch: Batch) -> dict[str, float]:
     return {
         "informative": float(np.mean([not g.is_degenerate for g in trained])),
         "fresh_informative": float(np.mean([not g.is_degenerate for g in fresh])) if fresh else float("nan"),
-        "variance": float(np.mean([g.rewards.var() for g in trained])),
+        "variance": float(np.mean([_variance(g) for g in trained])),
     }
+
+
+def _variance(group: PromptGroup) -> float:
+    """Reward variance of a group of right and wrong answers."""
+    rate = sum(r.reward for r in group.rollouts) / group.size
+    return rate * (1 - rate)
 
 
 def _predictions(driver: StepDriver, true: FloatArray) -> dict[str, float]:

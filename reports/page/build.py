@@ -35,6 +35,7 @@ from reports.page.sides import backend_sections
 from reports.page.sooner_or_higher import sooner_or_higher_table
 from reports.page.tuning import tuning_section
 from reports.parallel import map_processes
+from reports.reference import Reproduction
 from reports.regime import StartRegime
 
 
@@ -50,6 +51,7 @@ def write_report(
     question: str = "",
     lock: TuningLock | None = None,
     regimes: Mapping[str, StartRegime] | None = None,
+    reproduced: Sequence[Reproduction] = (),
 ) -> Path:
     """Write the folder of an analysis; every file appears whole or not at all. For the rest see :func:`render`."""
     try:
@@ -68,6 +70,7 @@ def write_report(
                 question=question,
                 lock=lock,
                 regimes=regimes,
+                reproduced=reproduced,
             )
             if folder is not None:
                 _move_figures(folder, out / "figures")
@@ -107,13 +110,14 @@ def render(
     question: str = "",
     lock: TuningLock | None = None,
     regimes: Mapping[str, StartRegime] | None = None,
+    reproduced: Sequence[Reproduction] = (),
 ) -> str:
     """The page as text: no network, no time stamps, everything from the records escaped.
 
     figures: an existing folder to draw every figure into as SVG, PDF and PNG too. extra: what other rules say, beside the verdict.
     more: sections of their own before the combinations (two sides). lock: what tuning found, if the runs used it.
-    regimes: per combination, what ``halfway regime`` measured. question: what the verdict answers, if it is not whether another
-    strategy is cheaper than the baseline.
+    regimes: per combination, what ``halfway regime`` measured. reproduced: how the baselines stand to a reference. question: what the
+    verdict answers, if it is not whether another strategy is cheaper than the baseline.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("reports", "templates"),
@@ -146,9 +150,9 @@ def render(
         cards=shown,
         folded=[" ".join(part for part in (c["sentence"], c["damage"], c["prices"]) if part) for c in cards if c not in shown],
         headline=verdict.headline(cards),
-        alarms=verdict.alarms(analysis),
+        alarms=[*verdict.alarms(analysis), *(r.sentence for r in reproduced if not r.holds)],
         sentences=csv_rows.verdicts(analysis),
-        certainty=certainty_notes(analysis),
+        certainty=[*certainty_notes(analysis), *(r.sentence for r in reproduced if r.holds)],
         regime=regime_section(analysis, regimes or {}) if not question else None,
         overall=verdict.overall_table(analysis),
         off_clock=appendix.off_clock_table(analysis),

@@ -13,7 +13,7 @@ from reports import words
 from reports.arms import SECONDS, TOKENS, Analysis, Arm, Combination
 from reports.figures import curves as figures
 from reports.page.parts import Cell, Drawer, Picture, Section, Table, strategy_legend
-from reports.sides import Sides, backend_groups, backend_of, compare_backends
+from reports.sides import Sides, backend_groups, backend_of, compare_backends, replicates
 
 STEPS = "training_steps"
 
@@ -66,7 +66,21 @@ def sides_section(sides: Sides, name: str = "sides") -> Section:
         section.tables.append(differs_table(sides))
     else:
         section.notes.append("No setting and no version differs between the two sides.")
+        section.notes += replicate_notes(sides)
     return section
+
+
+def replicate_notes(sides: Sides) -> list[str]:
+    """How far equal runs of equal seed are apart, one sentence per arm; empty where a setting or version differs."""
+    notes = []
+    for arm, found in replicates(sides).items():
+        parts = [f"{100 * found.accuracy:.2f} points of final accuracy"]
+        parts += [f"{100 * d:.1f} % of {words.COST_NAMES[cost]}" for cost, d in found.costs.items() if d is not None]
+        notes.append(
+            f"Noise of {arm}: the same seed twice ({found.pairs} pairs): one run scatters by {', '.join(parts)} (standard deviation) "
+            "without any effect of the seed."
+        )
+    return notes
 
 
 def construction_table(one: str, two: str) -> Table | None:

@@ -110,6 +110,21 @@ def test_what_is_planted_is_found(suite: str, data: Write) -> None:
 
 
 @pytest.mark.slow
+def test_a_variant_of_a_training_question_is_worth_a_look(suite: str, data: Write) -> None:
+    """Fourteen words in common with a training question, other numbers: a note, no problem; the same question is only a problem."""
+    story = "A farmer has many apples and gives half of them to his oldest neighbour"
+    pool = [{"problem": f"{story}; {i} are left", "answer": str(i)} for i in range(3, 8)]
+    write_all(data, pool=pool, math500=[{"problem": f"{story}; 9 are left", "answer": "9"}, pool[0]])
+    code, found = validate(suite)
+    assert code == 1
+    (task,) = found["tasks"]
+    assert [remark["words"] for remark in task["problems"]] == ["math500: 1 of 2 questions are also in the training pool"]
+    assert [remark["words"] for remark in task["notes"]] == [
+        "math500: 1 of 2 questions share 13 words in a row with a training question, without being the same: variants, or a common source"
+    ]
+
+
+@pytest.mark.slow
 def test_wrong_answers_that_score_are_found(suite: str, data: Write) -> None:
     """A gold that 0.0 answers is a problem; one that another question's gold answers is worth a look."""
     golds = [r"\frac{1}{2}", "0.5", "7-7", "10^{-12}"]
@@ -141,7 +156,7 @@ def test_data_and_predictors_that_are_not_there(suite: str, data: Write, tmp_pat
     first, second = found["tasks"]
     assert first["problems"] == []
     (problem,) = second["problems"]
-    assert "deepmath.json: holds no rows" in problem["words"]
+    assert "deepmath.json: it holds no rows" in problem["words"]
     assert validate(suite, "--combination", "one")[1]["tasks"] == [first]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from harness.errors import UserError
 from reports.analysis import analyse
 from reports.condensed import Run, condense
 from reports.page.sides import MIXED, cost_table, sides_section
-from reports.sides import backend_groups, compare_sides
+from reports.sides import backend_groups, compare_sides, replicates
 from tests.reports.ledgers import ENVIRONMENT, read, write_run
 from tests.reports.pages import build_report
 from tests.reports.test_build import text_of
@@ -72,6 +73,27 @@ def test_seconds_of_two_machines_are_refused_unless_told(tmp_path: Path) -> None
     assert MIXED in sides_section(told).notes
     assert not compare_sides(sides[0], ("c", sides[0][1]), baseline="grpo", target=TARGET, mix_machines=True).mixed
     assert told.analysis.combinations[0].arms[1].speed_ups["training_seconds"].estimate == pytest.approx(2.0)
+
+
+def test_the_same_seed_twice_shows_noise_without_seeds(tmp_path: Path) -> None:
+    """Final accuracies differ by .02, -.02 and .04: √(.0024/3/2) = .02 for one run; log times by .1, -.1 and 0: .1/√2 = 7.1 %; tokens by
+    nothing. Where a setting differs it is no replicate."""
+    moved = {1: (0.52, 0.1), 2: (0.48, -0.1), 3: (0.54, 0.0)}
+    again = [
+        write_run(tmp_path / "b", "grpo", s, steps=24, accuracies=[*SLOW[:-1], last], pace=0.5 * math.exp(slower))
+        for s, (last, slower) in moved.items()
+    ]
+    once = [run for run in side(tmp_path / "a") if run.strategy == "grpo"]
+    found = compare_sides(("one", once), ("two", [condense(log) for log in read(again)]), baseline="grpo", target=TARGET)
+    [noise] = replicates(found).values()
+    assert (noise.pairs, noise.accuracy) == (3, pytest.approx(0.02))
+    assert noise.costs == {"training_seconds": pytest.approx(0.1 / math.sqrt(2)), "generated_tokens": 0.0}
+    assert (
+        "Noise of spell-backward · grpo: the same seed twice (3 pairs): one run scatters by 2.00 points of final accuracy, 7.1 % of "
+        "training time, 0.0 % of generated tokens (standard deviation) without any effect of the seed."
+    ) in sides_section(found).notes
+    found.differs.append(("algorithm.learning_rate", "1", "2"))
+    assert replicates(found) == {}
 
 
 def test_combinations_match_by_model_and_task_where_names_differ(tmp_path: Path) -> None:

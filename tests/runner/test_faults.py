@@ -246,7 +246,7 @@ def test_a_disk_that_fills_up(place: ToyPlace, share: float) -> None:
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); from harness.worker.__main__ import main; sys.exit(main())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", limited, str(run)], cwd=place.folder, env=place.env(), capture_output=True, text=True, timeout=60
+        [sys.executable, "-B", "-c", limited, str(run)], cwd=place.folder, env=place.env(), capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 2, done.stderr
     assert "free some space and start the same command again" in done.stderr

@@ -114,6 +114,18 @@ def test_trials_read_the_data_folder(place: ToyPlace) -> None:
     assert again.returncode == 0, again.stderr
 
 
+def test_trials_are_forked_from_one_warm_worker(place: ToyPlace) -> None:
+    """Every trial is started twice, half-way and to its end, but what it imports is imported once for the whole command."""
+    place.write(edited(TOY, {"toy_engine:ToyBackend": "warm_toy:WarmToy"}))
+    place.environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), place.env()["PYTHONPATH"]])
+    trace = place.folder / "trace"
+    done = place.halfway("tune", "toy.toml", "--trials", "2", TOY_TRACE=str(trace))
+    assert done.returncode == 0, done.stderr
+    events = trace.read_text(encoding="utf-8").splitlines()
+    assert events.count("trained") >= 4  # two trials on two seeds
+    assert sum(event.startswith("preload ") for event in events) == 1
+
+
 @dataclass
 class Place:
     """A folder with the made-up suite, tuned, and the command line in this process."""
