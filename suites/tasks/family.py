@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.data.overlap import normalised
 from harness.errors import did_you_mean
 from harness.task import TaskError
 
@@ -50,7 +51,7 @@ class Family:
         self._where = f"task {NAME!r}, {f'level {level!r}, ' if level else ''}family {name!r}"
 
     def draw(self, needed: int, seen: set[str]) -> Iterator[Drawn]:
-        """Different questions whose prompts are not in ``seen``, to which they are added.
+        """Different questions whose normalised prompts are not in ``seen``, to which they are added.
 
         Raises TaskError if the family has fewer than ``needed``, and if too many of its own answers fail its own scorer.
         """
@@ -60,11 +61,12 @@ class Family:
             entry = dataset[index]
             index, since_new = index + 1, since_new + 1
             prompt = self._prompt(entry["question"])
-            if prompt not in seen:
+            text = normalised(prompt)  # "Sigma" and "sigma" are one question, which must not stand in two splits
+            if text not in seen:
                 hidden = json.loads(json.dumps({**entry["metadata"], "question": entry["question"]}, default=str))
                 drawn = Drawn(prompt, entry, hidden, dataset.score_answer)
                 if drawn.scores_full(entry["answer"], entry["answer"]):
-                    seen.add(prompt)
+                    seen.add(text)
                     since_new, found = 0, found + 1
                     yield drawn
                 else:

@@ -87,7 +87,7 @@ def checked_pattern(pattern: str | None) -> str | None:
 class ReasoningGym:
     """Builder of ``reasoning-gym``; equal settings give equal questions."""
 
-    version = data_version(1)
+    version = data_version(2)
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = parse_config(ReasoningGymConfig, config, NAME)
