@@ -22,6 +22,7 @@ from harness.stats import Curve
 from harness.types import PHASES, EvalPoint, StepRecord
 from reports.evaluation_columns import Evaluations, evaluation_columns
 from reports.parallel import map_processes
+from reports.persistence import revisited
 from reports.run_columns import (
     RELIABILITY_BINS,
     Array,
@@ -53,6 +54,7 @@ class Run:
     selected so far, per step, shape (T,). pool_size: questions of the pool, None where it was not recorded. questions: per split
     (how many, hash of their text, where they are from); model: commit or digest behind its name; both empty where they were not recorded.
     final_accuracies: of the last evaluation, per evaluation set. evaluations: what they say beside accuracy.
+    revisits: see :func:`reports.persistence.revisited`.
     """
 
     combination: str
@@ -87,6 +89,7 @@ class Run:
     model: str = ""
     final_accuracies: dict[str, float] = field(default_factory=dict)
     evaluations: Evaluations = field(default_factory=Evaluations)
+    revisits: Array = field(default_factory=lambda: np.empty((4, 0)))
 
     @property
     def last_step(self) -> int:
@@ -190,6 +193,7 @@ def condense(log: RunLog) -> Run:
         lost_seconds=log.lost_seconds,
         final_accuracies=dict(log.evaluations[-1].accuracies) if log.evaluations else {},
         evaluations=evaluation_columns(log),
+        revisits=revisited(log.steps, int(log.spec.get("algorithm", {}).get("group_size", 0))),
         oracle_rollouts=last.oracle_rollouts if last is not None else 0,
         questions=_questions(log.provenance) if log.provenance else {},
         model=_model(log.provenance.model if log.provenance else {}),

@@ -19,6 +19,7 @@ import numpy as np
 from harness.stats import LEAST_PAIRS, SpeedUp
 from reports.arms import TOKENS, Arm, Combination
 from reports.condensed import Run
+from reports.persistence import Persistence, persistence
 from reports.run_columns import Array
 
 #: Upper ends of the classes of pass rates; 0 and 1 are classes of their own.
@@ -74,7 +75,8 @@ class RunRegime:
     """What the baseline's runs on one combination show; None where it was not recorded.
 
     start, end: (mean pass rate, share all wrong, share all right) over the first and the last groups of the baseline. visits: draws per
-    question of the pool. noise: seed deviation of accuracy over the median gain. headroom: speed-up of the oracle in generated tokens.
+    question of the pool. noise: seed deviation of accuracy over the median gain. persistence:
+    how questions' pass rates at the start and at the end of the runs correlate. headroom: speed-up of the oracle in generated tokens.
     """
 
     start: tuple[float, float, float] | None
@@ -83,6 +85,7 @@ class RunRegime:
     rollout_share: float | None
     noise: float | None
     headroom: SpeedUp | None
+    persistence: Persistence | None = None
 
     @property
     def drift(self) -> float | None:
@@ -99,7 +102,7 @@ def run_regime(combination: Combination) -> RunRegime:
     visits = [r.selected_questions / r.pool_size for r in runs if r.pool_size]
     return RunRegime(
         start, end, float(np.median(visits)) if visits else None, base.rollout_share if base is not None else None,
-        _noise(combination), headroom(combination),
+        _noise(combination), headroom(combination), persistence(r.revisits for r in runs),
     )  # fmt: skip
 
 

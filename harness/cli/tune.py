@@ -149,10 +149,10 @@ def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]
 
 def _freeze(suite: Suite, state: TuningState, runs_dir: Path, before: TuningLock | None) -> TuningLock | None:
     """Write the lock of the studies that are complete; None where there is none."""
-    from harness.tuning.freeze import freeze
+    from harness.tuning.freeze import finished, freeze
     from harness.tuning.lock_file import lock_path
 
-    if not any(len(progress.trials) >= state.trials for _, progress in state.progress):
+    if not finished(state):
         return None
     path = lock_path(suite.name, runs_dir)
     lock = freeze(suite, state, runs_dir, before)
@@ -191,8 +191,19 @@ def _show(lock: TuningLock, state: TuningState, as_json: bool) -> None:
     seeds = ", ".join(map(str, lock.seeds))
     typer.echo(
         f"own, tuned: {lock.cost} to the target in budgets of the baseline, on {lock.evaluation} questions, mean of seeds {seeds}\n"
-        "The best of several trials is flattered by chance: quote the report, whose seeds and questions are others."
+        f"{_repeated(studies)}The best of several trials is flattered by chance: quote the report, whose seeds and questions are others."
     )
+
+
+def _repeated(studies: Sequence[LockedStudy]) -> str:
+    """What every search of several found; empty where there was one."""
+    lines = [
+        f"{s.combination}/{s.strategy}: {', '.join(f'{r.value:.3f}' for r in s.repeats)} in {len(s.repeats)} searches; "
+        f"used is the median, search {s.median + 1}\n"
+        for s in studies
+        if s.repeats
+    ]
+    return "".join(lines)
 
 
 def _row(study: LockedStudy) -> dict[str, Any]:
@@ -200,4 +211,5 @@ def _row(study: LockedStudy) -> dict[str, Any]:
         "combination": study.combination, "strategy": study.strategy, "trials": len(study.trials),
         "pruned": sum(t.state == "pruned" for t in study.trials), "own": study.own.value, "tuned": study.winner.value,
         "best": study.best, "reached": study.winner.reached, "settings": study.settings,
+        "repeats": [repeat.model_dump(mode="json") for repeat in study.repeats], "median": study.median,
     }  # fmt: skip

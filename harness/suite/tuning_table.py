@@ -41,6 +41,9 @@ class TuningTable(Settings):
     """``[tuning]``: how every strategy of the suite is tuned."""
 
     trials: int = Field(default=12, ge=1, description="settings tried per combination and strategy, the suite's own among them")
+    studies: int = Field(
+        default=1, ge=1, description="searches per combination and strategy, each with a sampler seed of its own; the median one is used"
+    )
     seeds: tuple[int, ...] = Field(default=(1001, 1002), min_length=1, strict=False, description="none of the suite's seeds")
     cost: str = Field(
         default="token_cost", description="cost ledger of the time to target that is minimised, or price:1 (a price per token)"

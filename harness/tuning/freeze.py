@@ -13,7 +13,7 @@ from harness.stats import parse_target
 from harness.suite.suite import Suite
 from harness.suite.tuning_table import VALIDATION
 from harness.tuning.importance import importances
-from harness.tuning.lock_file import LockedParameter, LockedStudy, LockedTarget, LockedTrial, TuningLock
+from harness.tuning.lock_file import LockedParameter, LockedRepeat, LockedStudy, LockedTarget, LockedTrial, TuningLock
 from harness.tuning.sampler import Trial
 from harness.tuning.space import Parameter, Point
 from harness.tuning.study import Study, StudyProgress, tuning_folder
@@ -23,11 +23,7 @@ from harness.tuning.tuner import Standard, TuningState, all_studies
 def freeze(suite: Suite, state: TuningState, runs_dir: Path, before: TuningLock | None) -> TuningLock:
     """The lock of all complete studies; those of ``before`` that this command did not touch and that are still fresh are kept."""
     folder = suite_folder(runs_dir, tuning_folder(suite))
-    made = [
-        _study(study, progress, state.standards[study.arm.combination.name], folder)
-        for study, progress in state.progress
-        if len(progress.trials) >= state.trials
-    ]
+    made = [_study(repeats, state.standards[repeats[0][0].arm.combination.name], folder) for repeats in finished(state)]
     new = {(s.combination, s.strategy) for s in made}
     targets = [_target(name, standard) for name, standard in state.standards.items()]
     kept = [s for s in _fresh(suite, before) if (s.combination, s.strategy) not in new]
@@ -45,6 +41,23 @@ def freeze(suite: Suite, state: TuningState, runs_dir: Path, before: TuningLock 
         targets=tuple(sorted(targets, key=lambda t: suite.combinations.index(t.combination))),
         studies=tuple(sorted([*made, *kept], key=lambda s: order.index((s.combination, s.strategy)))),
     )
+
+
+Repeats = list[tuple[Study, StudyProgress]]
+
+
+def finished(state: TuningState) -> list[Repeats]:
+    """The searches of every arm that has all of them, each with all its trials."""
+    arms: dict[tuple[str, str], Repeats] = {}
+    for study, progress in state.progress:
+        arms.setdefault((study.arm.combination.name, study.arm.strategy.label), []).append((study, progress))
+    return [repeats for repeats in arms.values() if all(len(progress.trials) >= state.trials for _, progress in repeats)]
+
+
+def median_repeat(repeats: Repeats) -> int:
+    """The search whose best objective is the median, of an even number the worse one of the middle: not the luckiest."""
+    values = [progress.best.value for _, progress in repeats if progress.best is not None]
+    return sorted(range(len(values)), key=lambda i: (values[i], i))[len(values) // 2]
 
 
 def _fresh(suite: Suite, before: TuningLock | None) -> list[LockedStudy]:
@@ -72,10 +85,14 @@ def _target(combination: str, standard: Standard) -> LockedTarget:
     )
 
 
-def _study(study: Study, progress: StudyProgress, standard: Standard, folder: Path) -> LockedStudy:
+def _study(repeats: Repeats, standard: Standard, folder: Path) -> LockedStudy:
+    """The median search of an arm, with what all of them cost."""
+    median = median_repeat(repeats)
+    study, progress = repeats[median]
     best = progress.best
     assert best is not None, "the first trial of a study is always complete"
-    logs = [read_ledger(folder / run / "ledger.jsonl") for run in dict.fromkeys(r for t in progress.trials for r in t.runs)]
+    runs = dict.fromkeys(r for _, found in repeats for t in found.trials for r in t.runs)
+    logs = [read_ledger(folder / run / "ledger.jsonl") for run in runs]
     shares = importances(study.space, progress.trials)
     return LockedStudy(
         combination=study.arm.combination.name,
@@ -90,7 +107,15 @@ def _study(study: Study, progress: StudyProgress, standard: Standard, folder: Pa
             LockedParameter(name=p.name, part=p.part, range=p.described, importance=_rounded(shares[p.name])) for p in study.space
         ),
         trials=tuple(_trial(trial) for trial in progress.trials),
+        repeats=tuple(_repeat(found) for _, found in repeats) if len(repeats) > 1 else (),
+        median=median,
     )
+
+
+def _repeat(progress: StudyProgress) -> LockedRepeat:
+    best = progress.best
+    assert best is not None, "the first trial of a study is always complete"
+    return LockedRepeat(value=best.value, reached=best.reached, best=best.number, settings=best.point)
 
 
 def _rounded(share: float | None) -> float | None:

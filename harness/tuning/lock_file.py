@@ -48,8 +48,20 @@ class LockedParameter(Settings):
     importance: float | None
 
 
+class LockedRepeat(Settings):
+    """The best trial of one of several searches: its objective, how many seeds reached the target, its number and settings."""
+
+    value: float
+    reached: int
+    best: int
+    settings: dict[str, JsonValue]
+
+
 class LockedStudy(Settings):
-    """One arm on one combination. depends_on: hashes of the settings that it was tuned for."""
+    """One arm on one combination. depends_on: hashes of the settings that it was tuned for.
+
+    repeats: of several searches, each; then all else but the costs is that of search ``median``.
+    """
 
     combination: str
     strategy: str
@@ -61,6 +73,8 @@ class LockedStudy(Settings):
     depends_on: dict[str, str]
     parameters: tuple[LockedParameter, ...] = Field(strict=False)
     trials: tuple[LockedTrial, ...] = Field(strict=False)
+    repeats: tuple[LockedRepeat, ...] = Field(default=(), strict=False)
+    median: int = 0
 
     @property
     def own(self) -> LockedTrial:
@@ -152,7 +166,7 @@ def _text(lock: TuningLock) -> str:
     for study in data["studies"]:
         lines += ["", "[[studies]]"]
         for key, value in study.items():
-            rows = key in ("parameters", "trials")
+            rows = key in ("parameters", "trials", "repeats")
             lines.append(f"{key} = [\n{''.join(f'    {_toml(row)},{chr(10)}' for row in value)}]" if rows else f"{key} = {_toml(value)}")
     return "\n".join(lines) + "\n"
 

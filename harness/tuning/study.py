@@ -67,21 +67,31 @@ class StudyProgress:
 
 @dataclass(frozen=True)
 class Study:
-    """What determines the sequence of trials of one arm; the number of trials does not."""
+    """What determines the sequence of trials of one arm; the number of trials does not.
+
+    repeat: number of this search among ``tuning.studies`` of the arm, whose samplers have seeds of their own.
+    """
 
     suite: Suite
     arm: Arm
     baseline: Arm
     space: Space
+    repeat: int = 0
 
     @property
     def name(self) -> str:
-        """Combination and arm."""
-        return f"{self.arm.combination.name}/{self.arm.strategy.label}"
+        """Combination and arm, and which of several searches."""
+        which = f" (study {self.repeat + 1})" if self.suite.tuning.studies > 1 else ""
+        return f"{self.arm.combination.name}/{self.arm.strategy.label}{which}"
 
     @cached_property
     def depends_on(self) -> dict[str, str]:
-        """Hashes of every group of settings that the study depends on, by a name for people."""
+        """Hashes of every group of settings that the result depends on, by a name for people."""
+        found = self._settings
+        return found if self.suite.tuning.studies == 1 else {**found, "studies": str(self.suite.tuning.studies)}
+
+    @cached_property
+    def _settings(self) -> dict[str, str]:
         mine, base = self.spec(self.arm, self.suite.tuning.seeds[0]), self.spec(self.baseline, self.suite.tuning.seeds[0])
         groups: dict[str, Any] = {
             "combination": _identity(mine, "combination."),
@@ -100,8 +110,8 @@ class Study:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all of :attr:`depends_on`."""
-        return _digest(self.depends_on)[:12]
+        """Hash of the settings that its trials depend on and, from the second search on, of its number."""
+        return _digest([self._settings, self.repeat] if self.repeat else self._settings)[:12]
 
     def spec(self, arm: Arm, seed: int, trial: int | None = None) -> RunSpec:
         """A run of this study: the suite's, but on a tuning seed and on validation questions alone."""

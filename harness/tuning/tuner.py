@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,8 @@ Execute = Callable[[Sequence[RunSpec], TuningState], bool]
 class Tuner:
     """Studies of the arms in ``chosen``, each with ``trials`` trials.
 
-    Raises UserError where the suite cannot be tuned: overlapping seeds, no validation questions, no baseline.
+    With several ``tuning.studies`` every arm has as many. Raises UserError where the suite cannot be tuned: overlapping seeds, no
+    validation questions, no baseline.
     """
 
     def __init__(self, suite: Suite, chosen: Sequence[Arm], runs_dir: Path, trials: int) -> None:
@@ -65,7 +66,8 @@ class Tuner:
         check_disjoint_seeds(suite)
         _check_validation(suite, chosen)
         everything = [study for name in dict.fromkeys(arm.combination.name for arm in chosen) for study in all_studies(suite, name)]
-        self.studies = [study for study in everything if study.arm in chosen]
+        searched = [study for study in everything if study.arm in chosen]
+        self.studies = [replace(study, repeat=repeat) for study in searched for repeat in range(suite.tuning.studies)]
         self._baselines = {study.arm.combination.name: study for study in everything if study.arm == study.baseline}
         self._known: dict[str, list[Trial]] = {}
         self.ledgers = Ledgers(runs_dir, tuning_folder(suite))

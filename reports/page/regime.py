@@ -7,10 +7,20 @@ from collections.abc import Mapping
 from reports import words
 from reports.arms import Analysis, Combination
 from reports.page.parts import Cell, Section, Table
+from reports.persistence import LEAST_REVISITED, Persistence
 from reports.regime import LEAST_HEADROOM, RunRegime, StartRegime, has_headroom, oracle_of, references, run_regime
 
-HEADS = ("mean pass rate", "all wrong", "all right", "informative", "visits per question", "rollout share of the time",
-         "seed deviation ÷ gain", "headroom: oracle in tokens")  # fmt: skip
+HEADS = (
+    "mean pass rate",
+    "all wrong",
+    "all right",
+    "informative",
+    "visits per question",
+    "start–end correlation",
+    "rollout share of the time",
+    "seed deviation ÷ gain",
+    "headroom: oracle in tokens",
+)
 
 
 def regime_section(analysis: Analysis, measured: Mapping[str, StartRegime]) -> Section | None:
@@ -27,7 +37,8 @@ def regime_section(analysis: Analysis, measured: Mapping[str, StartRegime]) -> S
     heads = [("combination or model", False), *((h, True) for h in HEADS)]
     caption = (
         f"Start → end of the baseline's runs, beside real models and a real run ({references()['source']}). Shares are of groups of "
-        "the run's size."
+        "the run's size. Start–end correlation: of the pass rates of questions with groups in the first and the last third of a run, all "
+        f"runs together, and corrected for the sampling of the groups; not measured below {LEAST_REVISITED} questions."
     )
     section = Section("regime", "Regime: what this suite can show", tables=[Table(caption, heads, rows)])
     section.notes = [note for c in analysis.combinations for note in regime_notes(c, found[c.name])]
@@ -47,6 +58,7 @@ def _row(combination: Combination, found: RunRegime) -> list[Cell]:
         Cell(combination.name, combination.name),
         *outcomes,
         Cell(words.number(found.visits, 1), found.visits),
+        _persistence_cell(found.persistence),
         Cell(words.percent(found.rollout_share, 0), found.rollout_share),
         Cell(words.number(found.noise), found.noise),
         Cell(f"{words.speed_up(headroom)} {words.interval(headroom)}" if headroom is not None else oracle),
@@ -56,7 +68,7 @@ def _row(combination: Combination, found: RunRegime) -> list[Cell]:
 def _measured_row(name: str, regime: StartRegime) -> list[Cell]:
     values = (regime.mean, regime.all_wrong, regime.all_right, regime.informative)
     label = f"{name}: starting policy, {regime.questions} questions"
-    return [Cell(label, label), *(Cell(f"{v:.2f}", v) for v in values), *[Cell(words.NO_VALUE)] * 4]
+    return [Cell(label, label), *(Cell(f"{v:.2f}", v) for v in values), *[Cell(words.NO_VALUE)] * 5]
 
 
 def _band_row() -> list[Cell]:
@@ -65,16 +77,30 @@ def _band_row() -> list[Cell]:
     shown = [f"{run['mean'][0]:.2f} → {run['mean'][1]:.2f}"]
     shown += [f"{bands[k][0]:.2f} to {bands[k][1]:.2f}" for k in ("all_wrong", "all_right", "informative")]
     share = bands["rollout_share"]
-    cells = [*shown, "3, or 15 and more", f"{100 * share[0]:.0f} to {100 * share[1]:.0f} %", words.NO_VALUE, f"at least {LEAST_HEADROOM}×"]
+    cells = [
+        *shown,
+        "3, or 15 and more",
+        f"at least {bands['persistence'][0]}",
+        f"{100 * share[0]:.0f} to {100 * share[1]:.0f} %",
+        words.NO_VALUE,
+        f"at least {LEAST_HEADROOM}×",
+    ]
     return [Cell("band of real training", "band"), *(Cell(text) for text in cells)]
 
 
 def _policy_rows() -> list[list[Cell]]:
     return [
         [Cell(row["policy"], row["policy"]), *(Cell(f"{row[k]:.2f}", row[k]) for k in ("mean", "all_wrong", "all_right", "informative"))]
-        + [Cell(words.NO_VALUE)] * 4
+        + [Cell(words.NO_VALUE)] * 5
         for row in references()["policies"]
     ]
+
+
+def _persistence_cell(found: Persistence | None) -> Cell:
+    if found is None:
+        return Cell("not measured")
+    corrected = words.number(found.corrected)
+    return Cell(f"{found.correlation:.2f}, {corrected} corrected (n = {found.n})", found.correlation)
 
 
 def regime_notes(combination: Combination, found: RunRegime) -> list[str]:
@@ -93,6 +119,13 @@ def regime_notes(combination: Combination, found: RunRegime) -> list[str]:
         notes.append(
             f"{name}: the mean pass rate changes by {found.drift:+.2f} over the run; in a real run it rises by "
             f"{bands['drift'][0]:.2f} to {bands['drift'][1]:.2f}."
+        )
+    kept = found.persistence
+    if kept is not None and kept.corrected is not None and kept.corrected < bands["persistence"][0]:
+        notes.append(
+            f"{name}: pass rates of {kept.n} questions in the first and the last third of the runs correlate with {kept.correlation:.2f}, "
+            f"{kept.corrected:.2f} corrected for sampling; in a real run {bands['persistence'][0]} and more. What was learned of a "
+            "question is soon out of date here."
         )
     if found.rollout_share is not None and found.rollout_share < bands["rollout_share"][0]:
         notes.append(

@@ -21,7 +21,8 @@ def tuning_section(lock: TuningLock, order: Sequence[str], drawer: Drawer) -> Se
     names = [t.combination for t in lock.targets]
     pictures = [p for name in names for p in _combination_pictures(name, [s for s in studies if s.combination == name], order, drawer)]
     table = _table(lock, [s for name in names for s in studies if s.combination == name], order)
-    return Section("tuning", "Tuning", _notes(lock), pictures, [table])
+    tables = [table, *([repeats] if (repeats := _repeats_table(lock, studies, order)) is not None else [])]
+    return Section("tuning", "Tuning", _notes(lock), pictures, tables)
 
 
 def _notes(lock: TuningLock) -> list[str]:
@@ -35,6 +36,12 @@ def _notes(lock: TuningLock) -> list[str]:
         "A trial was looked at half-way and given up there only if it had already cost as much as the best one needed to reach the target.",
         "The best of several trials is flattered by chance; the runs above, on other seeds and questions, say what tuning was worth.",
     ]
+    times = max((len(study.repeats) for study in lock.studies), default=0)
+    if times:
+        notes.append(
+            f"Every search was made {times} times with sampler seeds of its own. The objective “tuned” is the median over the searches, "
+            "and the settings of that search are used, not those of the luckiest; the search cost is that of all."
+        )
     for target in lock.targets:
         text = f"{target.combination}: target {words.percent(target.accuracy)} on {lock.evaluation} questions, frozen before the search "
         text += f"(the baseline went from {words.percent(target.start)} to {words.percent(target.final)})."
@@ -68,6 +75,28 @@ def _table(lock: TuningLock, studies: Sequence[LockedStudy], order: Sequence[str
             ]
         )
     return Table("Settings found, and the objective of the suite's own settings and of the best trial", heads, rows)
+
+
+def _repeats_table(lock: TuningLock, studies: Sequence[LockedStudy], order: Sequence[str]) -> Table | None:
+    """What every search found, where there were several."""
+    rows = [
+        [
+            Cell(study.combination, study.combination),
+            Cell(study.strategy, study.strategy, swatch=place_of(order, study.strategy) % 8),
+            Cell(f"{index + 1}{', the median: used' if index == study.median else ''}", float(index)),
+            Cell(words.number(repeat.value), repeat.value),
+            Cell(f"{repeat.reached} of {len(lock.seeds)}", float(repeat.reached)),
+            Cell(", ".join(f"{name} = {setting_text(value)}" for name, value in repeat.settings.items()) or "none to tune", kind="code"),
+        ]
+        for study in studies
+        for index, repeat in enumerate(study.repeats)
+    ]
+    heads = [("combination", False), ("strategy", False), ("search", True), ("tuned", True), ("reached", True), ("settings", False)]
+    return (
+        Table("Every search with the settings it chose: how far the result depends on the luck of the sampler", heads, rows)
+        if rows
+        else None
+    )
 
 
 def _found(study: LockedStudy) -> str:

@@ -156,7 +156,7 @@ def test_data_and_predictors_that_are_not_there(suite: str, data: Write, tmp_pat
     first, second = found["tasks"]
     assert first["problems"] == []
     (problem,) = second["problems"]
-    assert "deepmath.json: holds no rows" in problem["words"]
+    assert "deepmath.json: it holds no rows" in problem["words"]
     assert validate(suite, "--combination", "one")[1]["tasks"] == [first]
 
 
