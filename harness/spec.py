@@ -2,8 +2,8 @@
 
 ``run_id`` is a hash of the *identity* fields alone. What is an *execution* field (labels, worker counts, time limits,
 targets, budgets) may change between two commands without making it another run; that is why raising ``max_steps`` or a
-budget extends a run instead of starting it again. Every field is listed in exactly one of :data:`IDENTITY` and
-:data:`EXECUTION`; a test fails until a new one is.
+budget extends a run instead of starting it again. Every field is listed in exactly one of :data:`IDENTITY`,
+:data:`LATER_IDENTITY` and :data:`EXECUTION`; a test fails until a new one is.
 """
 
 from __future__ import annotations
@@ -95,6 +95,13 @@ class AlgorithmSpec(Settings):
     kl_coefficient: float = Field(default=0.0, ge=0, description="weight of the KL term against the starting policy")
     advantage_normalization: Literal["std", "none"] = Field(default="std", description="std: the repository of DOTS + RR; none: the paper")
     loss_aggregation: Literal["token-mean", "sequence-mean", "dr-grpo"] = "token-mean"
+    ratio_level: Literal["token", "sequence"] = Field(
+        default="token", description="importance ratio per token, or of the completion (GSPO)"
+    )
+    surrogate: Literal["clip", "cispo"] = Field(
+        default="clip", description="cispo: log-prob times the ratio, capped at 1 + clip_epsilon_high"
+    )
+    mask_truncated: bool = Field(default=False, description="leave completions that were cut off out of the loss; they count in advantages")
     drop_degenerate: bool = Field(default=False, description="leave zero-advantage groups out of the loss, same normalisation")
     max_refills: int = Field(default=4, ge=0, description="extra generation rounds for groups a strategy does not admit")
     temperature: float = Field(default=1.0, gt=0)
@@ -113,6 +120,12 @@ class AlgorithmSpec(Settings):
                 "drop_degenerate needs kl_coefficient = 0: with a KL term a group of equal rewards still carries gradient, "
                 "so leaving it out would change the training"
             )
+        needed = {"ratio_level": ("sequence", "sequence-mean"), "surrogate": ("cispo", "token-mean")}
+        for name, (value, aggregation) in needed.items():
+            if getattr(self, name) == value and self.loss_aggregation != aggregation:
+                raise ValueError(f"{name} = '{value}' is defined with loss_aggregation = '{aggregation}', not '{self.loss_aggregation}'")
+        if self.ratio_level == "sequence" and self.surrogate == "cispo":
+            raise ValueError("surrogate = 'cispo' weights each token by its own ratio; it does not go with ratio_level = 'sequence'")
         rollouts = self.groups_per_step * self.group_size
         if rollouts % self.updates_per_batch:
             raise ValueError(
@@ -159,6 +172,7 @@ class ExecutionSpec(Settings):
     threads: int = Field(default=1, ge=1, description="CPU threads per run")
     checkpoint_every_steps: int = Field(default=16, ge=1)
     micro_batch_rollouts: int | None = Field(default=None, ge=1, description="rollouts per forward pass; null for a whole mini-batch")
+    gradient_checkpointing: bool | None = Field(default=None, description="recompute activations in the backward pass; null: on GPUs only")
     generation: Literal["decoder", "generate", "vllm-colocate", "vllm-server", "vllm", "sglang"] = "decoder"
     device: str = Field(default="auto", min_length=1, description="auto, cpu, cuda or cuda:N")
     processes: int = Field(default=1, ge=1, description="processes of one run (data parallel)")
@@ -234,6 +248,7 @@ class RunSpec(Settings):
         """The identity fields by dotted path."""
         data = self.model_dump(mode="json")
         chosen: dict[str, Any] = {path: _at(data, path) for path in sorted(IDENTITY)}
+        chosen |= {path: value for path, default in LATER_IDENTITY.items() if (value := _at(data, path)) != default}
         if self.algorithm.lr_schedule != "constant":
             # A schedule that ends at max_steps trains differently for another max_steps: it is then no mere budget.
             chosen["algorithm.max_steps"] = self.algorithm.max_steps
@@ -278,9 +293,12 @@ IDENTITY: frozenset[str] = (
 )
 """Dotted paths that say which run it is."""
 
+LATER_IDENTITY: dict[str, Any] = {"algorithm.ratio_level": "token", "algorithm.surrogate": "clip", "algorithm.mask_truncated": False}
+"""Identity fields that were added later, with the value that leaves a run what it was before they were there."""
+
 EXECUTION: frozenset[str] = (
-    _paths("execution", "threads", "checkpoint_every_steps", "micro_batch_rollouts", "generation", "device", "processes")
-    | _paths("execution", "nodes", "engine")
+    _paths("execution", "threads", "checkpoint_every_steps", "micro_batch_rollouts", "gradient_checkpointing", "generation", "device")
+    | _paths("execution", "processes", "nodes", "engine")
     | _paths("execution", "attempts", "reward_seconds", "silence_seconds", "keep_rollouts", "trackers", "python")
     | _paths("target", "share_of_gain", "accuracy", "final", "crossing")
     | _paths("budget", "training_seconds", "generated_tokens")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from harness.spec import (
     EXECUTION,
     IDENTITY,
+    LATER_IDENTITY,
     AlgorithmSpec,
     BudgetSpec,
     CombinationSpec,
@@ -52,8 +53,9 @@ def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
 
 def test_every_field_is_identity_or_execution() -> None:
     """A new field makes this fail until somebody has decided whether it changes which run it is."""
-    assert leaves(RunSpec) == IDENTITY | EXECUTION
+    assert leaves(RunSpec) == IDENTITY | EXECUTION | set(LATER_IDENTITY)
     assert not IDENTITY & EXECUTION
+    assert not set(LATER_IDENTITY) & (IDENTITY | EXECUTION)
 
 
 OTHER: dict[str, Any] = {
@@ -71,7 +73,8 @@ OTHER: dict[str, Any] = {
     "evaluation.also": ["other"],
     "execution.micro_batch_rollouts": 9, "execution.generation": "generate", "execution.device": "cpu", "execution.trackers": ["wandb"],
     "execution.python": {"verl": "/p"}, "target.share_of_gain": 0.5, "target.accuracy": 0.5, "target.crossing": "first",
-    "budget.training_seconds": 9.0, "budget.generated_tokens": 9,
+    "budget.training_seconds": 9.0, "budget.generated_tokens": 9, "algorithm.surrogate": "cispo",
+    "execution.gradient_checkpointing": True,
 }  # fmt: skip
 
 
@@ -90,7 +93,7 @@ def changed(path: str) -> RunSpec:
     return RunSpec.model_validate(data)
 
 
-@pytest.mark.parametrize("path", sorted(IDENTITY))
+@pytest.mark.parametrize("path", [*sorted(IDENTITY), "algorithm.surrogate", "algorithm.mask_truncated"])
 def test_another_identity_is_another_run(path: str) -> None:
     """Changing any identity field changes the run id."""
     assert changed(path).run_id != make().run_id
@@ -102,6 +105,14 @@ def test_execution_does_not_change_the_run(path: str) -> None:
     other = changed(path)
     assert other != make()
     assert other.run_id == make().run_id
+
+
+def test_fields_that_were_added_later_leave_older_runs_alone() -> None:
+    """At its default such a field is not hashed; a run of GSPO is another one than GRPO with the same aggregation."""
+    assert not set(LATER_IDENTITY) & set(make().identity())
+    grpo, gspo = (make(algorithm=AlgorithmSpec(loss_aggregation="sequence-mean", ratio_level=level)) for level in ("token", "sequence"))
+    assert grpo.run_id != gspo.run_id
+    assert "algorithm.ratio_level" in gspo.identity()
 
 
 def test_more_steps_under_a_schedule_is_another_run() -> None:

@@ -9,7 +9,9 @@ from trl import GRPOConfig
 
 from harness.errors import UserError
 from harness.spec import RunSpec
+from harness.strategy import Correction
 
+#: CISPO is a loss type of its own in TRL, aggregated as token-mean.
 _LOSS_TYPES = {"token-mean": "dapo", "sequence-mean": "grpo", "dr-grpo": "dr_grpo"}
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -37,6 +39,8 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
     """
     algorithm, execution = spec.algorithm, spec.execution
     _refuse_verl_settings(spec)
+    high = algorithm.clip_epsilon if algorithm.clip_epsilon_high is None else algorithm.clip_epsilon_high
+    cispo, checkpointing = algorithm.surrogate == "cispo", execution.gradient_checkpointing
     rows = rows_per_update(spec, world)
     micro = min(execution.micro_batch_rollouts or rows, rows)
     if rows % micro:
@@ -67,12 +71,15 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
         weight_decay=algorithm.weight_decay,
         max_grad_norm=algorithm.max_grad_norm,
         epsilon=algorithm.clip_epsilon,
-        epsilon_high=algorithm.clip_epsilon_high,
+        # TRL's cap of CISPO is the largest ratio itself.
+        epsilon_high=1.0 + high if cispo else algorithm.clip_epsilon_high,
         beta=algorithm.kl_coefficient,
         scale_rewards="group" if algorithm.advantage_normalization == "std" else "none",
-        loss_type=_LOSS_TYPES[algorithm.loss_aggregation],
+        loss_type="cispo" if cispo else _LOSS_TYPES[algorithm.loss_aggregation],
+        importance_sampling_level=algorithm.ratio_level,
+        mask_truncated_completions=algorithm.mask_truncated,
         shuffle_dataset=False,  # the dataset is in the run's own order already (harness.strategies.uniform.pool_order)
-        gradient_checkpointing=not use_cpu,
+        gradient_checkpointing=not use_cpu if checkpointing is None else checkpointing,
         save_strategy="steps",
         save_steps=execution.checkpoint_every_steps * algorithm.updates_per_batch,
         save_total_limit=None,  # old checkpoints go when the new one is complete (harness.records.checkpoint.prune), not before
@@ -82,8 +89,27 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
         project=f"halfway-{spec.suite}",
         disable_tqdm=True,
         log_level="error",
+        **_reference(spec),
         **vllm,
     )
+
+
+def check_correction(spec: RunSpec, correction: Correction | None) -> None:
+    """Raise UserError for a correction of replayed rollouts that the run's loss does not define; None: nothing is corrected."""
+    by_token = (
+        correction is not None and correction.ratio != "old" and (correction.clip_center == "old" or correction.weight_cap is not None)
+    )
+    if spec.algorithm.ratio_level == "sequence" and by_token:
+        raise UserError(
+            f"strategy {spec.strategy.label!r} weights replayed rollouts token by token, and ratio_level = 'sequence' knows one ratio per "
+            "completion; use clip_center = 'one' without weight_cap, or ratio_level = 'token'"
+        )
+
+
+def _reference(spec: RunSpec) -> dict[str, Any]:
+    """What TRL loads the reference model of a KL term with: it knows the policy's name, but not the commit that it was loaded from."""
+    revision = spec.combination.model.revision
+    return {"model_init_kwargs": {"revision": revision}} if spec.algorithm.kl_coefficient and revision else {}
 
 
 def _refuse_verl_settings(spec: RunSpec) -> None:

@@ -22,7 +22,7 @@ Tensors = dict[str, Any]
 #: Loss types whose per-batch divisor counts rows or tokens of the batch itself, so that dropping rows must be made up for.
 DIVIDES_BY_ROWS = {"grpo", "dr_grpo"}
 _DIVIDES_BY_TOKENS = {"bnpo"}
-_DIVIDES_BY_STORED_COUNT = {"dapo"}
+_DIVIDES_BY_STORED_COUNT = {"dapo", "cispo"}
 DROPPABLE = DIVIDES_BY_ROWS | _DIVIDES_BY_TOKENS | _DIVIDES_BY_STORED_COUNT
 
 

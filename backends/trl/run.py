@@ -61,8 +61,9 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
 
     from backends.common.devices import choose_device
     from backends.common.model_loading import load_model
+    from backends.common.ratios import correction_of
     from backends.common.run_session import build_session
-    from backends.trl.config import grpo_config
+    from backends.trl.config import check_correction, grpo_config
     from backends.trl.dataset import run_order_dataset
     from backends.trl.rollout_engine import TrlRolloutEngine
     from backends.trl.session import SessionCallback, TrlSession
@@ -84,6 +85,7 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     clock = Clock(None if use_cpu else torch.cuda.synchronize)
     engine = TrlRolloutEngine(spec, task, tokenizer, scorer, clock, prepared.embeddings)
     strategy = entry_of(spec.strategy).build(spec.strategy.config)
+    check_correction(spec, correction_of(strategy))
     engine.needs_log_probs = "behaviour_log_probs" in strategy.requires
     run = None
     if scorer is not None:

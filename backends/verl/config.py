@@ -150,14 +150,16 @@ def default_settings(spec: RunSpec, placement: Placement) -> dict[str, Any]:
         "actor_rollout_ref.rollout.tensor_model_parallel_size": 1,
         "actor_rollout_ref.rollout.dtype": spec.algorithm.precision,
     }
+    if spec.execution.gradient_checkpointing is not None:
+        common["actor_rollout_ref.model.enable_gradient_checkpointing"] = spec.execution.gradient_checkpointing
     if not placement.on_cpu:
         return common
     if spec.execution.generation == "vllm":
         common |= _VLLM_ON_CPU
     return {
+        "actor_rollout_ref.model.enable_gradient_checkpointing": False,
         **common,
         "actor_rollout_ref.model.use_remove_padding": False,  # needs flash-attention
-        "actor_rollout_ref.model.enable_gradient_checkpointing": False,
         "+actor_rollout_ref.model.override_config.attn_implementation": "sdpa",
         "actor_rollout_ref.actor.fsdp_config.use_torch_compile": False,
         "actor_rollout_ref.actor.use_torch_compile": False,
@@ -209,6 +211,11 @@ def _refuse(spec: RunSpec, correction: Correction | None) -> None:
     algorithm, execution = spec.algorithm, spec.execution
     if algorithm.lr_schedule == "linear":
         raise UserError("verl 0.9.1 has no linear learning-rate schedule; use constant or cosine, or the TRL backend")
+    asked = [("ratio_level", "token"), ("surrogate", "clip"), ("mask_truncated", False)]
+    if other := next((name for name, value in asked if getattr(algorithm, name) != value), None):
+        raise UserError(
+            f"{other} = {getattr(algorithm, other)!r} runs on the TRL backend only: verl's form of it is not checked against the formula"
+        )
     if algorithm.groups_per_step % algorithm.updates_per_batch:
         raise UserError(
             f"verl splits a batch by whole groups: groups_per_step = {algorithm.groups_per_step} is not a multiple of "

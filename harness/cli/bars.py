@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from harness.data.checks import Progress
+
+
+Item = TypeVar("Item")
+
+#: Fewer things are done before anybody wonders.
+SILENT_UP_TO = 100
 
 
 @contextmanager
@@ -42,6 +48,19 @@ def progress_bar() -> Iterator[Progress]:
             bars.update(shown[what], completed=done, total=total or None)
 
         yield progress
+
+
+def counted(items: Iterable[Item], what: str, total: int) -> list[Item]:
+    """The items as a list, with progress on standard error where there are more than ``SILENT_UP_TO``."""
+    if total <= SILENT_UP_TO:
+        return list(items)
+    found = []
+    with progress_bar() as progress:
+        progress(what, 0, total)
+        for item in items:
+            found.append(item)
+            progress(what, len(found), total)
+    return found
 
 
 class _Lines:

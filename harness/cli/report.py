@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from harness.cli.bars import counted
 from harness.cli.reference import against_reference, write_reference
 from harness.cli.regime import FOLDER, start_regimes
 from harness.cli.tables import print_table
@@ -65,9 +66,9 @@ def report_runs(
         [spec.model_dump(mode="json") for spec in finished],  # the records hold what the execution fields were when the runs began
         unreadable,
     )
+    condensed = counted(condensed, "reading ledgers", len(finished))
     mixed = False
     if mix_machines:
-        condensed = list(condensed)
         mixed = len({(run.combination, run.machine) for run in condensed}) > len({run.combination for run in condensed})
         condensed = [replace(run, machine="") for run in condensed]
     analysis = importlib.import_module("reports.analysis").analyse(

@@ -7,9 +7,8 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from harness.data.provenance import built_here
+from harness.data.provenance import built_here, model_folder
 from harness.data.sizes import misfits_by_settings
 from harness.errors import UserError
 from harness.machine.interpreters import ask, interpreter, status_elsewhere
@@ -18,8 +17,8 @@ from harness.spec import RunSpec
 
 _LOOK = """
 import json, os, sys
-sys.path.append(os.getcwd())  # where a worker also looks for plugins
 from harness.errors import UserError
+from harness.files import import_from
 from harness.registry import load_backend, load_task, strategy_entry
 def reason(look, *arguments):
     try:
@@ -31,6 +30,8 @@ def backend(name):
     if not status.usable:
         raise UserError(status.reason)
 asked = json.loads(sys.argv[1])
+for folder in (os.getcwd(), *asked["folders"]):  # where a worker also looks for plugins
+    import_from(folder)
 print(json.dumps([
     *((f"cannot run backend {asked['backend']!r}", reason(backend, asked["backend"])),),
     *((f"cannot run strategy {name!r}", reason(strategy_entry, name, plugins)) for name, plugins in asked["strategies"]),
@@ -47,7 +48,7 @@ def missing_models(runs: Sequence[RunSpec]) -> list[str]:
     found: dict[str, str] = {}
     for run in runs:
         name = run.combination.model.name
-        if not built_here(name) and _PATH.search(name) and not Path(name).is_dir():
+        if not built_here(name) and _PATH.search(name) and model_folder(name, run.combination.task.folder) is None:
             found.setdefault(name, f"combination {run.combination.name!r} names the model folder {name}, which is not there")
     return list(found.values())
 
@@ -82,7 +83,8 @@ def _unready_here(backend: str) -> list[str]:
 def _unready_elsewhere(python: str, backend: str, runs: Sequence[RunSpec]) -> list[str]:
     strategies = {run.strategy.name: [run.strategy.plugin] if run.strategy.plugin else [] for run in runs}
     tasks = sorted({run.combination.task.name for run in runs})
-    asked = {"backend": backend, "strategies": list(strategies.items()), "tasks": tasks}
+    folders = sorted({run.combination.task.folder for run in runs})
+    asked = {"backend": backend, "strategies": list(strategies.items()), "tasks": tasks, "folders": folders}
     try:
         answers = ask(python, _LOOK, json.dumps(asked))
     except UserError as error:

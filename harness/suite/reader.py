@@ -32,6 +32,7 @@ from harness.spec import (
 from harness.suite.report_table import ReportTable
 from harness.suite.suite import DEFAULT_BASELINE, Arm, Expected, Suite, SuiteError, plan, suites_folder
 from harness.suite.toml_lines import KeyPath, key_lines, line_of
+from harness.suite.trainer_words import TRAINER_WORDS
 from harness.suite.tuning_table import TuningTable
 
 
@@ -160,7 +161,7 @@ class SuiteReader:
             location, words = explain(error.errors()[0], AlgorithmSpec)
             if location:
                 at = origin[str(location[0])]
-                raise self.error(at, _named(at, words)) from error
+                raise self.error(at, _named(at, _in_words_of_trainers(words, at))) from error
             # A rule over several settings: point at the innermost key that the sentence names.
             at = next((path for key, path in reversed(origin.items()) if key in words), ("strategies", strategy))
             raise self.error(at, words) from error
@@ -249,7 +250,7 @@ class SuiteReader:
             location, words = explain(_most_telling(error), model)
             location = (*at, *(part for part in location if part not in _UNION_TAGS))
             if words.startswith("unknown key"):
-                words = _unknown_key(words, location)
+                words = _in_words_of_trainers(_unknown_key(words, location), location)
             raise self.error(location, _named(location, words)) from error
 
     def error(self, at: KeyPath, words: str) -> SuiteError:
@@ -279,6 +280,12 @@ def _unknown_key(words: str, location: KeyPath) -> str:
     elif len(location) > 1:
         return words
     return f"unknown key {location[-1]!r}{did_you_mean(str(location[-1]), table.model_fields)}"
+
+
+def _in_words_of_trainers(words: str, location: KeyPath) -> str:
+    """For an unknown key that TRL or verl has: what it is called here, or why it is not there."""
+    known = TRAINER_WORDS.get(str(location[-1]))
+    return f"unknown key {location[-1]!r}; {known}" if known and words.startswith("unknown key") else words
 
 
 def _named(at: KeyPath, words: str) -> str:

@@ -6,13 +6,17 @@ import io
 from pathlib import Path
 
 from rich.console import Console
-from toy_place import new_run
+from toy_place import ToyPlace, new_run
 
 from harness.display.bars import BarDisplay
 from harness.display.choose import make_display
 from harness.display.lines import LineDisplay
 from harness.records.ledger_records import Attempt, Checkpoint, Warned
 from harness.records.run_folder import RunPaths, RunStatus, check_spec
+from harness.runner.suite_runner import run_suite
+from harness.spec import RunSpec
+from harness.suite.reader import load_suite
+from harness.suite.suite import plan
 from tests.made_records import evaluation, step
 
 
@@ -89,6 +93,20 @@ def test_nothing_is_silent_for_longer_than_ten_seconds(tmp_path: Path) -> None:
     assert at(118) == ["bandit/grpo/1: after step 4/8 (11 s)"]
     display.ended(run, RunStatus("complete", 8, 0.5, 12.34))
     assert at(200) == []
+
+
+def test_a_worker_says_that_it_loads(place: ToyPlace) -> None:
+    """From a worker's process through its run's folder to the display, before its first record and after."""
+    said: list[str] = []
+
+    class Listening(LineDisplay):
+        def working(self, run: RunSpec, what: str, done: int, total: int) -> None:
+            said.append(what)
+
+    runs = plan(load_suite(place.suite))[:1]
+    with place._here({}):
+        run_suite(runs, Path("runs"), Listening(io.StringIO()))
+    assert said[-1] == "loading model and questions"
 
 
 def test_many_runs_under_way_fit_one_line(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from toy_place import SUITE as ONE_SEED
 
+from harness.spec import AlgorithmSpec, ExecutionSpec
 from harness.suite.reader import load_suite
 from harness.suite.suite import SuiteError, find_suite, plan, shipped_suites
+from harness.suite.trainer_words import TRAINER_WORDS
 from tests.edits import edited
 
 SUITE = edited(ONE_SEED, {"seeds = [1]": "seeds = [1, 2]"})
@@ -57,6 +60,11 @@ MISTAKES = [
     ("algorithm = { learning_rate = 5e-3 }", "algorithm = { drop_degenerate = true, kl_coefficient = 0.1 }", "still carries gradient"),
     ("algorithm = { learning_rate = 5e-3 }", "config = { capacity = 3 }", "strategy 'grpo' has no setting 'capacity'"),
     ('baseline = "grpo"', 'baseline = "grop"', "baseline 'grop' is not a strategy of this suite; did you mean 'grpo'?"),
+    ("group_size = 4", "num_generations = 4", "unknown key 'num_generations' in [algorithm]; it is group_size"),
+    ("algorithm = { learning_rate = 5e-3 }", "algorithm = { lora_rank = 8 }", "unknown key 'lora_rank' in [strategies.algorithm]; Half"),
+    ("checkpoint_every_steps = 3", "save_steps = 3", "unknown key 'save_steps' in [execution]; it is [execution] checkpoint_every"),
+    ("algorithm = { learning_rate = 5e-3 }", "algorithm = { ratio_level = 'sequence' }", "loss_aggregation = 'sequence-mean'"),
+    ("learning_rate = 5e-3 }", "surrogate = 'cispo', loss_aggregation = 'dr-grpo' }", "= 'token-mean', not 'dr-grpo'"),
     ("seeds = [1, 2]", "seeds = [1, 1]", "seed 1 is listed twice"),
     ("seeds = [1, 2]", "seeds = [1, -2]", "a seed must lie between 0 and"),
     ("seeds = [1, 2]", "seeds = []", "seeds must not be empty"),
@@ -75,6 +83,14 @@ def test_a_mistake_is_named_with_file_and_line(tmp_path: Path, old: str, new: st
     found = int(message.partition("line ")[2].partition(":")[0])
     if "not valid TOML" not in words:
         assert found == line
+
+
+def test_what_trainers_call_otherwise_is_a_setting_here() -> None:
+    """No name that is explained is a setting of its own in [algorithm], and every one it points to exists."""
+    assert not set(TRAINER_WORDS) & set(AlgorithmSpec.model_fields)
+    known = {*AlgorithmSpec.model_fields, *ExecutionSpec.model_fields}
+    pointed = {match for words in TRAINER_WORDS.values() for match in re.findall(r"(?:it is (?:\[execution\] )?)(\w+)", words)}
+    assert pointed <= known
 
 
 def test_line_inside_the_second_of_an_array(tmp_path: Path) -> None:

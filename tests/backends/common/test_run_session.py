@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backends.common.evaluator import Evaluation
 from backends.common.run_session import RunSession
 from harness.errors import RunFailed
 from harness.registry import strategy_entry
+from harness.spec import EvaluationSpec
 from harness.step.driver import Batch
-from harness.types import PromptGroup, Rollout, Selection
+from harness.types import Costs, PromptGroup, Rollout, Selection
 
 
 def session(strategy: str, *groups: PromptGroup) -> RunSession:
@@ -23,6 +26,27 @@ def session(strategy: str, *groups: PromptGroup) -> RunSession:
     engine: Any = SimpleNamespace(policy_version=0)
     nothing: Any = None
     return RunSession(nothing, engine, driver, nothing, nothing, Path())
+
+
+def test_an_evaluation_says_how_far_it_is(tmp_path: Path) -> None:
+    """Into the run's folder, for whoever watches; the point in the ledger holds every question's answers and what it took."""
+    written: list[Any] = []
+    found = Evaluation({"test": 0.5}, 2, {"test": [1, 0]}, {"test": {"tokens": 3.0, "truncated": 0.0}})
+
+    def evaluate(decode: Any, step: int, progress: Any) -> Evaluation:
+        progress(1, 2)
+        return found
+
+    spec: Any = SimpleNamespace(evaluation=EvaluationSpec(diagnostic_questions=0))
+    engine: Any = SimpleNamespace(clock=SimpleNamespace(off=nullcontext), decode=None, scorer=None)
+    driver: Any = SimpleNamespace(snapshot=Costs)
+    evaluator: Any = SimpleNamespace(evaluate=evaluate)
+    ledger: Any = SimpleNamespace(write=written.append)
+    point = RunSession(spec, engine, driver, evaluator, ledger, tmp_path / "checkpoints").evaluate(0)
+    assert (tmp_path / "activity").read_text() == '["evaluating", 1, 2]'
+    assert written == [point]
+    assert (point.accuracy, point.right, point.completions) == (0.5, {"test": [1, 0]}, {"test": {"tokens": 3.0, "truncated": 0.0}})
+    assert point.seconds is not None
 
 
 def group(source: Any, log_probs: bool) -> PromptGroup:

@@ -130,7 +130,7 @@ def loss_and_gradient(trainer: Any, inputs: dict[str, Any]) -> tuple[float, torc
     return float(loss.detach()), torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
 
 
-@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo", "bnpo"])
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo", "bnpo", "cispo"])
 def test_dropping_degenerate_groups_changes_neither_loss_nor_gradient(part: tuple[Any, dict[str, Any]], loss_type: str) -> None:
     """The same numbers from fewer rows, for every loss normalisation, through TRL's own loss."""
     trainer, made = part

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backends.verl.config import Placement, run_settings
+from backends.verl.config import Placement, default_settings, run_settings
 from backends.verl.config_preview import preview
 from harness.errors import UserError
 from harness.spec import RunSpec
@@ -103,6 +103,8 @@ def test_sglang_and_several_nodes() -> None:
         ({"trainer": {"total_epochs": 3}}, r"trainer\.total_epochs is decided by \[algorithm\] max_steps"),
         ({"algorithm.adv_estimator": "gae"}, r"decided by \[algorithm\] and the strategy's correction"),
         ({"actor_rollout_ref.rollout.gpu_memory_utilisation": 0.8}, r"did you mean '.*gpu_memory_utilization'"),
+        ({"actor_rollout_ref.model.lora_rank": 8}, "model.lora_rank is decided by Halfway, which trains all weights"),
+        ({"actor_rollout_ref.rollout.ignore_eos": True}, "rollout.ignore_eos is decided by Halfway: a completion ends"),
         ({"model_engine": "veomni"}, "dp .*and megatron"),
     ],
 )
@@ -124,6 +126,10 @@ def test_what_verl_cannot_express_is_refused() -> None:
     spec = contract_spec("verl")
     with pytest.raises(UserError, match="no linear learning-rate schedule"):
         keys(with_(spec, "algorithm", lr_schedule="linear"))
+    gspo = {"ratio_level": "sequence", "loss_aggregation": "sequence-mean"}
+    for setting in (gspo, {"surrogate": "cispo"}, {"mask_truncated": True}):
+        with pytest.raises(UserError, match=f"{next(iter(setting))} = .* runs on the TRL backend only"):
+            keys(with_(spec, "algorithm", **setting))
     with pytest.raises(UserError, match="multiple of updates_per_batch = 16"):
         keys(with_(spec, "algorithm", updates_per_batch=16))
     with pytest.raises(UserError, match="cannot be spread over 3 processes"):
@@ -134,6 +140,15 @@ def test_what_verl_cannot_express_is_refused() -> None:
         keys(with_(spec, "execution", generation="vllm-server"))
     with pytest.raises(UserError, match="with verl use vllm or sglang"):
         keys(with_(spec, "execution", generation="generate"), on_cpu=False)
+
+
+@pytest.mark.parametrize(("asked", "on_gpus", "on_a_cpu"), [(None, True, False), (True, True, True), (False, False, False)])
+def test_gradient_checkpointing(asked: bool | None, on_gpus: bool, on_a_cpu: bool) -> None:
+    """On GPUs, where it is verl's default, unless it is asked for otherwise."""
+    spec = with_(ARMS["qwen2.5-math-1.5b-math", "grpo"], "execution", gradient_checkpointing=asked)
+    assert preview(spec)["config"]["actor_rollout_ref"]["model"]["enable_gradient_checkpointing"] is on_gpus
+    on_cpu = default_settings(spec, Placement(True, 1, 1))
+    assert on_cpu["actor_rollout_ref.model.enable_gradient_checkpointing"] is on_a_cpu
 
 
 def test_places() -> None:
