@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from harness.data.provenance import built_here
+from harness.data.provenance import built_here, model_folder
 from harness.errors import UserError
 from harness.registry import make_task_builder
 from harness.spec import AlgorithmSpec, RunSpec
@@ -67,8 +66,11 @@ def _counts(run: RunSpec, counts: dict[str, int]) -> list[str]:
 
 def _positions(run: RunSpec) -> list[str]:
     """Of a model in a local folder, whose config says how many positions it has."""
+    folder = model_folder(run.combination.model.name, run.combination.task.folder)
+    if folder is None:
+        return []
     try:
-        config = json.loads((Path(run.combination.model.name) / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         positions = next((int(config[key]) for key in _POSITIONS if key in config), None)
     except (OSError, ValueError, TypeError):
         return []
