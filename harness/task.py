@@ -23,11 +23,11 @@ class TaskError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """How an embedded model is made unsure of a task it knows .
+    """How an embedded model is made unsure of a task it knows.
 
     Each character of a warm-up target of length L is replaced by a random one of the alphabet of answers with
     probability ``noise_slope · (L − noise_offset)``, clipped to [0, 0.9]; the model learns for ``steps`` steps of
-    ``batch_size`` questions.
+    ``batch_size`` questions. levels: (level, slope, offset) for questions whose metadata name a level of their own difficulty.
     """
 
     steps: int = 600
@@ -35,10 +35,18 @@ class WarmUp:
     learning_rate: float = 3e-3
     noise_slope: float = 0.04
     noise_offset: float = 2.0
+    levels: tuple[tuple[str, float, float], ...] = ()
 
-    def noise(self, length: int) -> float:
+    def noise(self, length: int, level: str | None = None) -> float:
         """Probability that a character of a target with ``length`` characters is corrupted."""
-        return min(0.9, max(0.0, self.noise_slope * (length - self.noise_offset)))
+        own = {name: (slope, offset) for name, slope, offset in self.levels}
+        slope, offset = own.get(level or "", (self.noise_slope, self.noise_offset))
+        return min(0.9, max(0.0, slope * (length - offset)))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides a warm-up; without levels as before there were any, so that models built then are still found."""
+        return {name: value for name, value in asdict(self).items() if name != "levels" or value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +91,7 @@ class TaskData:
     def content_hash(self) -> str:
         """Content hash of everything in the task."""
         hashes = {name: self.split_hash(name) for name in sorted(self.splits)}
-        return _digest(self.name, hashes, self.alphabet, asdict(self.warm_up), *self.tokens)
+        return _digest(self.name, hashes, self.alphabet, self.warm_up.identity, *self.tokens)
 
 
 class TaskBuilder(Protocol):
@@ -94,6 +102,12 @@ class TaskBuilder(Protocol):
     def build(self) -> TaskData:
         """The task; the same settings give the same questions."""
         ...
+
+
+def embedded_positions(task: TaskData) -> int:
+    """Positions of an embedded model built for the task: twice its longest question with answer, so that completions may run on."""
+    longest = max(len(q.prompt) + len(q.answer) for questions in task.splits.values() for q in questions) + 2
+    return max(128, 2 * longest)
 
 
 def no_warm_up(model: str, task: str) -> str:

@@ -25,7 +25,7 @@ from backends.common.cached_folder import cached_folder
 from backends.common.char_tokenizer import build_tokenizer, pieces
 from harness.backend import Progress
 from harness.errors import UserError
-from harness.task import WARM_UP, TaskData
+from harness.task import WARM_UP, TaskData, embedded_positions
 from harness.types import Question
 
 PREFIX = "embedded:"
@@ -148,7 +148,7 @@ def build_checkpoints(
         "name": name,
         "seed": seed,
         "stages": [asdict(stage) for stage in stages],
-        "warm_up": asdict(task.warm_up),
+        "warm_up": task.warm_up.identity,
         "questions": task.split_hash(WARM_UP),
         "alphabet": task.alphabet,
         "torch": torch.__version__.partition("+")[0],
@@ -205,10 +205,9 @@ def _warm_up(
     settings, total = task.warm_up, stages[-1].until
     tokenizer = build_tokenizer(architecture.family, task.alphabet, task.tokens)
     batches = _Batches(task, tokenizer, random.Random(f"warm-up/{seed}"))
-    longest = max(len(q.prompt) + len(q.answer) for name in task.splits for q in task.splits[name]) + 2
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(architecture.config(tokenizer, max(128, 2 * longest)))
+        model = AutoModelForCausalLM.from_config(architecture.config(tokenizer, embedded_positions(task)))
     model.to(device)
     model.generation_config.update(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=True)
     peak = settings.learning_rate * architecture.learning_rate_scale
@@ -260,7 +259,7 @@ class _Batches:
         while len(self._queue) < size:
             self._queue += self._rng.sample(self._questions, len(self._questions))
         chosen, self._queue = self._queue[:size], self._queue[size:]
-        rows = [([self._ids[c] for c in self._pieces(q.prompt)], self._target(q.answer, noise)) for q in chosen]
+        rows = [([self._ids[c] for c in self._pieces(q.prompt)], self._target(q, noise)) for q in chosen]
         width = max(len(prompt) + len(answer) for prompt, answer in rows)
         ids = torch.full((size, width), self._pad)
         targets = torch.full((size, width), -100)
@@ -269,13 +268,13 @@ class _Batches:
             targets[i, len(prompt) : len(prompt) + len(answer)] = torch.tensor(answer)
         return ids, targets
 
-    def _target(self, answer: str, scale: float) -> list[int]:
-        return [*(self._ids[c] for c in self._corrupt(answer, scale)), self._eos]
+    def _target(self, question: Question, scale: float) -> list[int]:
+        return [*(self._ids[c] for c in self._corrupt(question, scale)), self._eos]
 
-    def _corrupt(self, answer: str, scale: float) -> list[str]:
-        """The answer's pieces, characters drawn anew at the task's rate; tags are left alone."""
-        found, rng = self._pieces(answer), self._rng
-        noise = scale * self._settings.noise(len(found))
+    def _corrupt(self, question: Question, scale: float) -> list[str]:
+        """The answer's pieces, characters drawn anew at the rate of the task or of the question's level; tags are left alone."""
+        found, rng = self._pieces(question.answer), self._rng
+        noise = scale * self._settings.noise(len(found), question.metadata.get("level"))
         return [rng.choice(self._letters) if rng.random() < noise and c not in self._tokens else c for c in found]
 
     def _pieces(self, text: str) -> list[str]:

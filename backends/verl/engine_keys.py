@@ -38,6 +38,8 @@ OWNED_KEYS: dict[str, str] = {
     "actor_rollout_ref.rollout.temperature": "[algorithm] temperature",
     "actor_rollout_ref.rollout.top_p": "[algorithm] top_p",
     "actor_rollout_ref.rollout.top_k": "Halfway: all tokens are sampled from, as in TRL",
+    "actor_rollout_ref.rollout.do_sample": "[algorithm] temperature",
+    "actor_rollout_ref.rollout.ignore_eos": "Halfway: a completion ends at the end token",
     "actor_rollout_ref.rollout.prompt_length": "[algorithm] max_prompt_tokens",
     "actor_rollout_ref.rollout.response_length": "[algorithm] max_completion_tokens",
     "actor_rollout_ref.rollout.calculate_log_probs": "Halfway: replay needs μ",

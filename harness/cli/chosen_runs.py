@@ -29,7 +29,7 @@ def chosen_runs(
     loaded = load_suite(find_suite(name), plugins or ())
     suite, lock, path = with_tuned_settings(with_backend(loaded, backend) if backend else loaded, runs_dir, untuned)
     runs = choose(plan(suite), only or [], RUN_KEYS, "run of this suite")
-    check_compared(lock, path, runs)
+    check_compared(lock, suite, path, runs)
     return suite, runs
 
 
@@ -48,12 +48,12 @@ def with_tuned_settings(suite: Suite, runs_dir: Path, untuned: bool) -> tuple[Su
     return tuned(suite, lock, path), lock, path
 
 
-def check_compared(lock: TuningLock | None, path: Path | None, runs: Sequence[RunSpec]) -> None:
+def check_compared(lock: TuningLock | None, suite: Suite, path: Path | None, runs: Sequence[RunSpec]) -> None:
     """Refuse to compare arms that were not tuned alike; say that tuned settings are used."""
     from harness.tuning.apply import check_equal_budgets
 
     if lock is None or path is None:
         return
-    check_equal_budgets(lock, runs, path)
+    check_equal_budgets(lock, suite, runs, path)
     if any(lock.study(run.combination.name, run.strategy.label) for run in runs):
         typer.echo(f"tuned settings from {path} (tuning seeds {', '.join(map(str, lock.seeds))}); --untuned leaves them aside", err=True)

@@ -62,12 +62,15 @@ def tune(
         _export(tuner, export)
         return
     from harness.runner.executors.warm import WarmWorkers
+    from harness.runner.readiness import refuse_unready
     from harness.runner.suite_runner import run_suite
     from harness.tuning.lock_file import TuningLock, lock_path
 
     with _alone(tuner, runs_dir), closing(WarmWorkers()) as warm:
         path = lock_path(loaded.name, runs_dir)
         before = TuningLock.read(path) if path.is_file() else None  # first, so that an unreadable one is found before the work
+        if executor == "local":
+            refuse_unready(tuner.needed(tuner.look()))
         state, stopped, failures = _work(
             tuner,
             lambda runs, display: run_suite(

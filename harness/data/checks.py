@@ -17,6 +17,7 @@ from typing import Any
 from harness.data.ngrams import GramIndex, N
 from harness.data.overlap import normalised, repeats, shared
 from harness.data.provenance import EMBEDDED, built_task
+from harness.data.sizes import misfits
 from harness.errors import UserError
 from harness.registry import load_task
 from harness.reward.grading.compare import readable
@@ -152,6 +153,7 @@ def _check_task(runs: Sequence[RunSpec], scored: dict[str, dict[str, Finding]], 
         if name not in task.splits
     ]
     check.problems += _without_warm_up(runs, task)
+    check.problems += [Remark(words) for words in dict.fromkeys(words for run in runs for words in misfits(run, task))]
     training = [q.prompt for q in task.split("train")] if "train" in task.splits else []
     grams = GramIndex(training)
     with RewardService(task.reward, seconds=max(PATIENCE, task.reward.seconds)) as service:

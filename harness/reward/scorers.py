@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.reward.spec import REASONING_GYM, RewardError
+from harness.reward.spec import MANY_FAMILIES, REASONING_GYM, RewardError
 
 Scorer = Callable[[str, str, Mapping[str, Any]], float]
 
@@ -54,6 +54,20 @@ def _math_verify() -> Scorer:
 
 
 def _reasoning_gym(family: str) -> Scorer:
+    if family == MANY_FAMILIES:
+        scorers: dict[str, Scorer] = {}
+
+        def by_family(answer: str, gold: str, metadata: Mapping[str, Any]) -> float:
+            name = str(metadata.get("family"))
+            if name not in scorers:
+                scorers[name] = _family_scorer(name)
+            return scorers[name](answer, gold, metadata)
+
+        return by_family
+    return _family_scorer(family)
+
+
+def _family_scorer(family: str) -> Scorer:
     try:
         import reasoning_gym
     except ModuleNotFoundError as error:

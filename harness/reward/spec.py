@@ -9,6 +9,8 @@ from typing import Any
 from harness.errors import UserError
 
 REASONING_GYM = "reasoning-gym:"
+#: Instead of a family: every question's hidden metadata say which family scores it.
+MANY_FAMILIES = "*"
 #: Rewards that are decided at once, without a worker process.
 IN_PROCESS = ("exact", "number")
 #: Goes up with every change after which math-verify may score an answer otherwise; part of a task's identity.
@@ -25,7 +27,8 @@ class RewardSpec:
 
     name: ``exact`` (equal after stripping white space), ``number`` (the last number of the completion is the gold number),
     ``math-verify`` (mathematically equal, final answer in ``\\boxed{}``), ``reasoning-gym:FAMILY`` (1 where the family's own scorer gives
-    1, else 0), or ``module:attr``, a function ``(completion: str, answer: str, metadata: dict) -> float``.
+    1, else 0; ``*`` for the family that a question's metadata name), or ``module:attr``, a function
+    ``(completion: str, answer: str, metadata: dict) -> float``.
     seconds: time limit for one answer; processor seconds, for a user's function seconds of the wall clock.
     box_required: for ``math-verify``: only an answer in ``\\boxed{}`` counts; otherwise an announced one (``the answer is 7``) does too.
     """

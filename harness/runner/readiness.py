@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.data.provenance import built_here, model_folder
+from harness.data.sizes import misfits_by_settings
 from harness.errors import UserError
 from harness.machine.interpreters import ask, interpreter, status_elsewhere
 from harness.registry import load_backend
@@ -68,7 +69,7 @@ def unready_backends(runs: Sequence[RunSpec]) -> list[str]:
 
 def refuse_unready(runs: Sequence[RunSpec]) -> None:
     """Raise UserError with the first thing that keeps one of the runs from starting on this machine."""
-    for sentence in (*missing_models(runs), *unready_backends(runs)):
+    for sentence in (*missing_models(runs), *misfits_by_settings(runs), *unready_backends(runs)):
         raise UserError(sentence)
 
 

@@ -52,6 +52,7 @@ class _StrategyTable(Settings):
     algorithm: dict[str, JsonValue] = Field(default_factory=dict)
     plugin: str | None = None
     combinations: list[str] | None = Field(default=None, min_length=1)
+    settings_of: str | None = Field(default=None, description="label of the arm whose tuned algorithm settings this control takes")
 
 
 class _SuiteTable(Settings):
@@ -90,6 +91,7 @@ class SuiteReader:
         self._unique([c.name for c in table.combinations], "combinations", "combination", "name")
         labels = [s.label or s.name for s in table.strategies]
         self._unique(labels, "strategies", "strategy", "label")
+        self._controls(table, labels)
         repeated = next((s for i, s in enumerate(table.seeds) if s in table.seeds[:i]), None)
         if repeated is not None:
             raise self.error(("seeds",), f"seed {repeated} is listed twice")
@@ -120,6 +122,18 @@ class SuiteReader:
         self._distinct(suite)
         return suite
 
+    def _controls(self, table: _SuiteTable, labels: Sequence[str]) -> None:
+        """Refuse a control whose settings come from an arm that is not there or is a control itself."""
+        for i, strategy in enumerate(table.strategies):
+            source = strategy.settings_of
+            if source is None:
+                continue
+            at: KeyPath = ("strategies", i, "settings_of")
+            if source not in labels:
+                raise self.error(at, f"{source!r} is not a strategy of this suite{did_you_mean(source, labels)}")
+            if table.strategies[labels.index(source)].settings_of is not None:
+                raise self.error(at, f"{source!r} takes its settings from another arm itself; name an arm that is tuned")
+
     def _arms(self, table: _SuiteTable) -> Iterable[Arm]:
         names = [c.name for c in table.combinations]
         strategies = [self._strategy(i, s, names) for i, s in enumerate(table.strategies)]
@@ -130,7 +144,7 @@ class SuiteReader:
                 if strategy.combinations is None or combination.name in strategy.combinations:
                     if refused := refusal(entries[j], resolved.backend, spec.config):
                         raise self.error(("strategies", j, "name"), f"{refused}; give it combinations with another backend")
-                    yield Arm(resolved, spec, self._algorithm(table, i, j))
+                    yield Arm(resolved, spec, self._algorithm(table, i, j), strategy.settings_of)
 
     def _algorithm(self, table: _SuiteTable, combination: int, strategy: int) -> AlgorithmSpec:
         """Strategy over combination over suite; an error points at the table that the value came from."""

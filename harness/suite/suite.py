@@ -39,11 +39,22 @@ class SuiteError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One strategy on one combination, all settings resolved; a run is an arm with a seed."""
+    """One strategy on one combination, all settings resolved; a run is an arm with a seed.
+
+    settings_of: label of the arm whose tuned algorithm settings this one takes instead of being tuned (a control), or None.
+    steps_scale: steps of this arm that stand for one of the suite's own; not 1 where tuning changed the batch size.
+    """
 
     combination: CombinationSpec
     strategy: StrategySpec
     algorithm: AlgorithmSpec
+    settings_of: str | None = None
+    steps_scale: float = 1.0
+
+    def evaluation(self, common: EvaluationSpec) -> EvaluationSpec:
+        """The suite's evaluation, as often per prompt group as in the other arms."""
+        every = max(1, round(common.every_steps * self.steps_scale))
+        return common if every == common.every_steps else common.model_copy(update={"every_steps": every})
 
 
 class Expected(Settings):
@@ -141,7 +152,7 @@ def _run(suite: Suite, arm: Arm, seed: int) -> RunSpec:
         combination=arm.combination,
         strategy=arm.strategy,
         algorithm=arm.algorithm,
-        evaluation=suite.evaluation,
+        evaluation=arm.evaluation(suite.evaluation),
         seed=seed,
         execution=suite.execution,
         target=suite.target,

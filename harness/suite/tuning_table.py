@@ -51,6 +51,9 @@ class TuningTable(Settings):
     space: dict[str, Range] = Field(
         default_factory=lambda: dict(DEFAULT_SPACE), description="algorithm settings searched for every strategy"
     )
+    strategy_space: dict[str, Range] = Field(
+        default_factory=dict, description="ranges of strategies' own settings, instead of those that a strategy declares"
+    )
 
     @field_validator("cost")
     @classmethod

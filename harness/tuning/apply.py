@@ -25,11 +25,12 @@ def tuned(suite: Suite, lock: TuningLock, path: Path) -> Suite:
         found.update({(combination, study.arm.strategy.label): study for study in all_studies(suite, combination)})
     arms = []
     for arm in suite.arms:
-        key = (arm.combination.name, arm.strategy.label)
+        key = (arm.combination.name, arm.settings_of or arm.strategy.label)
         locked = lock.study(*key)
         if locked is not None:
             _check_fresh(locked, found[key].depends_on, path, suite)
-            arm = with_settings(arm, locked.settings.get("algorithm", {}), locked.settings.get("strategy", {}))
+            own = {} if arm.settings_of else locked.settings.get("strategy", {})
+            arm = with_settings(arm, locked.settings.get("algorithm", {}), own)
         arms.append(arm)
     return replace(suite, arms=tuple(arms), lock=path)
 
@@ -43,12 +44,17 @@ def _check_fresh(locked: LockedStudy, now: Mapping[str, str], path: Path, suite:
         )
 
 
-def check_equal_budgets(lock: TuningLock, runs: Iterable[RunSpec], path: Path) -> None:
-    """Raise UserError if runs to be compared had unequal numbers of trials, or if tuning made two of them the same run."""
+def check_equal_budgets(lock: TuningLock, suite: Suite, runs: Iterable[RunSpec], path: Path) -> None:
+    """Raise UserError if runs to be compared had unequal numbers of trials, or if tuning made two of them the same run.
+
+    A control counts as tuned like the arm whose settings it takes.
+    """
+    sources = {(arm.combination.name, arm.strategy.label): arm.settings_of for arm in suite.arms}
     arms: dict[str, dict[str, int]] = {}
     seen: dict[str, RunSpec] = {}
     for run in runs:
-        locked = lock.study(run.combination.name, run.strategy.label)
+        source = sources.get((run.combination.name, run.strategy.label))
+        locked = lock.study(run.combination.name, source or run.strategy.label)
         arms.setdefault(run.combination.name, {})[run.strategy.label] = len(locked.trials) if locked else 0
         other = seen.setdefault(run.run_id, run)
         if other is not run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -18,11 +18,13 @@ from harness.suite.suite import Arm
 from harness.suite.tuning_table import DEFAULT_SPACE, Range
 
 TUNABLE = (
-    "learning_rate", "lr_schedule", "warmup_steps", "adam_beta1", "adam_beta2", "weight_decay", "max_grad_norm", "updates_per_batch",
-    "clip_epsilon", "clip_epsilon_high", "kl_coefficient", "advantage_normalization", "loss_aggregation", "drop_degenerate",
+    "groups_per_step", "learning_rate", "lr_schedule", "warmup_steps", "adam_beta1", "adam_beta2", "weight_decay", "max_grad_norm",
+    "updates_per_batch", "clip_epsilon", "clip_epsilon_high", "kl_coefficient", "advantage_normalization", "loss_aggregation",
+    "drop_degenerate",
 )  # fmt: skip
-"""Algorithm settings that may be tuned. The others change what a step or an evaluation is (batch size, sampling, lengths,
-precision), and with it what the comparison is about."""
+"""Algorithm settings that may be tuned. The others change what an evaluation is (sampling, lengths, precision), and with it what the
+comparison is about. With another ``groups_per_step`` the number of steps and the rhythm of evaluations follow, so that every trial
+trains on as many prompt groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +83,17 @@ Space = tuple[Parameter, ...]
 Point = dict[str, Any]
 
 
-def spaces(arms: Sequence[Arm], baseline: Arm, shared: Mapping[str, Range]) -> list[Space]:
-    """The space of each arm of one combination; the shared dimensions are the same for all.
+def spaces(arms: Sequence[Arm], baseline: Arm, shared: Mapping[str, Range], own: Mapping[str, Range]) -> list[Space]:
+    """The space of each arm of one combination; the shared dimensions are the same for all. own: ranges of strategies' settings.
 
     Every dimension is widened just so far that it holds the suite's own settings, so that the first trial of every study is
     a point of its space. Raises UserError for a range that makes no sense.
     """
     made = []
+    _check_own(own, arms)
     for arm in arms:
         common = [_shared(name, declared, arm, arms, baseline) for name, declared in shared.items()]
-        made.append((*common, *_declared(arm, {p.name for p in common})))
+        made.append((*common, *_declared(arm, {p.name for p in common}, own)))
     return made
 
 
@@ -103,10 +106,12 @@ def at(arm: Arm, space: Space, point: Mapping[str, Any]) -> Arm:
 def with_settings(arm: Arm, algorithm: Mapping[str, Any], strategy: Mapping[str, Any]) -> Arm:
     """The arm with some settings of algorithm and strategy replaced. Raises UserError for values that do not go together."""
     changed = _algorithm(arm, algorithm)
+    scale = arm.steps_scale * arm.algorithm.groups_per_step / changed.groups_per_step
+    moved = replace(arm, algorithm=changed, steps_scale=scale)
     if not strategy:
-        return Arm(arm.combination, arm.strategy, changed)
+        return moved
     config = _entry(arm.strategy.name, arm.strategy.plugin).resolve_config({**arm.strategy.config, **strategy})
-    return Arm(arm.combination, arm.strategy.model_copy(update={"config": config}), changed)
+    return replace(moved, strategy=arm.strategy.model_copy(update={"config": config}))
 
 
 @cache
@@ -116,8 +121,14 @@ def _entry(name: str, plugin: str | None) -> StrategyEntry:
 
 
 def _algorithm(arm: Arm, settings: Mapping[str, Any]) -> AlgorithmSpec:
+    own = arm.algorithm
+    groups = int(settings.get("groups_per_step", own.groups_per_step))
+    if groups >= 1 and groups != own.groups_per_step:
+        scale = own.groups_per_step / groups
+        steps = {"max_steps": max(1, round(own.max_steps * scale)), "warmup_steps": round(own.warmup_steps * scale)}
+        settings = {**steps, **settings}
     try:
-        return AlgorithmSpec(**{**arm.algorithm.model_dump(), **settings})
+        return AlgorithmSpec(**{**own.model_dump(), **settings})
     except ValidationError as error:
         words = explain(error.errors()[0], AlgorithmSpec)[1]
         raise UserError(
@@ -140,16 +151,23 @@ def _shared(name: str, declared: Range, arm: Arm, arms: Sequence[Arm], baseline:
     return Parameter(name, "algorithm", getattr(arm.algorithm, name), found.choices, found.low, found.high, found.log, found.integer)
 
 
-def _declared(arm: Arm, taken: set[str]) -> list[Parameter]:
+def _check_own(own: Mapping[str, Range], arms: Sequence[Arm]) -> None:
+    known = dict.fromkeys(name for arm in arms for name in _entry(arm.strategy.name, arm.strategy.plugin).fields)
+    for name in own:
+        if name not in known:
+            raise UserError(f"tuning.strategy_space.{name}: no strategy of the suite has this setting{did_you_mean(name, known)}")
+
+
+def _declared(arm: Arm, taken: set[str], own_ranges: Mapping[str, Range]) -> list[Parameter]:
     entry, made = _entry(arm.strategy.name, arm.strategy.plugin), []
     for name, (part, _) in entry.fields.items():
         info = part.Config.model_fields[name]
         extra = info.json_schema_extra
-        if not isinstance(extra, dict) or "tune" not in extra:
+        if name not in own_ranges and (not isinstance(extra, dict) or "tune" not in extra):
             continue
         where = f"strategy {entry.name!r}, setting {name!r}"
         try:
-            declared = Range.model_validate(extra["tune"])
+            declared = own_ranges[name] if name in own_ranges else Range.model_validate(extra["tune"])  # type: ignore[index]
         except ValidationError as error:
             raise UserError(f"{where}: its tune range {explain(error.errors()[0], Range)[1]}") from error
         own = arm.strategy.config[name]

@@ -140,10 +140,10 @@ def standard_of(suite: Suite, combination: str, logs: Sequence[RunLog]) -> Stand
 
 
 def all_studies(suite: Suite, combination: str) -> list[Study]:
-    """The studies of a combination, one per arm, in the order of the file. Raises UserError for a range that makes no sense."""
-    arms = [arm for arm in suite.arms if arm.combination.name == combination]
+    """The studies of a combination, one per arm that is tuned, in the order of the file. UserError for a range that makes no sense."""
+    arms = [arm for arm in suite.arms if arm.combination.name == combination and arm.settings_of is None]
     baseline = find_baseline(suite, combination)
-    found = spaces(arms, baseline, suite.tuning.space)
+    found = spaces(arms, baseline, suite.tuning.space, suite.tuning.strategy_space)
     return [Study(suite, arm, baseline, space) for arm, space in zip(arms, found, strict=True)]
 
 

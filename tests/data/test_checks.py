@@ -28,6 +28,7 @@ seeds = [1, 2]
 [algorithm]
 groups_per_step = 2
 max_prompt_tokens = 100
+max_completion_tokens = 512
 
 [evaluation]
 sets = ["gsm8k", "math500"]
@@ -211,7 +212,8 @@ def test_own_data_with_an_embedded_model_and_a_missing_set(tmp_path: Path) -> No
         (tmp_path / name).write_text("\n".join(map(json.dumps, some)), encoding="utf-8")
     suite = tmp_path / "own.toml"
     suite.write_text(
-        'name = "own"\nseeds = [1]\n[[combinations]]\nname = "own"\nbackend = "trl"\nmodel = "embedded:llama-64x2"\n'
+        'name = "own"\nseeds = [1]\n[algorithm]\ngroups_per_step = 4\n'
+        '[[combinations]]\nname = "own"\nbackend = "trl"\nmodel = "embedded:llama-64x2"\n'
         'task = { name = "jsonl", file = "pool.jsonl", evaluation = ["far.jsonl"], reward = "number" }\n[[strategies]]\nname = "grpo"\n'
     )
     (check,) = check_runs(plan(load_suite(suite)), lambda *_: None)

@@ -22,12 +22,14 @@ from harness.records.ledger import LedgerWriter, read_ledger
 from harness.records.ledger_records import Attempt, Complete, RunStart
 from harness.records.run_folder import RunPaths, run_status
 from harness.records.suite_watch import GrowingLog
+from harness.reward.last_number import same_number
 from harness.reward.service import RewardService
 from harness.reward.spec import RewardSpec
 from harness.spec import RunSpec
 from harness.suite.reader import load_suite
 from harness.suite.suite import find_suite, plan
 from harness.tuning.lock_file import TuningLock
+from suites.tasks.own_data import OwnData, OwnDataConfig
 from suites.tasks.pools import read_items
 from suites.tasks.sources import Source
 from tests.edits import edited
@@ -267,6 +269,47 @@ def test_any_bytes_as_a_data_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     read_data(tmp_path, name, data, monkeypatch)
 
 
+def read_own_data(folder: Path, name: str, data: bytes, **settings: Any) -> None:
+    """Questions and golds as text, or one sentence."""
+    (folder / name).write_bytes(data)
+    try:
+        task = OwnData({"file": name, "reward": "exact", **settings}, folder).build()
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    assert all(q.prompt and q.answer and q.key for questions in task.splits.values() for q in questions)
+
+
+@searched
+@given(
+    st.lists(json_values | st.fixed_dictionaries({"question": json_values, "answer": json_values}), max_size=6),
+    st.sampled_from(["mine.jsonl", "mine.json"]),
+    st.sampled_from(["exact", "number", "math", "mine:score"]),
+)
+def test_any_records_of_ones_own(tmp_path: Path, values: list[Any], name: str, reward: str) -> None:
+    """Questions and golds of any JSON type, for every reward."""
+    text = json.dumps(values) if name == "mine.json" else "\n".join(json.dumps(v) for v in values)
+    read_own_data(tmp_path, name, text.encode(), reward=reward)
+
+
+@searched
+@given(
+    st.binary(max_size=200)
+    | st.text(alphabet='qa,;"\t\r\n\u2028\ufeff1', max_size=40).map(lambda text: b"question,answer\n" + text.encode()),
+    st.sampled_from(["mine.jsonl", "mine.json", "mine.csv", "mine.tsv", "mine.parquet"]),
+)
+def test_any_bytes_as_ones_own_file(tmp_path: Path, data: bytes, name: str) -> None:
+    """A file that is not of its kind, and CSV with quotes and line breaks anywhere."""
+    read_own_data(tmp_path, name, data)
+
+
+@searched
+@given(st.dictionaries(st.sampled_from(sorted(OwnDataConfig.model_fields)), json_values, max_size=4))
+def test_any_settings_of_ones_own_data(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """Of any type."""
+    read_own_data(tmp_path, "mine.jsonl", b'{"question": "a", "answer": "b"}\n{"question": "c", "answer": "d"}', **settings)
+
+
 # -- answers --------------------------------------------------------------------------------------------------------------
 
 LATEX = [
@@ -286,6 +329,7 @@ def reward() -> Iterator[RewardService]:
 @given(answers, answers)
 def test_any_answer_gets_a_score(reward: RewardService, answer: str, gold: str) -> None:
     """Between 0 and 1, whatever the model writes and whatever the gold is."""
+    assert same_number(answer, gold) in (0.0, 1.0)
     for completion in (answer, f"\\boxed{{{answer}}}"):
         (score,) = reward.score([(completion, gold, {})])
         assert 0.0 <= score <= 1.0

@@ -59,6 +59,13 @@ def test_a_plugin_that_the_other_python_lacks(place: ToyPlace) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_tuning_is_refused_too(place: ToyPlace) -> None:
+    """``tune`` starts nothing that ``run`` would not start."""
+    place.write(edited(SUITE, {"toy_engine:ToyTask": "tuned_task:Task"}) + "\n[tuning]\nseeds = [11]\n")
+    place.environment["PYTHONPATH"] = f"{ROOT}:{HERE}:{HERE.parent / 'tuning'}"
+    assert "cannot run here: toy is not installed" in refused(place, "tune", "toy.toml", TOY_MISSING="1")
+
+
 def test_a_plugin_and_a_model_beside_the_suite_are_found_by_the_other_python(place: ToyPlace) -> None:
     """From whatever folder the command is given."""
     other_python(place)

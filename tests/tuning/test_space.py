@@ -12,7 +12,7 @@ from harness.suite.reader import load_suite
 from harness.suite.suite import Suite, SuiteError, shipped_suites
 from harness.tuning.freeze import by_part
 from harness.tuning.sampler import STARTUP_TRIALS, propose
-from harness.tuning.space import Parameter, at, spaces
+from harness.tuning.space import Parameter, at, spaces, with_settings
 from harness.tuning.tuner import all_studies, check_disjoint_seeds
 from tests.edits import edited
 from tests.tuning.made_up import SUITE, made_up_suite
@@ -121,8 +121,36 @@ def test_spaces_need_no_strategy_ranges(tmp_path: Path) -> None:
     """A strategy without ranges has the shared space alone, and an empty space has one point."""
     suite = made_up_suite(tmp_path)
     arms = [arm for arm in suite.arms if arm.combination.name == "first"]
-    assert spaces(arms[:1], arms[0], {}) == [()]
+    assert spaces(arms[:1], arms[0], {}, {}) == [()]
     assert propose("study", (), []) == {}
+
+
+def test_another_batch_trains_on_as_many_groups(tmp_path: Path) -> None:
+    """By hand: 6 groups in 20 steps, evaluated every 2; with 3 groups 40 steps, every 4; with 12 groups 10 steps, every step."""
+    space = "space = { groups_per_step = { choices = [3, 6, 12] } }"
+    suite = made_up_suite(tmp_path, edited(SUITE, {"seeds = [11, 12]": f"seeds = [11, 12]\n{space}"}))
+    study = all_studies(suite, "first")[0]
+    found = {}
+    for groups in (3, 6, 12):
+        spec = study.spec(at(study.arm, study.space, {"groups_per_step": groups}), 11)
+        found[groups] = (spec.algorithm.max_steps, spec.evaluation.every_steps)
+    assert found == {3: (40, 4), 6: (20, 2), 12: (10, 1)}
+    again = with_settings(with_settings(study.arm, {"groups_per_step": 3}, {}), {"groups_per_step": 12}, {})
+    assert (again.algorithm.max_steps, again.evaluation(suite.evaluation).every_steps) == (10, 1)
+
+
+def test_a_suite_sets_the_ranges_of_strategies(tmp_path: Path) -> None:
+    """What [tuning.strategy_space] says replaces a declared range and adds others; a name that nobody has is refused."""
+    ranges = "strategy_space = { capacity = { choices = [8, 16] }, weight_cap = { choices = [2.0] } }"
+    suite = made_up_suite(tmp_path, edited(SUITE, {"seeds = [11, 12]": f"seeds = [11, 12]\n{ranges}"}))
+    found = described(suite)["rr"]
+    assert found["capacity"] == {"choices": [8, 16, 32]}
+    assert found["weight_cap"] == {"choices": [2.0, None]}
+    assert found["fresh_fraction"] == {"low": 0.25, "high": 0.9}
+    assert "capacity" not in described(suite)["grpo"]
+    wrong = edited(SUITE, {"seeds = [11, 12]": "seeds = [11, 12]\nstrategy_space = { capacty = { choices = [8] } }"})
+    with pytest.raises(UserError, match=r"tuning.strategy_space.capacty: no strategy .* did you mean 'capacity'"):
+        all_studies(made_up_suite(tmp_path, wrong), "first")
 
 
 @pytest.mark.parametrize("path", shipped_suites(), ids=lambda path: path.stem)

@@ -104,6 +104,7 @@ def test_sglang_and_several_nodes() -> None:
         ({"algorithm.adv_estimator": "gae"}, r"decided by \[algorithm\] and the strategy's correction"),
         ({"actor_rollout_ref.rollout.gpu_memory_utilisation": 0.8}, r"did you mean '.*gpu_memory_utilization'"),
         ({"actor_rollout_ref.model.lora_rank": 8}, "model.lora_rank is decided by Halfway, which trains all weights"),
+        ({"actor_rollout_ref.rollout.ignore_eos": True}, "rollout.ignore_eos is decided by Halfway: a completion ends"),
         ({"model_engine": "veomni"}, "dp .*and megatron"),
     ],
 )
