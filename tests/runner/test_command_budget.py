@@ -87,7 +87,7 @@ def test_a_spent_budget_stops_at_checkpoints(place: ToyPlace) -> None:
     first = place.halfway("run", "toy.toml", "--max-parallel", "1", "--budget", f"{3 * STEP_TOKENS + 1}tokens", TOY_STEP_SECONDS="0.3")
     assert first.returncode == 3, first.stderr
     assert "the budget of 73 tokens is spent; 1 runs end at their next checkpoints" in first.stderr
-    assert "the budget of 73 tokens is spent; 'halfway run toy.toml' goes on from the last checkpoints" in first.stderr
+    assert "the budget of 73 tokens is spent; 'halfway run toy.toml --max-parallel 1' goes on from the last checkpoints" in first.stderr
     assert place.states() == {"grpo/1": "interrupted", "grpo-fast/1": "pending"}
     run = place.folders()["grpo/1"]
     log = read_ledger(run / "ledger.jsonl")

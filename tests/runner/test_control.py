@@ -98,7 +98,7 @@ def test_ctrl_c_ends_cleanly(place: ToyPlace) -> None:
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert "stopped; 'halfway run toy.toml' goes on from the last checkpoints" in stderr
+    assert "stopped; 'halfway run toy.toml --max-parallel 2' goes on from the last checkpoints" in stderr
     assert "Traceback" not in stderr
     assert len(workers) == 2
     assert not any(alive(pid) for pid in workers)
