@@ -73,7 +73,7 @@ def pack(name: str, runs_dir: Path, to: Path = COURSES) -> str:
     write_bytes(archive, data)
     course = course_of_archive(archive)
     write_bytes(to / f"{suite.name}.csv", to_csv(result_rows(course.analysis)).encode())
-    shown = {k: v for k, v in course.facts.items() if k not in ("expected", "absent")}
+    shown = {k: v for k, v in course.facts.items() if k not in ("expected", "absent", "settings_of")}
     runs = [found for arm in course.analysis.arms for found in arm.runs]
     facts = {**shown, **ran_on(runs), "archive": {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
     write_text(to / f"{suite.name}.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")

@@ -87,6 +87,7 @@ def facts_of(suite: Suite, runs_dir: Path) -> dict[str, Any]:
         "finished": len(done),
         "time": took.to_json() if took is not None else kept.get("time"),
         "tuning_time": tuning.to_json() if tuning is not None else kept.get("tuning_time"),
+        "settings_of": sorted([a.combination.name, a.strategy.label, a.settings_of] for a in suite.arms if a.settings_of is not None),
         "expected": [_key(s) for s in runs],
         "absent": [[*_key(s), *found] for s, found in absent if found is not None],
     }
