@@ -35,18 +35,20 @@ def selection_chapter(courses: Sequence[Course]) -> Chapter | None:
         "different questions",
         "of the pool",
         "informative groups",
+        "groups a step",
         "ratio in steps",
     ]
     text = (
         f"Medians over runs, in brackets the least and the greatest run. A selector that draws uniformly puts little on its {MOST_DRAWN} "
         "most drawn questions. Fewer draws put more on them by chance, as with replay, which draws only what is rolled out: compare arms "
-        "with as many draws."
+        "with as many draws. Where tuning changed the groups of a step, a step is not the baseline's: such arms are left out of the "
+        "correlations and the figure."
     )
     chapter = Chapter("Selection against coverage", [text, markdown(heads, rows)])
     lines = _correlations(courses)
     if lines:
         chapter.blocks += ["Over the arms of a combination, upper bounds included:", "\n".join(f"- {line}" for line in lines)]
-    places = [p for p in compared(courses) if STEPS in p.arm.speed_ups and p.arm.speed_ups[STEPS].n]
+    places = in_steps(courses)
     if places:
         chapter.figures.append(("selection", "Share of informative groups against the ratio in steps", _figure(places)))
     return chapter
@@ -62,14 +64,26 @@ def _cells(course: Course, combination: str, arm: Arm) -> list[str]:
         f"{different:.0f} in {np.median([r.selected_questions for r in arm.runs]):.0f} draws",
         words.percent(different / pool if pool else None, 0),
         words.percent(arm.step_mean("non_degenerate_share"), 0),
+        "–" if batch_of(arm) is None else f"{batch_of(arm)}",
         "baseline" if arm.is_baseline else ratio(arm.speed_ups.get(STEPS)),
     ]
+
+
+def batch_of(arm: Arm | None) -> int | None:
+    """Groups of a step, as the arm's settings say."""
+    found = arm.runs[0].spec.get("algorithm", {}).get("groups_per_step") if arm is not None and arm.runs else None
+    return None if found is None else int(found)
+
+
+def in_steps(courses: Sequence[Course]) -> list[Place]:
+    """Arms that were compared in steps of the baseline's size."""
+    return [p for p in compared(courses) if p.at(STEPS) is not None and batch_of(p.arm) == batch_of(p.combination.baseline)]
 
 
 def _correlations(courses: Sequence[Course]) -> list[str]:
     lines = []
     for course, combination in combinations(courses):
-        places = [p for p in compared([course]) if p.combination is combination and STEPS in p.arm.speed_ups and p.arm.speed_ups[STEPS].n]
+        places = [p for p in in_steps([course]) if p.combination is combination]
         gains = [place_of(p.arm.speed_ups[STEPS]) for p in places]
         narrow = [float(np.median(course.most_drawn.get((combination.name, p.arm.strategy), [0.0]))) for p in places]
         informative = [p.arm.step_mean("non_degenerate_share") or 0.0 for p in places]

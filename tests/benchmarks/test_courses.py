@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 
 from benchmarks.course.archive import check_no_machine_paths, check_sizes, packed, unpack
 from benchmarks.course.clock import covered
-from benchmarks.course.course import course_of_archive, course_of_runs, share_of_most_drawn
-from benchmarks.courses import pack
+from benchmarks.course.course import course_of_archive, course_of_runs, resolved, share_of_most_drawn
+from benchmarks.courses import members_of, pack
 from harness.cli.main import app
 from harness.errors import UserError
 from harness.records.ledger import read_ledger
+from harness.tuning.lock_file import TuningLock
 from tests.benchmarks.made_course import SUITE, made_runs
 from tests.cli.test_recommend import with_regime
 from tests.reports.ledgers import write_run
@@ -93,6 +94,18 @@ def test_all_archives_together_stay_small(tmp_path: Path) -> None:
     assert check_sizes(tmp_path, "a.tar.xz", 6 * 2**20) == 6 * 2**20
     with pytest.raises(UserError, match=r"would have 11\.0, more than 10 MiB"):
         check_sizes(tmp_path, "b.tar.xz", 6 * 2**20)
+
+
+@pytest.mark.parametrize("where", ["runs/made/lock.toml", "made.lock.toml"])
+def test_the_lock_of_the_tuning_goes_along(where: str, kept: Path, tmp_path: Path) -> None:
+    """From the runs folder, or as published beside the suite's file."""
+    course = tmp_path / "course"
+    shutil.copytree(kept, course)
+    lock = TuningLock(suite="made", cost="price:1", seeds=(1001,), evaluation="validation", target="50 %")
+    lock.write(course / where)
+    members, _ = members_of(resolved(str(course / "made.toml"), course / "runs"), course / "runs")
+    assert members["made/lock.toml"] == (course / where).read_bytes()
+    assert course_of_runs(str(course / "made.toml"), course / "runs").lock == lock
 
 
 def test_of_two_regime_tables_the_last_measured_counts_after_unpacking(kept: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from benchmarks.courses import COURSES, pack
 from benchmarks.finding.chapter import listed
 from benchmarks.finding.parts import batch_chapter, tuned, values_of
 from benchmarks.finding.ranks import place_of, rank_correlation, spearman
-from benchmarks.finding.selection import selection_chapter
+from benchmarks.finding.selection import in_steps, selection_chapter
 from benchmarks.finding.verdicts import conclusion
 from benchmarks.findings import PAGE, archived, chapters, page, write
 from harness.errors import UserError
@@ -26,6 +26,7 @@ from harness.tuning.lock_file import LockedParameter, LockedStudy, LockedTrial, 
 from reports.exports.csv_rows import result_rows, to_csv
 from reports.recommendation import NAME
 from tests.benchmarks.made_course import REACHED, SUITE, made_runs
+from tests.edits import edited
 
 ROOT = Path(__file__).parents[2]
 
@@ -143,9 +144,22 @@ def test_selection_and_coverage(two: list[Course], text: str) -> None:
     assert row(part, "made / words", "`history`")[-1] == "**2.00× [2.00, 2.00]**"
     assert row(part, "made / words", "`rr`")[2].endswith("in 192 draws")
     assert row(part, "made / words", "`grpo`")[-1] == "baseline"
+    assert row(part, "made / words", "`rr`")[-2] == "8"
     found = selection_chapter(two[:1])
     assert found is not None
     assert [name for name, _, _ in found.figures] == ["selection"]
+
+
+def test_another_batch_size_is_not_compared_in_steps(tmp_path: Path) -> None:
+    """rr with half of the groups in a step: it stays in the table, and is left out of what compares steps."""
+    halved = edited(SUITE, {'config = {{ capacity = 16 }}\n\n[[strategies]]\nname = "dots-rr"': (
+        'config = {{ capacity = 16 }}\nalgorithm = {{ groups_per_step = 4 }}\n\n[[strategies]]\nname = "dots-rr"'
+    )})  # fmt: skip
+    course = course_of_runs(str(made_runs(tmp_path, suite=halved)), tmp_path / "runs")
+    assert {p.arm.strategy for p in in_steps([course])} == {"dots", "dots-rr", "history", "oracle"}
+    found = selection_chapter([course])
+    assert found is not None
+    assert row("\n".join(found.blocks), "made / words", "`rr`")[-2] == "4"
 
 
 def test_the_simulator_against_measured_ranks(text: str) -> None:
