@@ -11,6 +11,17 @@ ROOT = Path(__file__).parents[1]
 PAGES = {"benchmarks.md": "benchmarks/README.md", "changelog.md": "CHANGELOG.md"}
 
 
+#: Written by a script from records, so it is in the navigation once there are any; and the entry before which it stands.
+FINDINGS, BEFORE = {"Findings": "findings.md"}, {"Measurements": "benchmarks.md"}
+
+
+def on_config(config: Any) -> Any:
+    """Add the page of findings to the navigation where it has been written."""
+    if (ROOT / "docs" / "findings.md").is_file() and FINDINGS not in config.nav:
+        config.nav.insert(config.nav.index(BEFORE), FINDINGS)
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are kept outside ``docs/``."""
     for uri, source in PAGES.items():

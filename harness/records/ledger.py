@@ -58,7 +58,7 @@ class LedgerWriter:
 
     def write(self, record: Record) -> None:
         """Append one record and sync it: a crash leaves the whole line or nothing. Raises LedgerError, for example on a full disk."""
-        data = _seal(json.dumps(to_json(record), separators=(",", ":"), ensure_ascii=False).encode())
+        data = line_of(record)
         start = self._file.seek(0, os.SEEK_END)
         try:
             if self._file.write(data) != len(data):
@@ -76,6 +76,11 @@ class LedgerWriter:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def line_of(record: Record) -> bytes:
+    """The whole line of a record, line feed and checksum included."""
+    return _seal(json.dumps(to_json(record), separators=(",", ":"), ensure_ascii=False).encode())
 
 
 _CRC = b',"crc":'
