@@ -2,6 +2,7 @@
 
     python benchmarks/courses.py pack SUITE [--runs-dir runs]    # results/courses/SUITE.tar.xz, .csv and .json; reports/data/courses.csv
     python benchmarks/courses.py unpack SUITE -o DIR             # then: halfway report SUITE --runs-dir DIR -o page
+    python benchmarks/courses.py table                           # reports/data/courses.csv again, from all archives
 
 The archive holds what ``halfway report`` reads (specs, ledgers, lock of the tuning, tables of the regime) and neither checkpoints nor
 logs. The same records give the same bytes. ``reports/data/courses.csv``, which ``halfway recommend`` reads, is made of all archives.
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.course.archive import LIMIT_MIB, check_no_machine_paths, check_sizes, packed, unpack, without_folder
 from benchmarks.course.course import FACTS, course_of_archive, facts_of, finished_runs, regime_tables, resolved
+from benchmarks.course.table import table_of
 from harness.errors import UserError
 from harness.files import write_bytes, write_text
 from harness.machine.environment import cache_folder
@@ -29,6 +31,7 @@ from harness.tuning.lock_file import NAME as LOCK
 from harness.tuning.lock_file import find_tuning_lock
 from reports.condensed import Run
 from reports.exports.csv_rows import result_rows, to_csv
+from reports.recommendation import NAME
 
 ROOT = Path(__file__).resolve().parents[1]
 COURSES = Path(__file__).resolve().parent / "results" / "courses"
@@ -44,6 +47,7 @@ def main() -> None:
     pack_.add_argument("suite", help="a suite's name or file")
     pack_.add_argument("--runs-dir", type=Path, default=Path("runs"))
     pack_.add_argument("--to", type=Path, default=COURSES, help="folder of the archives")
+    commands.add_parser("table", help="write reports/data/courses.csv from all archives")
     unpack_ = commands.add_parser("unpack", help="make a folder of runs from an archive")
     unpack_.add_argument("suite", help="a suite's name, or an archive")
     unpack_.add_argument("-o", "--output", type=Path, required=True)
@@ -51,6 +55,8 @@ def main() -> None:
     try:
         if options.command == "pack":
             print(pack(options.suite, options.runs_dir, options.to))
+        elif options.command == "table":
+            print(write_table(COURSES))
         else:
             archive = Path(options.suite) if options.suite.endswith(".tar.xz") else COURSES / f"{options.suite}.tar.xz"
             names = unpack(archive, options.output)
@@ -77,12 +83,20 @@ def pack(name: str, runs_dir: Path, to: Path = COURSES) -> str:
     runs = [found for arm in course.analysis.arms for found in arm.runs]
     facts = {**shown, **ran_on(runs), "archive": {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
     write_text(to / f"{suite.name}.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    write_table(to)
     left = f"; {len(course.facts['expected']) - len(runs)} runs are not finished and left out" if len(runs) < facts["planned"] else ""
     raw = sum(map(len, members.values()))
     return (
         f"{archive}: {len(runs)} runs, {len(data) / 2**20:.2f} MiB ({raw / 2**20:.1f} unpacked); "
         f"all archives {total / 2**20:.2f} of {LIMIT_MIB} MiB{left}"
     )
+
+
+def write_table(folder: Path) -> Path:
+    """Write the table of all archives in ``folder``: the packaged one for the committed archives, else one beside them."""
+    path = ROOT / "reports" / "data" / NAME if folder.resolve() == COURSES else folder / NAME
+    write_text(path, table_of(course_of_archive(archive) for archive in sorted(folder.glob("*.tar.xz"))))
+    return path
 
 
 def members_of(suite: Suite, runs_dir: Path) -> tuple[dict[str, bytes], list[str]]:

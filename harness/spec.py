@@ -109,6 +109,7 @@ class AlgorithmSpec(Settings):
     max_prompt_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int = Field(default=16, ge=1)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    staleness: int = Field(default=0, ge=0, description="training steps by which the policy that samples lags behind the one trained")
     behaviour_log_probs: Literal["engine", "actor"] = Field(
         default="engine", description="μ: as the inference engine sampled, or recomputed by the actor before the update"
     )
@@ -293,7 +294,9 @@ IDENTITY: frozenset[str] = (
 )
 """Dotted paths that say which run it is."""
 
-LATER_IDENTITY: dict[str, Any] = {"algorithm.ratio_level": "token", "algorithm.surrogate": "clip", "algorithm.mask_truncated": False}
+LATER_IDENTITY: dict[str, Any] = {
+    "algorithm.ratio_level": "token", "algorithm.surrogate": "clip", "algorithm.mask_truncated": False, "algorithm.staleness": 0,
+}  # fmt: skip
 """Identity fields that were added later, with the value that leaves a run what it was before they were there."""
 
 EXECUTION: frozenset[str] = (

@@ -119,7 +119,7 @@ class Rollout:
     prompt_token_ids, completion_token_ids: shapes (P,), (T,), without padding; the end token, if sampled, is
     part of the completion. behaviour_log_probs: shape (T,), log μ of each sampled token at the sampling
     temperature over the whole vocabulary, or None where the engine does not give them and nobody needs them.
-    policy_version: training steps completed when it was sampled. reward: in [0, 1], NaN until scored. uid: its identity within a
+    policy_version: training steps completed by the weights that sampled it. reward: in [0, 1], NaN until scored. uid: its identity within a
     run, given by the driver (:func:`with_uids`) and kept when it is stored, saved and loaded.
     """
 
@@ -288,9 +288,10 @@ class StepRecord:
 
     phases: seconds per phase of ``PHASES``; they sum to ``seconds``. question_ids and pass_rates are those of the
     fresh groups, in order. importance_ratio holds statistics of π_old/μ over replayed tokens and, as ``classes``, their
-    counts between ``RATIO_EDGES``; ``fresh_log_ratio``
-    the largest |log π_old − log μ| over fresh tokens (a self-check; None where it was not measured). reward_timeouts and
-    reward_crashes count answers that scored 0 because scoring them took too long or ended the scoring process.
+    counts between ``RATIO_EDGES``; fresh_log_ratio and fresh_mean_log_ratio the largest and the mean |log π_old − log μ| over fresh
+    tokens (a self-check, or their age under ``algorithm.staleness``; None where it was not measured). reward_timeouts and
+    reward_crashes count answers that scored 0 because scoring them took too long or ended the scoring process. policy_version:
+    training steps completed by the weights that sampled the fresh groups, None without any.
     """
 
     step: int
@@ -313,6 +314,8 @@ class StepRecord:
     info: dict[str, float | str | bool] = field(default_factory=dict)
     reward_timeouts: int = 0
     reward_crashes: int = 0
+    policy_version: int | None = None
+    fresh_mean_log_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

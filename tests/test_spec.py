@@ -93,7 +93,7 @@ def changed(path: str) -> RunSpec:
     return RunSpec.model_validate(data)
 
 
-@pytest.mark.parametrize("path", [*sorted(IDENTITY), "algorithm.surrogate", "algorithm.mask_truncated"])
+@pytest.mark.parametrize("path", [*sorted(IDENTITY), "algorithm.surrogate", "algorithm.mask_truncated", "algorithm.staleness"])
 def test_another_identity_is_another_run(path: str) -> None:
     """Changing any identity field changes the run id."""
     assert changed(path).run_id != make().run_id

@@ -1,4 +1,4 @@
-"""The importance ratio ρ = π_old/μ of replayed tokens: which correction applies, the capped weight, statistics of a step."""
+"""The importance ratio ρ = π_old/μ of replayed and of stale fresh tokens: which correction applies, its cap, statistics of a step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def capped(log_ratio: torch.Tensor, correction: Correction) -> torch.Tensor:
 
 @dataclass(slots=True)
 class RatioStatistics:
-    """Sums over one training step of ρ = π_old/μ on replayed tokens, and the fresh tokens' largest |log ρ|."""
+    """Sums over one training step of ρ = π_old/μ on replayed tokens, and the fresh tokens' largest and mean |log ρ|."""
 
     count: int = 0
     total: float = 0.0
@@ -34,12 +34,16 @@ class RatioStatistics:
     smallest: float = field(default=float("inf"))
     fresh: float | None = None
     classes: list[int] = field(default_factory=lambda: [0] * (len(RATIO_EDGES) + 1))
+    fresh_count: int = 0
+    fresh_total: float = 0.0
 
     def add(self, log_ratio: torch.Tensor, replayed: torch.Tensor, fresh: torch.Tensor) -> None:
         """Count tokens. log_ratio: log ρ; replayed, fresh: which of its elements are such tokens, booleans of the same shape."""
         if bool(fresh.any()):
-            deviation = float(log_ratio[fresh].abs().max())
-            self.fresh = deviation if self.fresh is None else max(self.fresh, deviation)
+            off = log_ratio[fresh].abs()
+            self.fresh = float(off.max()) if self.fresh is None else max(self.fresh, float(off.max()))
+            self.fresh_count += off.numel()
+            self.fresh_total += float(off.double().sum())
         if bool(replayed.any()):
             ratio = log_ratio[replayed].double().exp()
             self.count += ratio.numel()
@@ -63,7 +67,14 @@ class RatioStatistics:
             min(p.smallest for p in parts),
             max(fresh) if fresh else None,
             [sum(counts) for counts in zip(*(p.classes for p in parts), strict=True)],
+            sum(p.fresh_count for p in parts),
+            sum(p.fresh_total for p in parts),
         )
+
+    @property
+    def fresh_mean(self) -> float | None:
+        """Mean |log ρ| of the fresh tokens, None without any."""
+        return self.fresh_total / self.fresh_count if self.fresh_count else None
 
     def summary(self) -> dict[str, Any]:
         """mean, min, max and effective sample share (Σρ)²/(n Σρ²) of the uncapped ratio, and counts between ``RATIO_EDGES``.

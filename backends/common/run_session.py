@@ -61,7 +61,7 @@ class RunSession:
 
         Raises RunFailed where the policy's logits are no longer finite, and for replayed rollouts that cannot be corrected.
         """
-        self.engine.policy_version = self.driver.step
+        self.engine.policy_version = max(0, self.driver.step - self.spec.algorithm.staleness)
         with naming_divergence():
             self.batch = self.driver.next_batch()
         _check_replayed(self.batch, self.driver.strategy)

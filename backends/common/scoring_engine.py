@@ -28,7 +28,7 @@ class ScoringEngine(ABC):
     """A :class:`harness.backend.RolloutEngine` except for the sampling itself; ``scorer`` is None where another rank scores.
 
     token_ids: token ids of the prompt of every training question, in the order of the pool. policy_version: training steps
-    completed, set before each batch. Raises UserError for a prompt longer than the run allows.
+    completed by the weights that sample, set before each batch. Raises UserError for a prompt longer than the run allows.
     """
 
     def __init__(

@@ -40,11 +40,14 @@ class PricedTime:
 
 
 class SimulatorEngine:
-    """Draws groups from the policy; see :class:`harness.backend.RolloutEngine`."""
+    """Draws groups from the policy; see :class:`harness.backend.RolloutEngine`.
+
+    theta, policy_version: the skills that sample, shape (K,), and the training steps they have completed; set before each batch.
+    """
 
     def __init__(self, policy: Policy, clock: Clock, time: PricedTime, mean_tokens: float, embeddings: FloatArray) -> None:
         self.policy, self.clock, self.time = policy, clock, time
-        self.policy_version = 0
+        self.theta, self.policy_version = policy.theta, 0
         self._tokens, self._embeddings = mean_tokens, embeddings
 
     def rollout(
@@ -53,7 +56,7 @@ class SimulatorEngine:
         rng = np.random.default_rng(list(stream))
         sizes = np.broadcast_to(rollouts_per_question, np.shape(question_ids))
         with self.clock.phase(phase):
-            rates = self.policy.questions.pass_rates(self.policy.theta, question_ids)
+            rates = self.policy.questions.pass_rates(self.theta, question_ids)
             groups = [self._group(int(q), int(n), float(p), rng) for q, n, p in zip(question_ids, sizes, rates, strict=True)]
             self.time.pay(generated=sum(g.num_tokens for g in groups))
         return groups

@@ -2,7 +2,8 @@
 
 A rollout is one Bernoulli outcome with logit Σ_j w_j θ_j − b, so that ∂ log π(r)/∂θ = (r − p)·w. The update is GRPO's: per rollout the
 advantage times that gradient, the PPO clip around the policy at the start of the batch, and for replayed rollouts the correction that
-the strategy declares, exactly as :class:`harness.strategy.Correction` says.
+the strategy declares, exactly as :class:`harness.strategy.Correction` says. Fresh rollouts of an older policy
+(``algorithm.staleness``) get the weight ρ = π_old/μ, whatever that correction is.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ class Policy:
 
     def train(
         self, groups: Sequence[PromptGroup], algorithm: AlgorithmSpec, correction: Correction, rng: np.random.Generator
-    ) -> dict[str, Any]:
-        """All updates of one batch; statistics of ρ = π_old/μ over its replayed rollouts, empty without any."""
+    ) -> tuple[dict[str, Any], FloatArray]:
+        """All updates of one batch; statistics of ρ = π_old/μ over its replayed rollouts, empty without any, and |log ρ| of fresh ones."""
         rows = Rows.of(groups, algorithm)
         old = self.theta.copy()
         log_ratio = self.log_prob(rows, old) - rows.log_behaviour
@@ -89,7 +90,7 @@ class Policy:
             gradient = self.questions.gradient(self.theta, rows.question_ids[part], pull) / len(part)
             noise = self.gradient_noise / np.sqrt(max(1.0, informative))
             self._adam(gradient + rng.normal(0.0, 1.0, len(gradient)) * noise, algorithm)
-        return ratio_statistics(np.exp(log_ratio[rows.replayed]))
+        return ratio_statistics(np.exp(log_ratio[rows.replayed])), np.abs(log_ratio[~rows.replayed])
 
     def _coefficients(self, rows: Rows, old: FloatArray, algorithm: AlgorithmSpec, correction: Correction) -> FloatArray:
         """What multiplies ∂ log π/∂θ of each row, shape (R,): ratio times advantage, zero where the clip is active."""
@@ -97,12 +98,13 @@ class Policy:
         log_rho = np.where(rows.replayed & (correction.ratio == "behaviour"), before - rows.log_behaviour, 0.0)
         if correction.weight_cap is not None:
             log_rho = np.minimum(log_rho, np.log(correction.weight_cap))
+        stale = np.where(~rows.replayed & (algorithm.staleness > 0), before - rows.log_behaviour, 0.0)
         moved = np.exp(self.log_prob(rows, self.theta) - before)
         clipped_on = moved if correction.clip_center == "old" else moved * np.exp(log_rho)
         low, high = 1 - algorithm.clip_epsilon, 1 + (algorithm.clip_epsilon_high or algorithm.clip_epsilon)
         active = np.where(rows.advantages > 0, clipped_on <= high, clipped_on >= low)
         scale = np.where(rows.replayed, correction.coefficient, 1.0)
-        return np.asarray(rows.advantages * scale * moved * np.exp(log_rho) * active)
+        return np.asarray(rows.advantages * scale * moved * np.exp(log_rho + stale) * active)
 
     def _adam(self, gradient: FloatArray, algorithm: AlgorithmSpec) -> None:
         self.updates += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from harness.registry import entry_of, load_task
 from harness.spec import RunSpec
 from harness.step.clock import Clock
 from harness.step.driver import Batch, StepDriver, UpdateReport
-from harness.types import EvalPoint, QuestionPool
+from harness.types import EvalPoint, FloatArray, QuestionPool
 
 
 class SimulatorSession:
@@ -31,6 +32,7 @@ class SimulatorSession:
         pool = self.task.split("train")
         questions = skill_questions(settings, "train", len(pool))
         self.policy = Policy(questions, np.zeros(settings.skills), self.config.gradient_noise, self.config.forgetting)
+        self.older: deque[FloatArray] = deque(maxlen=spec.algorithm.staleness + 1)  # skills at the last steps, newest last
         self.time = PricedTime(generated_price(spec) or 1.0)
         self.clock = Clock(wall=self.time, cpu=self.time)
         embeddings = embeddings_of(questions, settings.skills, settings.seed)
@@ -58,9 +60,12 @@ class SimulatorSession:
             state = checkpoint.load_state(resume_from)
             self.driver.load_state_dict(state["driver"])
             self.policy.load_state_dict(state["policy"])
+            self.older.extend(state.get("older", ()))
         self.clock.start()
         while self.driver.step < algorithm.max_steps:
-            self.engine.policy_version = self.driver.step
+            self.older.append(self.policy.theta)  # replaced by an update, never changed
+            self.engine.theta = self.older[0]
+            self.engine.policy_version = self.driver.step + 1 - len(self.older)
             batch = self.driver.next_batch()
             record = self.driver.finish_step(batch, self._update(batch))
             with self.clock.off():
@@ -78,11 +83,12 @@ class SimulatorSession:
         tokens = sum(r.num_tokens for r in trained)
         replayed = any(flag for g in batch.groups for flag in g.replayed_flags)
         # The old policy's log-probs take a pass of their own where the weights move within a batch, or μ is another policy.
-        forward = tokens if replayed or algorithm.updates_per_batch > 1 else 0
+        forward = tokens if replayed or algorithm.staleness or algorithm.updates_per_batch > 1 else 0
         rng = np.random.default_rng([self.spec.seed, 0x757064, batch.step])
-        ratios = self.policy.train(batch.groups, algorithm, self.strategy.correction, rng)
+        ratios, off = self.policy.train(batch.groups, algorithm, self.strategy.correction, rng)
         self.time.pay(trained=tokens, forward=forward)
-        return UpdateReport(algorithm.updates_per_batch, 0.0, tokens, forward, importance_ratio=ratios)
+        fresh = (float(off.max()), float(off.mean())) if algorithm.staleness and len(off) else (None, None)
+        return UpdateReport(algorithm.updates_per_batch, 0.0, tokens, forward, 0, ratios, *fresh)
 
     def _evaluate(self) -> None:
         evaluation, step = self.spec.evaluation, self.driver.step
@@ -101,7 +107,8 @@ class SimulatorSession:
         """Write a checkpoint; returns whether training ends here, short of its last step."""
         step = self.driver.step
         folder = self.run_dir / "checkpoints" / f"step-{step}"
-        checkpoint.save_state(folder, {"driver": self.driver.state_dict(), "policy": self.policy.state_dict()})
+        state = {"driver": self.driver.state_dict(), "policy": self.policy.state_dict(), "older": np.array(self.older)}
+        checkpoint.save_state(folder, state)
         checkpoint.seal(folder, step)
         checkpoint.prune(self.run_dir / "checkpoints")
         return self.ledger.write_checkpoint(step)

@@ -50,4 +50,5 @@ class StepBooks:
             dropped_groups=self.dropped_rows // group_size,
             importance_ratio=self.ratios.summary(),
             fresh_log_ratio=self.ratios.fresh,
+            fresh_mean_log_ratio=self.ratios.fresh_mean,
         )

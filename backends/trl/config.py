@@ -39,6 +39,7 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
     """
     algorithm, execution = spec.algorithm, spec.execution
     _refuse_verl_settings(spec)
+    _refuse_staleness(spec)
     high = algorithm.clip_epsilon if algorithm.clip_epsilon_high is None else algorithm.clip_epsilon_high
     cispo, checkpointing = algorithm.surrogate == "cispo", execution.gradient_checkpointing
     rows = rows_per_update(spec, world)
@@ -110,6 +111,21 @@ def _reference(spec: RunSpec) -> dict[str, Any]:
     """What TRL loads the reference model of a KL term with: it knows the policy's name, but not the commit that it was loaded from."""
     revision = spec.combination.model.revision
     return {"model_init_kwargs": {"revision": revision}} if spec.algorithm.kl_coefficient and revision else {}
+
+
+def _refuse_staleness(spec: RunSpec) -> None:
+    """Where rollouts cannot come from older weights, or have no weight in the loss."""
+    lag = spec.algorithm.staleness
+    if lag and spec.execution.generation.startswith("vllm"):
+        raise UserError(
+            f"staleness = {lag} needs execution.generation = 'decoder' or 'generate' on the TRL backend: its vLLM samples from the weights "
+            "of the present step only"
+        )
+    if lag and spec.algorithm.ratio_level == "sequence":
+        raise UserError(
+            f"staleness = {lag} weights rollouts token by token, and ratio_level = 'sequence' knows one ratio per completion; "
+            "use ratio_level = 'token' or staleness = 0"
+        )
 
 
 def _refuse_verl_settings(spec: RunSpec) -> None:

@@ -1,4 +1,4 @@
-"""What happens to a batch between generation and TRL's own loss: dropping degenerate groups, weighting replayed ones.
+"""What happens to a batch between generation and TRL's own loss: dropping degenerate groups, weighting off-policy rows.
 
 TRL's loss is not rewritten. Both changes are made on the tensors it reads, and both are exact:
 
@@ -6,6 +6,7 @@ TRL's loss is not rewritten. Both changes are made on the tensors it reads, and 
   rescaling the advantages by what each ``loss_type`` divides by leaves loss and gradient as they were;
 * ``min(r̃A, clip(r̃, ρ(1−ε), ρ(1+ε))A)`` with r̃ = π/μ and ρ = π_old/μ equals ``ρ·min((π/π_old)A, clip(π/π_old, 1±ε)A)``
   (rollout replay, arXiv 2506.05316): TRL's clipped loss with advantages of shape (B, T) multiplied by the detached weight ρ.
+  Fresh rows of an older policy (``algorithm.staleness``) get that loss too; it is the decoupled one of AReaL (arXiv 2505.24298).
 """
 
 from __future__ import annotations
@@ -65,27 +66,44 @@ def trim_padding(batch: Tensors) -> Tensors:
     return trimmed
 
 
-def correct_replayed(batch: Tensors, log_probs: torch.Tensor, correction: Correction, stats: RatioStatistics) -> None:
-    """Make ``batch`` carry the off-policy correction of its replayed rows; called between TRL's forward pass and its loss.
+def correct_off_policy(
+    batch: Tensors, log_probs: torch.Tensor, correction: Correction, stats: RatioStatistics, *, stale: bool = False
+) -> None:
+    """Make ``batch`` carry the off-policy correction of its rows; called between TRL's forward pass and its loss.
 
     log_probs: (B, T), log π of the running forward pass; where TRL keeps no ``old_per_token_logps`` (one update per batch)
-    these are, detached, the old policy's. Behaviour log-probs are ``batch["sampling_per_token_logps"]``.
+    these are, detached, the old policy's. Behaviour log-probs are ``batch["sampling_per_token_logps"]``. correction: of the replayed
+    rows. stale: an older policy sampled the fresh rows; their weight is ρ, uncapped, in every arm: arms differ in selection and
+    replay alone.
     """
     mask = batch["completion_mask"].bool()
     old = batch.get("old_per_token_logps")
     old = log_probs.detach() if old is None else old
     log_ratio = (old - batch["sampling_per_token_logps"]).masked_fill(~mask, 0.0)
     replayed = batch["replayed"][:, None] & mask
-    stats.add(log_ratio, replayed, ~batch["replayed"][:, None] & mask)
-    if not bool(batch["replayed"].any()):
-        return
+    fresh = ~batch["replayed"][:, None] & mask
+    stats.add(log_ratio, replayed, fresh)
+    if bool(batch["replayed"].any()):
+        _correct_replayed(batch, old, log_ratio.masked_fill(~replayed, 0.0), correction)
+    if stale:
+        _weigh(batch, log_ratio.masked_fill(~fresh, 0.0))
+
+
+def _correct_replayed(batch: Tensors, old: torch.Tensor, log_ratio: torch.Tensor, correction: Correction) -> None:
+    """log_ratio: (B, T), log ρ of replayed tokens, 0 elsewhere."""
     if correction.coefficient != 1.0:
         batch["advantages"] = torch.where(batch["replayed"], batch["advantages"] * correction.coefficient, batch["advantages"])
     if correction.ratio == "old":
         return
-    log_weight = capped(log_ratio.masked_fill(~replayed, 0.0), correction)
+    log_weight = capped(log_ratio, correction)
     if correction.clip_center == "old":
-        batch["advantages"] = batch["advantages"][:, None] * log_weight.exp()
+        _weigh(batch, log_weight)
     else:
         # π/μ = (π/π_old)·ρ: reading "old" as log π_old − log ρ centres TRL's clip on 1 for π/μ (with ρ capped, if asked).
         batch["old_per_token_logps"] = old - log_weight
+
+
+def _weigh(batch: Tensors, log_weight: torch.Tensor) -> None:
+    """Multiply the advantages, (B,) or (B, T), by a weight per token, (B, T)."""
+    advantages = batch["advantages"]
+    batch["advantages"] = (advantages if advantages.ndim == 2 else advantages[:, None]) * log_weight.exp()

@@ -86,7 +86,7 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     engine = TrlRolloutEngine(spec, task, tokenizer, scorer, clock, prepared.embeddings)
     strategy = entry_of(spec.strategy).build(spec.strategy.config)
     check_correction(spec, correction_of(strategy))
-    engine.needs_log_probs = "behaviour_log_probs" in strategy.requires
+    engine.needs_log_probs = "behaviour_log_probs" in strategy.requires or spec.algorithm.staleness > 0
     run = None
     if scorer is not None:
         assert ledger is not None, "rank 0 holds the ledger"

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 from transformers import TrainerCallback
 
+from backends.common.failures import naming_full_disk
 from backends.common.run_session import RunSession, evaluation_due
 from backends.trl.books import StepBooks
+from backends.trl.older_weights import OlderWeights
 from backends.trl.rollout_engine import GenerationTrainer, TrlRolloutEngine
 from harness.spec import RunSpec
 from harness.step.clock import Clock
@@ -44,6 +46,7 @@ class TrlSession:
         """The trainer of this rank; call it before training."""
         self.trainer = trainer
         self.engine.attach(trainer)
+        self.older = OlderWeights(trainer.accelerator.unwrap_model(trainer.model), self.spec.algorithm.staleness)
 
     @property
     def updates(self) -> int:
@@ -63,14 +66,23 @@ class TrlSession:
         """
         if not self.trainer.model.training:
             return None
+        with self.older.in_the_model():
+            groups = self._sampled_groups()
+        with self.clock.phase("rollout"):
+            self.older.remember()
+        with self.clock.phase("replay"):
+            return self.engine.hand_out(groups)
+
+    def _sampled_groups(self) -> list[PromptGroup] | None:
+        """All groups of the next batch on rank 0; None on the others, which have taken part in sampling them."""
         if self.run is None:
             self.engine.follow()
-            return self.engine.hand_out(None)
+            return None
         with self._followers_released_on_failure():
             batch = self.run.next_batch()
         with self.clock.phase("replay"):
             self.engine.release()
-            return self.engine.hand_out(batch.groups)
+        return batch.groups
 
     @contextmanager
     def _followers_released_on_failure(self) -> Iterator[None]:
@@ -125,13 +137,19 @@ class TrlSession:
         ends = False
         if self.run is not None:
             folder = Path(self.trainer.args.output_dir) / f"checkpoint-{global_step}"
+            with naming_full_disk(folder):
+                self.older.save(folder)
             ends = self.run.complete_checkpoint(folder, global_step // self.updates)
         return self.engine.from_rank_zero(ends)
 
     def resume(self, folder: Path) -> None:
-        """Take the run's state from a checkpoint; TRL takes the model's itself. Raises CheckpointError for another run's."""
+        """Take the run's state and older weights from a checkpoint; TRL takes the model's itself.
+
+        Raises CheckpointError for another run's.
+        """
         if self.run is not None:
             self.run.resume(folder)
+        self.older.load(folder)
 
 
 class SessionCallback(TrainerCallback):  # type: ignore[misc]

@@ -8,7 +8,8 @@ The order inside one training step:
    groups of different sizes excepted: :mod:`backends.trl.rows`).
 2. ``_prepare_inputs``: TRL shuffles the batch and splits it into its updates, or it is split in order where the strategy's
    correction asks for that; degenerate rows are dropped from each part.
-3. ``compute_loss``: TRL's loss; replayed rows get their importance weight between its forward pass and its formula.
+3. ``compute_loss``: TRL's loss; replayed rows, and fresh ones of an older policy, get their importance weight between its forward
+   pass and its formula.
 
 Selection never happens in a sampler: Accelerate draws batch t+1 before step t has generated, and a resumed run draws every
 skipped batch again.
@@ -25,7 +26,7 @@ from trl.trainer.utils import split_tensor_dict
 
 from backends.common.failures import naming_full_disk
 from backends.trl.books import StepBooks
-from backends.trl.loss import DIVIDES_BY_ROWS, correct_replayed, drop_degenerate_rows
+from backends.trl.loss import DIVIDES_BY_ROWS, correct_off_policy, drop_degenerate_rows
 from backends.trl.rows import is_plain, mark_rows, mask_padding, padded, padding_rows, set_advantages
 from harness.types import PromptGroup, Rollout
 
@@ -136,8 +137,9 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, *args, **kwargs)
         result = super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, *args, **kwargs)
         batch = self._running_inputs
-        if "replayed" in batch and batch.get("sampling_per_token_logps") is not None:
-            correct_replayed(batch, result[0], self.session.correction, self.books.ratios)
+        stale = self.session.spec.algorithm.staleness > 0
+        if "replayed" in batch and (stale or batch.get("sampling_per_token_logps") is not None):
+            correct_off_policy(batch, result[0], self.session.correction, self.books.ratios, stale=stale)
         return result
 
     # -- the trainer's loop ----------------------------------------------------------------------------------------

@@ -216,6 +216,11 @@ def _refuse(spec: RunSpec, correction: Correction | None) -> None:
         raise UserError(
             f"{other} = {getattr(algorithm, other)!r} runs on the TRL backend only: verl's form of it is not checked against the formula"
         )
+    if algorithm.staleness:
+        raise UserError(
+            f"staleness = {algorithm.staleness} runs on the TRL backend only: verl's synchronous trainer ships its weights to the "
+            "inference engine after every step and keeps no older ones, and its asynchronous trainer is not supported"
+        )
     if algorithm.groups_per_step % algorithm.updates_per_batch:
         raise UserError(
             f"verl splits a batch by whole groups: groups_per_step = {algorithm.groups_per_step} is not a multiple of "

@@ -165,6 +165,7 @@ class VerlSession:
             dropped_groups=self._dropped_groups,
             importance_ratio=self._ratios.summary(),
             fresh_log_ratio=self._ratios.fresh,
+            fresh_mean_log_ratio=self._ratios.fresh_mean,
         )
 
     def save(self, step: int) -> bool:

@@ -21,6 +21,7 @@ from harness.cli import (
     models,
     plan_command,
     predictor,
+    recommend,
     regime,
     rehearse,
     report_command,
@@ -40,7 +41,7 @@ from harness.files import import_from
 
 #: Order of the help: a suite's way from the idea to the page, then strategies, then the rest.
 ORDER = (
-    "list", "validate", "regime", "plan", "tune", "run", "status", "watch", "report", "compare", "price",
+    "list", "validate", "regime", "recommend", "plan", "tune", "run", "status", "watch", "report", "compare", "price",
     "rehearse", "tasks", "models", "strategies", "check", "new-strategy", "predictor", "doctor", "version",
 )  # fmt: skip
 
@@ -66,6 +67,7 @@ app.callback()(global_options.global_options)
 app.command("list")(list_command.list_suites)
 app.command("validate")(validate.validate)
 app.command("regime")(regime.regime)
+app.command("recommend")(recommend.recommend)
 app.command("plan")(plan_command.plan_suite)
 app.command("tune")(tune.tune)
 app.command("run")(run.run)

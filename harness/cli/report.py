@@ -88,7 +88,7 @@ def report_runs(
         description=f"{suite.description} {MIXED}".strip() if mixed else suite.description,
         figures=len(finished) <= FIGURES_UP_TO if figures is None else figures,
         lock=None if suite.lock is None else TuningLock.read(suite.lock),
-        regimes=_measured_regimes(suite, runs_dir),
+        regimes=measured_regimes(suite, runs_dir),
         reproduced=reproduced,
     )
     if mixed:
@@ -108,7 +108,7 @@ def report_runs(
     return not unreadable
 
 
-def _measured_regimes(suite: Suite, runs_dir: Path) -> dict[str, Any]:
+def measured_regimes(suite: Suite, runs_dir: Path) -> dict[str, Any]:
     """Per combination what ``halfway regime`` found last, where it was asked."""
     folder = suite_folder(runs_dir, suite.name) / FOLDER
     found = {}

@@ -44,7 +44,8 @@ class UpdateReport:
     updates: optimizer steps. loss: mean over the batch's updates. trained_tokens: completion tokens in the loss.
     forward_tokens: tokens of additional log-prob passes. dropped_groups: degenerate groups left out of the update.
     importance_ratio: statistics of π_old/μ over replayed tokens, empty where there are none (see
-    ``backends.common.ratios``). fresh_log_ratio: largest |log π_old − log μ| over fresh tokens, None where it was not measured.
+    ``backends.common.ratios``). fresh_log_ratio, fresh_mean_log_ratio: largest and mean |log π_old − log μ| over fresh tokens, None where
+    it was not measured.
     """
 
     updates: int
@@ -54,6 +55,7 @@ class UpdateReport:
     dropped_groups: int = 0
     importance_ratio: dict[str, Any] = field(default_factory=dict)
     fresh_log_ratio: float | None = None
+    fresh_mean_log_ratio: float | None = None
 
 
 class StepDriver:
@@ -108,7 +110,7 @@ class StepDriver:
             check_num_fresh(wanted, self.groups_per_step, self.strategy)
         selection, fresh, admitted = self._fresh_groups(wanted)
         groups = self._compose(admitted, replayed)
-        self._engine.meter_fresh(fresh, groups, self.step)
+        self._engine.meter_fresh(fresh, groups)
         with self.clock.phase("select"):
             self.strategy.observe([*self._engine.uncontinued_probes(fresh), *fresh], self.context("observe"))
         self.costs.replayed_rollouts += sum(sum(g.replayed_flags) for g in groups)
@@ -148,6 +150,8 @@ class StepDriver:
             fresh_log_ratio=report.fresh_log_ratio,
             pool_size=len(self.pool),
             info=dict(batch.selection.info),
+            policy_version=max((g.policy_version for g in batch.fresh), default=None),
+            fresh_mean_log_ratio=report.fresh_mean_log_ratio,
         )
 
     def diagnose(self, num_questions: int, rollouts_per_question: int) -> dict[str, Any]:

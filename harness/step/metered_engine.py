@@ -34,6 +34,7 @@ class MeteredEngine:
         self._name, self._requires = name, requires
         self.costs = Costs()
         self.probes: list[PromptGroup] = []
+        self._made: set[str] = set()  # uids of the rollouts of the current step
         self._calls = 0
 
     @property
@@ -43,7 +44,7 @@ class MeteredEngine:
 
     def begin_step(self) -> None:
         """Forget the probes of the step before; engine calls are counted anew."""
-        self.probes, self._calls = [], 0
+        self.probes, self._made, self._calls = [], set(), 0
 
     def rng(self, stream: str) -> np.random.Generator:
         """The generator of a stream (a key of ``STREAMS``) at this step and call."""
@@ -86,12 +87,12 @@ class MeteredEngine:
         with self._clock.off():
             return self._engine.rollout(question_ids, rollouts_per_question, "probe", self._next_stream(stream))
 
-    def meter_fresh(self, fresh: Sequence[PromptGroup], batch: Sequence[PromptGroup], policy_version: int) -> None:
+    def meter_fresh(self, fresh: Sequence[PromptGroup], batch: Sequence[PromptGroup]) -> None:
         """Charge the rollouts made for the batch: ``fresh`` if trained on, ``filtered`` if not; probes have been charged already."""
         trained = {r.uid for g in batch for r in g.trained_rollouts}
         probed = {r.uid for g in self.probes for r in g.rollouts}
         for rollout in (r for g in fresh for r in g.rollouts):
-            if rollout.uid in probed or rollout.policy_version < policy_version:
+            if rollout.uid in probed or rollout.uid not in self._made:
                 continue
             self.costs.generated_tokens += rollout.num_tokens
             if rollout.uid in trained:
@@ -112,7 +113,9 @@ class MeteredEngine:
                     f"question {group.question_id} was scored with rewards from {group.rewards.min():g} to {group.rewards.max():g}; "
                     "rewards lie between 0 and 1: rescale the reward, or declare the threshold from which it counts as a success"
                 )
-        return with_uids(groups, stream)
+        scored = with_uids(groups, stream)
+        self._made.update(r.uid for g in scored for r in g.rollouts)
+        return scored
 
     def _check_declared(self, requirement: Requirement) -> None:
         if requirement not in self._requires:

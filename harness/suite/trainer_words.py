@@ -30,6 +30,7 @@ TRAINER_WORDS: dict[str, str] = {
     "importance_sampling_level": "it is ratio_level ('sequence' is GSPO)",
     "mask_truncated_completions": "it is mask_truncated",
     "overlong_filtering": "it is mask_truncated",
+    **dict.fromkeys(("max_staleness", "staleness_threshold", "off_policy_steps", "num_steps_off_policy"), "it is staleness"),
     "gradient_checkpointing": "it stands under [execution]",
     "entropy_coef": "no strategy here has an entropy bonus, so that arms differ in what they select and replay only",
     "entropy_coeff": "no strategy here has an entropy bonus, so that arms differ in what they select and replay only",

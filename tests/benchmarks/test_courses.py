@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -14,12 +15,13 @@ from typer.testing import CliRunner
 
 from benchmarks.course.archive import check_no_machine_paths, check_sizes, packed, unpack
 from benchmarks.course.clock import covered
-from benchmarks.course.course import course_of_runs, share_of_most_drawn
+from benchmarks.course.course import course_of_archive, course_of_runs, share_of_most_drawn
 from benchmarks.courses import pack
 from harness.cli.main import app
 from harness.errors import UserError
 from harness.records.ledger import read_ledger
 from tests.benchmarks.made_course import SUITE, made_runs
+from tests.cli.test_recommend import with_regime
 from tests.reports.ledgers import write_run
 
 
@@ -91,6 +93,17 @@ def test_all_archives_together_stay_small(tmp_path: Path) -> None:
     assert check_sizes(tmp_path, "a.tar.xz", 6 * 2**20) == 6 * 2**20
     with pytest.raises(UserError, match=r"would have 11\.0, more than 10 MiB"):
         check_sizes(tmp_path, "b.tar.xz", 6 * 2**20)
+
+
+def test_of_two_regime_tables_the_last_measured_counts_after_unpacking(kept: Path, tmp_path: Path) -> None:
+    """The one that sorts first by name was measured last: it stays the last."""
+    shutil.copytree(kept / "runs", tmp_path / "runs")
+    for when, rates in ((2000, [1.0] * 16), (1000, [0.0] * 32)):
+        table = with_regime(tmp_path / "runs", "made", "words", rates)
+        os.utime(table, (when, when))
+    pack(str(kept / "made.toml"), tmp_path / "runs", tmp_path / "kept")
+    course = course_of_archive(tmp_path / "kept" / "made.tar.xz")
+    assert (course.regimes["words"].questions, course.regimes["words"].all_right) == (16, 1.0)
 
 
 def tar_of(path: Path, *entries: tarfile.TarInfo) -> Path:

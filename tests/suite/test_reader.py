@@ -65,6 +65,8 @@ MISTAKES = [
     ("checkpoint_every_steps = 3", "save_steps = 3", "unknown key 'save_steps' in [execution]; it is [execution] checkpoint_every"),
     ("algorithm = { learning_rate = 5e-3 }", "algorithm = { ratio_level = 'sequence' }", "loss_aggregation = 'sequence-mean'"),
     ("learning_rate = 5e-3 }", "surrogate = 'cispo', loss_aggregation = 'dr-grpo' }", "= 'token-mean', not 'dr-grpo'"),
+    ("group_size = 4", "max_staleness = 4", "unknown key 'max_staleness' in [algorithm]; it is staleness"),
+    ("algorithm = { learning_rate = 5e-3 }", "algorithm = { staleness = -1 }", "staleness must be greater than or equal to 0, not -1"),
     ("seeds = [1, 2]", "seeds = [1, 1]", "seed 1 is listed twice"),
     ("seeds = [1, 2]", "seeds = [1, -2]", "a seed must lie between 0 and"),
     ("seeds = [1, 2]", "seeds = []", "seeds must not be empty"),

@@ -14,7 +14,7 @@ from backends.common.evaluator import Evaluation
 from backends.common.run_session import RunSession
 from harness.errors import RunFailed
 from harness.registry import strategy_entry
-from harness.spec import EvaluationSpec
+from harness.spec import AlgorithmSpec, EvaluationSpec
 from harness.step.driver import Batch
 from harness.types import Costs, PromptGroup, Rollout, Selection
 
@@ -24,8 +24,9 @@ def session(strategy: str, *groups: PromptGroup) -> RunSession:
     batch = Batch(5, list(groups), Selection(np.array([], dtype=np.int64)), [])
     driver: Any = SimpleNamespace(step=4, strategy=strategy_entry(strategy).build({}), next_batch=lambda: batch)
     engine: Any = SimpleNamespace(policy_version=0)
+    spec: Any = SimpleNamespace(algorithm=AlgorithmSpec())
     nothing: Any = None
-    return RunSession(nothing, engine, driver, nothing, nothing, Path())
+    return RunSession(spec, engine, driver, nothing, nothing, Path())
 
 
 def test_an_evaluation_says_how_far_it_is(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def policy(theta: list[float] | None = None) -> Policy:
 def test_the_first_step_of_adam_goes_up_the_gradient() -> None:
     """Question 0 is mixed, question 1 all right: only skill 0 moves, by one learning rate."""
     p = policy()
-    found = p.train([group(0, [1, 0]), group(1, [1, 1])], AlgorithmSpec(learning_rate=0.1), Correction(), np.random.default_rng(0))
+    found, _ = p.train([group(0, [1, 0]), group(1, [1, 1])], AlgorithmSpec(learning_rate=0.1), Correction(), np.random.default_rng(0))
     assert p.theta == pytest.approx([0.1, 0.0], abs=1e-6)
     assert found == {}
 
@@ -77,6 +77,17 @@ def test_fresh_rollouts_need_no_correction() -> None:
     p, algorithm = policy(), AlgorithmSpec(advantage_normalization="none")
     rows = Rows.of([group(0, [1, 0], np.log(0.25))], algorithm)
     assert p._coefficients(rows, p.theta, algorithm, Correction(coefficient=0.1)).tolist() == [0.5, -0.5]
+
+
+@pytest.mark.parametrize("correction", [Correction(), Correction("one", weight_cap=1.5, coefficient=0.25), Correction(ratio="old")])
+def test_fresh_rollouts_of_an_older_policy_are_weighted_alike_in_every_arm(correction: Correction) -> None:
+    """ρ = ½ / ¼ = 2, whatever the strategy declares for its replayed rollouts; the ledger gets |log ρ| = log 2."""
+    p, algorithm = policy(), AlgorithmSpec(advantage_normalization="none", staleness=1)
+    groups = [group(0, [1, 0], np.log(0.25))]
+    assert p._coefficients(Rows.of(groups, algorithm), p.theta, algorithm, correction) == pytest.approx([1.0, -1.0])
+    ratios, off = p.train(groups, algorithm, correction, np.random.default_rng(0))
+    assert ratios == {}
+    assert off == pytest.approx([np.log(2), np.log(2)])
 
 
 def test_ratio_statistics_by_hand() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ groups_per_step = 8
 group_size = 4
 max_steps = {steps}
 learning_rate = 1e-2
+{algorithm}
 [evaluation]
 every_steps = 5
 diagnostic_questions = 0
@@ -44,9 +46,15 @@ config = {{ references = 16 }}
 
 
 def run(
-    folder: Path, runs: str = "runs", steps: int = 20, execution: str = "", model: str = "simulated", only: Sequence[str] = ()
+    folder: Path,
+    runs: str = "runs",
+    steps: int = 20,
+    execution: str = "",
+    model: str = "simulated",
+    only: Sequence[str] = (),
+    algorithm: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    (folder / "tiny.toml").write_text(SUITE.format(steps=steps, execution=execution, model=model))
+    (folder / "tiny.toml").write_text(SUITE.format(steps=steps, execution=execution, model=model, algorithm=algorithm))
     environment = {**os.environ, "HALFWAY_CACHE": str(folder / "cache")}
     command = [sys.executable, "-m", "harness.cli", "run", "tiny.toml", "--runs-dir", runs, *only]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env=environment, check=False)
@@ -73,6 +81,23 @@ def test_runs_resume_with_the_same_numbers(tmp_path: Path) -> None:
         assert ends[0].costs.training_seconds == pytest.approx(ends[1].costs.training_seconds)
     assert any(s.replayed_question_ids for s in whole["rr"].steps)
     assert whole["dots"].evaluations[-1].costs.probe_rollouts > 0
+
+
+def test_an_older_policy_samples_and_resumes(tmp_path: Path) -> None:
+    """At staleness 3 the rollouts of step t are those of t − 3 updates, in a run that stopped after five of its ten steps, too."""
+    rr: dict[str, Any] = {"algorithm": "staleness = 3", "only": ["--only", "strategy=rr"]}
+    assert run(tmp_path, "whole", steps=10, **rr).returncode == 0
+    assert run(tmp_path, "halves", steps=5, **rr).returncode == 0
+    assert run(tmp_path, "halves", steps=10, **rr).returncode == 0
+    whole, halves = (logs(tmp_path / name)["rr"] for name in ("whole", "halves"))
+    assert [s.policy_version for s in whole.steps] == [0, 0, 0, 0, 1, 2, 3, 4, 5, 6]
+    for name in ("question_ids", "pass_rates", "staleness", "policy_version"):
+        assert [getattr(s, name) for s in halves.steps] == [getattr(s, name) for s in whole.steps], name
+    ages = [[s.fresh_mean_log_ratio for s in log.steps] for log in (halves, whole)]
+    assert ages[0] == pytest.approx(ages[1], rel=1e-5)  # a stored buffer keeps μ in float32
+    assert whole.steps[0].fresh_mean_log_ratio == pytest.approx(0)
+    assert all((s.fresh_mean_log_ratio or 0) > 1e-4 for s in whole.steps[1:])
+    assert min(age for s in whole.steps[5:] for age in s.staleness) >= 4
 
 
 def test_seconds_follow_the_price_of_a_token(tmp_path: Path) -> None:

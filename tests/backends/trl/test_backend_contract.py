@@ -153,7 +153,7 @@ class TestContract(BackendContract):
         from trl import GRPOTrainer
 
         from backends.common.ratios import RatioStatistics
-        from backends.trl.loss import correct_replayed
+        from backends.trl.loss import correct_off_policy
 
         new = torch.from_numpy(case.new).requires_grad_()
         rows, width = new.shape
@@ -169,7 +169,7 @@ class TestContract(BackendContract):
             "replayed": torch.from_numpy(case.replayed),
             "num_items_in_batch": torch.tensor(case.mask.sum()),
         }
-        correct_replayed(batch, new, case.correction, RatioStatistics())
+        correct_off_policy(batch, new, case.correction, RatioStatistics())
         forward = self.trainer._get_per_token_logps_and_entropies
         results = 3 if "compute_aux_loss" in inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters else 2
         self.trainer._get_per_token_logps_and_entropies = lambda *_, **__: (new, torch.zeros_like(new), None)[:results]

@@ -18,7 +18,7 @@ from tests.backends.trl.conftest import make_spec
 from tests.backends.trl.test_runs import numbers
 from tests.reports.pages import build_report
 
-SPEC = make_spec("dots-rr", {"references": 8, "capacity": 16, "interval": 2}, {"max_steps": 6, "updates_per_batch": 2})
+SPEC = make_spec("dots-rr", {"references": 8, "capacity": 16, "interval": 2}, {"max_steps": 6, "updates_per_batch": 2, "staleness": 1})
 
 
 def start(run_dir: Path, cache: Path) -> subprocess.Popen[bytes]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from backends.common.ratios import RatioStatistics
-from backends.trl.loss import correct_replayed, drop_degenerate_rows
+from backends.trl.loss import correct_off_policy, drop_degenerate_rows
 from harness.strategy import Correction
 from tests.backends.trl.conftest import make_spec, start
 
@@ -56,7 +56,7 @@ def test_replayed_token_by_hand(center: Any, cap: float | None, advantage: float
     """Both centres of the clip, with and without a cap, on one token."""
     made = batch(mu=-3 * LOG2, old=-2 * LOG2, advantage=advantage)
     pi = LOG3 - 3 * LOG2
-    correct_replayed(made, torch.tensor([[pi]]), Correction(center, cap), RatioStatistics())
+    correct_off_policy(made, torch.tensor([[pi]]), Correction(center, cap), RatioStatistics())
     assert clipped(made, pi) == pytest.approx(expected, rel=1e-6)
 
 
@@ -64,7 +64,7 @@ def test_replayed_rows_as_on_policy_keep_their_advantages() -> None:
     """With ``ratio = "old"`` nothing of μ reaches the loss; the coefficient does, and the ledger gets the ratio all the same."""
     made = batch(mu=-3 * LOG2, old=-2 * LOG2, advantage=2.0)
     stats = RatioStatistics()
-    correct_replayed(made, torch.tensor([[-1.0]]), Correction(ratio="old", coefficient=0.25), stats)
+    correct_off_policy(made, torch.tensor([[-1.0]]), Correction(ratio="old", coefficient=0.25), stats)
     assert made["advantages"].tolist() == [0.5]
     assert made["old_per_token_logps"].tolist() == [[pytest.approx(-2 * LOG2)]]
     assert stats.summary()["mean"] == pytest.approx(2)
@@ -77,7 +77,7 @@ def test_one_update_per_batch_uses_the_running_forward_pass_as_old_policy() -> N
     """Without old log-probs π_old = π: the code variant is then ρ·A = (π/μ)·A, here 3·2."""
     made = batch(mu=-3 * LOG2, old=None, advantage=2.0)
     pi = torch.tensor([[LOG3 - 3 * LOG2]], requires_grad=True)
-    correct_replayed(made, pi, Correction("old"), RatioStatistics())
+    correct_off_policy(made, pi, Correction("old"), RatioStatistics())
     assert float(made["advantages"]) == pytest.approx(6.0)
     assert not made["advantages"].requires_grad
 
@@ -87,7 +87,7 @@ def test_fresh_rows_are_left_alone() -> None:
     made = batch(mu=-3 * LOG2, old=-2 * LOG2, advantage=1.0, replayed=False)
     before = dict(made)
     stats = RatioStatistics()
-    correct_replayed(made, torch.tensor([[-1.0]]), Correction("old"), stats)
+    correct_off_policy(made, torch.tensor([[-1.0]]), Correction("old"), stats)
     assert all(made[k] is before[k] for k in before)
     assert stats.fresh == pytest.approx(LOG2)
     assert stats.summary() == {}
@@ -100,7 +100,7 @@ def test_ratio_statistics_by_hand() -> None:
     made["sampling_per_token_logps"] = torch.zeros(1, 2)
     made["old_per_token_logps"] = torch.tensor([[LOG2, 2 * LOG2]])
     stats = RatioStatistics()
-    correct_replayed(made, torch.zeros(1, 2), Correction("old"), stats)
+    correct_off_policy(made, torch.zeros(1, 2), Correction("old"), stats)
     found = stats.summary()
     assert sum(found["classes"]) == sum(found.pop("classes")[-2:]) == 2  # both above 1.25
     assert found == pytest.approx({"mean": 3, "min": 2, "max": 4, "effective_share": 0.9, "tokens": 2})

@@ -130,6 +130,8 @@ def test_what_verl_cannot_express_is_refused() -> None:
     for setting in (gspo, {"surrogate": "cispo"}, {"mask_truncated": True}):
         with pytest.raises(UserError, match=f"{next(iter(setting))} = .* runs on the TRL backend only"):
             keys(with_(spec, "algorithm", **setting))
+    with pytest.raises(UserError, match="staleness = 2 runs on the TRL backend only"):
+        keys(with_(spec, "algorithm", staleness=2))
     with pytest.raises(UserError, match="multiple of updates_per_batch = 16"):
         keys(with_(spec, "algorithm", updates_per_batch=16))
     with pytest.raises(UserError, match="cannot be spread over 3 processes"):
