@@ -20,8 +20,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.course.archive import LIMIT_MIB, check_no_machine_paths, check_sizes, packed, unpack, without_folder
-from benchmarks.course.course import FACTS, course_of_archive, facts_of, finished_runs, regime_tables, resolved
+from benchmarks.course.course import FACTS, course_of_archive, facts_of, finished_runs, resolved
 from benchmarks.course.table import table_of
+from harness.cli.regime import regime_tables
 from harness.errors import UserError
 from harness.files import write_bytes, write_text
 from harness.machine.environment import cache_folder
@@ -60,7 +61,8 @@ def main() -> None:
         else:
             archive = Path(options.suite) if options.suite.endswith(".tar.xz") else COURSES / f"{options.suite}.tar.xz"
             names = unpack(archive, options.output)
-            print(f"{len(names)} files in {options.output}; now: halfway report {options.suite} --runs-dir {options.output} -o page")
+            suite = names[0].split("/")[0]
+            print(f"{len(names)} files in {options.output}; now: halfway report {suite} --runs-dir {options.output} -o page")
     except UserError as error:
         sys.exit(f"courses: {error}")
 
@@ -110,7 +112,7 @@ def members_of(suite: Suite, runs_dir: Path) -> tuple[dict[str, bytes], list[str
     for spec in finished_runs(suite, runs_dir):
         paths = run_paths(runs_dir, spec)
         members |= {f"{suite.name}/{spec.run_id}/{n}": content for n, content in without_folder(paths).items()}
-    tables = {f"regime/{path.name}": path for path in regime_tables(folder, suite.combinations)}
+    tables = {f"{path.parent.name}/{path.name}": path for name in suite.combinations for path in regime_tables(folder, name)}
     members |= {f"{suite.name}/{name}": path.read_bytes() for name, path in (files | tables).items()}
     facts = json.dumps(facts_of(suite, runs_dir), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     return {**members, f"{suite.name}/{FACTS}": facts.encode()}, [f"{suite.name}/{name}" for name in tables]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.course.course import Course, course_of_archive, course_of_runs
+from benchmarks.course.course import Course, course_of_archive, course_of_runs, finished_runs, resolved
 from benchmarks.courses import COURSES, ROOT
 from benchmarks.finding.chapter import Chapter
 from benchmarks.finding.limits import limits_chapter
@@ -50,7 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         if options.runs_dir is not None:
-            names = options.suites or [name for name in ORDER if (options.runs_dir / name).is_dir()]
+            names = options.suites or [name for name in ORDER if has_results(name, options.runs_dir)]
             courses = [course_of_runs(name, options.runs_dir) for name in names]
         else:
             courses = archived(options.archives, options.suites)
@@ -58,6 +58,14 @@ def main() -> None:
     except UserError as error:
         sys.exit(f"findings: {error}")
     print(f"{options.output}: {', '.join(c.name for c in courses)}")
+
+
+def has_results(name: str, runs_dir: Path) -> bool:
+    """Whether a suite of that name exists and has a finished run."""
+    try:
+        return bool(finished_runs(resolved(name, runs_dir), runs_dir))
+    except UserError:
+        return False
 
 
 def archived(folder: Path = COURSES, names: Sequence[str] = ()) -> list[Course]:

@@ -97,7 +97,7 @@ class RolloutEngine(Protocol):
     def rollout(
         self, question_ids: IntArray, rollouts_per_question: int | IntArray, phase: RolloutPhase, stream: Sequence[int]
     ) -> list[PromptGroup]:
-        """Sample and score whole groups with the current policy, in the order of ``question_ids``.
+        """Sample and score whole groups with the current policy (under ``algorithm.staleness`` an older one), in order of ``question_ids``.
 
         ``rollouts_per_question`` is one number, or one per question where a strategy requires ``group_sizes``. ``stream`` seeds
         the sampling; it is different for every call of a run. Times itself on the run's clock, as ``phase`` and (scoring of

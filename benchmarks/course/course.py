@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.course.archive import unpack
 from benchmarks.course.clock import duration
 from harness.cli.chosen_runs import with_tuned_settings
-from harness.cli.regime import FOLDER, start_regimes
+from harness.cli.regime import regime_tables, start_regimes
 from harness.cli.report import why_absent
 from harness.errors import UserError
 from harness.records.ledger import LEDGER_NAME, RunLog, read_ledger
@@ -150,11 +150,5 @@ def share_of_most_drawn(log: RunLog) -> float | None:
     return float(counts[:MOST_DRAWN].sum() / len(drawn))
 
 
-def regime_tables(folder: Path, combinations: Sequence[str]) -> list[Path]:
-    """The tables of ``halfway regime`` in a suite's folder, the last measured of a combination last."""
-    found = [p for name in combinations for p in (folder / FOLDER).glob(f"{name}-*.parquet")]
-    return sorted(dict.fromkeys(found), key=lambda p: (p.stat().st_mtime, p.name))
-
-
 def _regimes(folder: Path, group_sizes: Mapping[str, int]) -> dict[str, StartRegime]:
-    return {name: start_regimes(table, size)[-1] for name, size in sorted(group_sizes.items()) for table in regime_tables(folder, [name])}
+    return {name: start_regimes(table, size)[-1] for name, size in sorted(group_sizes.items()) for table in regime_tables(folder, name)}

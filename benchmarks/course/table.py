@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, fields
 
 from benchmarks.course.course import Course
-from harness.stats import TokenPrices
+from harness.stats import SpeedUp, TokenPrices
 from reports.analysis import analyse
 from reports.arms import Combination
 from reports.recommendation import TABLE_PRICES, CourseRow
@@ -46,13 +46,19 @@ def rows_of(course: Course) -> list[CourseRow]:
                 found = arm.speed_ups.get(price.ledger)
                 if regime is None or arm.is_baseline or arm.oracle or found is None or not found.n:
                     continue
-                low, high = (math.nan if end is None else end for end in (found.low, found.high))
+                low, high = _ends(found)
                 rows.append(CourseRow(
                     course=course.name, combination=combination.name, **regime, arm=arm.strategy, baseline=baseline, n=found.n,
                     reached=arm.reached, price=price.generated, at_least=found.at_least, at_most=found.at_most, low=low, high=high,
                     verdict=found.verdict if found.verdict in ("faster", "slower") else "undecided",
                 ))  # fmt: skip
     return rows
+
+
+def _ends(found: SpeedUp) -> tuple[float, float]:
+    """Of the interval, NaN without one."""
+    low, high = (math.nan if end is None else end for end in (found.low, found.high))
+    return low, high
 
 
 def _regime(course: Course, combination: Combination) -> dict[str, float] | None:
@@ -66,7 +72,7 @@ def _regime(course: Course, combination: Combination) -> dict[str, float] | None
         return None
     base = combination.baseline
     found = headroom(combination)
-    shown = [math.nan] * 3 if found is None else [found.at_least, found.low or math.nan, found.high or math.nan]
+    shown = [math.nan] * 3 if found is None else [found.at_least, *_ends(found)]
     return {
         "group_size": int(base.runs[0].spec["algorithm"]["group_size"]) if base is not None and base.runs else 0,
         "mean_pass_rate": mean, "all_wrong": wrong, "all_right": right, "informative": 1 - wrong - right,

@@ -8,6 +8,10 @@ import numpy as np
 
 from benchmarks.course.course import Course
 from benchmarks.finding.chapter import (
+    FASTER,
+    MISSED,
+    SLOWER,
+    UNDECIDED,
     Chapter,
     Place,
     bold_note,
@@ -18,6 +22,7 @@ from benchmarks.finding.chapter import (
     markdown,
     markdown_of,
     ratio,
+    verdict,
     where_of,
 )
 from harness.tuning.lock_file import LockedStudy
@@ -49,12 +54,27 @@ def parts_chapter(courses: Sequence[Course]) -> Chapter | None:
         for p in places
     ]
     heads = ["course", "strategy", "arm", "settings", "reached", *(name for _, name in axes)]
-    chapter = Chapter("DOTS, rollout replay, and both", [bold_note(), markdown(heads, rows)])
+    said = [s for name in PARTS for own in (True, False) for s in _said([p for p in places if _name(p) == name], name, own, axes)]
+    chapter = Chapter("DOTS, rollout replay, and both", [*(["\n".join(said)] if said else []), bold_note(), markdown(heads, rows)])
     for course in courses:
         table = ablation_table(course.analysis)
         if table is not None:
             chapter.blocks += [f"{course.name}: {table.caption}", markdown_of(table)]
     return chapter
+
+
+def _said(places: Sequence[Place], name: str, own: bool, axes: Sequence[tuple[str, str]]) -> list[str]:
+    """One line on the measured arms of a strategy, with settings of their own search or without; none where there is no such arm."""
+    places = [p for p in places if tuned(p).startswith("tuned") == own and not p.course.simulated]
+    if not places:
+        return []
+    parts = []
+    for ledger, at in axes:
+        found = [verdict(p, ledger) for p in places]
+        counts = ", ".join(f"{found.count(v)} {v}" for v in (FASTER, SLOWER, UNDECIDED, MISSED) if v in found)
+        parts.append(f"{'in' if at.startswith('measured') else 'at'} {at} {counts or 'not compared'}")
+    settings = "tuned by a search of its own" if own else "without a search of its own"
+    return [f"- `{name}`, {settings}, {len(places)} comparison{'s' if len(places) != 1 else ''}: {'; '.join(parts)}."]
 
 
 def _name(place: Place) -> str:

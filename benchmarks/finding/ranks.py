@@ -25,18 +25,19 @@ _ALL_PERMUTATIONS = 7
 
 @dataclass(frozen=True, slots=True)
 class RankCorrelation:
-    """n: arms. low, high: 95 % percentile bootstrap over arms, None below five. p: two-sided permutation test."""
+    """n: arms, or what ``of`` says. low, high: 95 % percentile bootstrap over them, None below five. p: two-sided permutation test."""
 
     n: int
     value: float
     low: float | None
     high: float | None
     p: float
+    of: str = "arms"
 
     @property
     def text(self) -> str:
         interval = "no interval" if self.low is None or self.high is None else f"[{self.low:.2f}, {self.high:.2f}]"
-        return f"{self.value:+.2f} {interval}, n = {self.n} arms, p = {self.p:.2f}"
+        return f"{self.value:+.2f} {interval}, n = {self.n} {self.of}, p = {self.p:.2f}"
 
 
 def ranks_of(values: Array) -> Array:
@@ -52,7 +53,7 @@ def spearman(first: Array, second: Array) -> Array:
         return np.asarray((a * b).sum(axis=-1) / np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1)))
 
 
-def rank_correlation(first: Sequence[float], second: Sequence[float], *, draws: int = DRAWS) -> RankCorrelation | None:
+def rank_correlation(first: Sequence[float], second: Sequence[float], *, draws: int = DRAWS, of: str = "arms") -> RankCorrelation | None:
     """Of two rows of values, one per arm; None for fewer than three arms or a constant row."""
     a, b = np.array(first, dtype=np.float64), np.array(second, dtype=np.float64)
     n = len(a)
@@ -65,11 +66,11 @@ def rank_correlation(first: Sequence[float], second: Sequence[float], *, draws: 
     extreme = int((np.abs(spearman(np.broadcast_to(a, orders.shape), b[orders])) >= abs(value) - 1e-12).sum())
     p = extreme / len(orders) if everything else (extreme + 1) / (len(orders) + 1)
     if n < LEAST_FOR_INTERVAL:
-        return RankCorrelation(n, value, None, None, p)
+        return RankCorrelation(n, value, None, None, p, of)
     picks = rng.integers(0, n, size=(draws, n))
     again = spearman(a[picks], b[picks])
     low, high = np.quantile(again[np.isfinite(again)], [0.025, 0.975])
-    return RankCorrelation(n, value, float(low), float(high), p)
+    return RankCorrelation(n, value, float(low), float(high), p, of)
 
 
 def place_of(found: SpeedUp) -> float:

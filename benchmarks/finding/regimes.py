@@ -83,7 +83,8 @@ def time_chapter(courses: Sequence[Course]) -> Chapter | None:
         for what, key in (("runs", "time"), ("tuning", "tuning_time")):
             took = course.facts.get(key)
             if took:
-                times = [words.seconds(took[k]) for k in ("wall_seconds", "busy_seconds", "processor_seconds")]
+                times = [words.seconds(took[k]) for k in ("wall_seconds", "busy_seconds")]
+                times.append(words.NO_VALUE if course.simulated else words.seconds(took["processor_seconds"]))  # simulated, too
                 rows.append([course.name, what, str(took["runs"]), *times])
     if not rows:
         return None

@@ -26,6 +26,7 @@ from benchmarks.finding.chapter import (
     verdict,
     where_of,
 )
+from benchmarks.finding.ranks import LEAST_FOR_INTERVAL, place_of, rank_correlation
 from harness.stats import SpeedUp
 from reports import words
 from reports.figures.style import INK, colour_of, styled
@@ -85,8 +86,24 @@ def speed_up_chapter(courses: Sequence[Course]) -> Chapter | None:
         [p.where, label(p.arm), _pairs(p), f"{p.arm.reached} of {p.arm.n}", *(ratio(p.at(ledger)) for ledger, _ in axes)] for p in places
     ]
     chapter = Chapter("What every arm saves", [bold_note(), markdown(["course", "arm", "n", "reached", *(name for _, name in axes)], rows)])
+    chapter.blocks += _pooled(courses, axes)
     chapter.figures.append(("speed-ups", "Ratio of every arm with its interval, on the clock and at every price", _figure(places, axes)))
     return chapter
+
+
+def _pooled(courses: Sequence[Course], axes: Sequence[tuple[str, str]]) -> list[str]:
+    """Every arm across the combinations of a course that has several: the interquartile mean of all pairs."""
+    rows = [
+        [course.name, f"`{item.strategy}`" + (" (upper bound)" if item.oracle else ""), str(item.combinations)]
+        + [ratio(item.speed_ups.get(ledger)) + (f", n = {found.n}" if (found := item.speed_ups.get(ledger)) else "") for ledger, _ in axes]
+        for course in courses
+        if len(course.analysis.combinations) > 1
+        for item in course.analysis.overall
+    ]
+    if not rows:
+        return []
+    text = "Across the combinations of a course (interquartile mean of the pairs, stratified bootstrap):"
+    return [text, markdown(["course", "arm", "combinations", *(name for _, name in axes)], rows)]
 
 
 def _pairs(place: Place) -> str:
@@ -102,7 +119,10 @@ def break_even_chapter(courses: Sequence[Course]) -> Chapter | None:
     ]
     if not rows:
         return None
-    text = "μ is the price of a generated token in trained tokens. In brackets: the prices between which no verdict holds."
+    text = (
+        "μ is the price of a generated token in trained tokens. In brackets: the prices between which no verdict holds. "
+        "Unknown: runs missed the target, so that only bounds are known."
+    )
     return Chapter("At which price an arm breaks even", [text, markdown(["course", "arm", "n", "break-even μ [95 %]"], rows)])
 
 
@@ -120,7 +140,32 @@ def savings_chapter(courses: Sequence[Course]) -> Chapter | None:
     if not rows:
         return None
     heads = ["course", "all wrong / all right at the start", "informative", "at", FASTER, SLOWER, UNDECIDED, MISSED]
-    return Chapter("What saves at which price in which regime", [markdown(heads, rows)])
+    chapter = Chapter("What saves at which price in which regime", [markdown(heads, rows)])
+    lines = _along_the_regime(courses)
+    if lines:
+        chapter.blocks += [
+            "Over measured combinations, does an arm save more where fewer groups are informative?",
+            "\n".join(lines),
+        ]
+    return chapter
+
+
+def _along_the_regime(courses: Sequence[Course]) -> list[str]:
+    """Per arm and price the rank correlation, over combinations, of the informative share at the start with the ratio."""
+    found: dict[str, list[tuple[float, Place]]] = {}
+    for place in compared(c for c in courses if not c.simulated):
+        start = run_regime(place.combination).start
+        if start is not None and not place.arm.oracle:
+            found.setdefault(place.arm.strategy, []).append((1 - start[1] - start[2], place))
+    lines = []
+    for strategy, entries in sorted(found.items()):
+        for ledger, name in ledgers(courses):
+            known = [(share, s) for share, place in entries if (s := place.at(ledger)) is not None]
+            if len(known) >= LEAST_FOR_INTERVAL:
+                correlation = rank_correlation([share for share, _ in known], [place_of(s) for _, s in known], of="combinations")
+                if correlation is not None:
+                    lines.append(f"- `{strategy}`, {name}: rank correlation of the informative share with the ratio {correlation.text}.")
+    return lines
 
 
 def _figure(places: Sequence[Place], axes_of: Sequence[tuple[str, str]]) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,6 +95,13 @@ def start_regimes(table: Path, group_size: int) -> list[Any]:
     read, facts = read_metadata(table)
     make = importlib.import_module("reports.regime").start_regime
     return [make(read[name].to_numpy(), int(fact["rollouts"]), group_size) for name, fact in facts.items()]
+
+
+def regime_tables(folder: Path, combination: str) -> list[Path]:
+    """The tables of a combination in a suite's folder of runs, the last measured last."""
+    named = re.compile(rf"{re.escape(combination)}-[a-z]+-\d+\.parquet")  # not those of a combination whose name goes on after a hyphen
+    found = [path for path in (folder / FOLDER).glob("*.parquet") if named.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (path.stat().st_mtime, path.name))
 
 
 def _as_json(name: str, found: Any, visits: float) -> dict[str, Any]:

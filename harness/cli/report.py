@@ -15,7 +15,7 @@ import typer
 
 from harness.cli.bars import counted
 from harness.cli.reference import against_reference, write_reference
-from harness.cli.regime import FOLDER, start_regimes
+from harness.cli.regime import regime_tables, start_regimes
 from harness.cli.tables import print_table
 from harness.errors import UserError, did_you_mean
 from harness.records.run_folder import RunStatus, run_paths, run_status, suite_folder
@@ -110,11 +110,11 @@ def report_runs(
 
 def measured_regimes(suite: Suite, runs_dir: Path) -> dict[str, Any]:
     """Per combination what ``halfway regime`` found last, where it was asked."""
-    folder = suite_folder(runs_dir, suite.name) / FOLDER
+    folder = suite_folder(runs_dir, suite.name)
     found = {}
     for name in suite.combinations:
         group_size = next(arm.algorithm.group_size for arm in suite.arms if arm.combination.name == name)
-        for table in sorted(folder.glob(f"{name}-*.parquet"), key=lambda p: p.stat().st_mtime):
+        for table in regime_tables(folder, name):
             found[name] = start_regimes(table, group_size)[-1]
     return found
 

@@ -89,11 +89,20 @@ def accuracies(reached: int) -> list[float]:
 
 
 def made_runs(
-    folder: Path, name: str = "made", engine: str = "trl", reached: Mapping[str, tuple[int, ...]] = REACHED, *, missing: int = 1
+    folder: Path,
+    name: str = "made",
+    engine: str = "trl",
+    reached: Mapping[str, tuple[int, ...]] = REACHED,
+    *,
+    missing: int = 1,
+    suite: str = SUITE,
 ) -> Path:
-    """Write the suite's file and its runs below ``folder``; the last ``missing`` runs of the plan never began. Returns the suite's file."""
+    """Write the suite's file and its runs below ``folder``; the last ``missing`` runs of the plan never began. Returns the suite's file.
+
+    suite: its text, with places for name and engine.
+    """
     path = folder / f"{name}.toml"
-    path.write_text(SUITE.format(name=name, engine=ENGINES[engine]), encoding="utf-8")
+    path.write_text(suite.format(name=name, engine=ENGINES[engine]), encoding="utf-8")
     specs = plan(load_suite(path))
     for place, spec in enumerate(specs[: len(specs) - missing]):
         label = spec.strategy.label

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.course.archive import LIMIT_MIB
 from benchmarks.course.course import Course, course_of_runs
+from benchmarks.course.table import table_of
 from benchmarks.courses import COURSES, pack
 from benchmarks.finding.chapter import listed
 from benchmarks.finding.parts import batch_chapter, tuned, values_of
@@ -21,7 +23,9 @@ from benchmarks.findings import PAGE, archived, chapters, page, write
 from harness.errors import UserError
 from harness.stats import SpeedUp
 from harness.tuning.lock_file import LockedParameter, LockedStudy, LockedTrial, TuningLock
-from tests.benchmarks.made_course import REACHED, made_runs
+from reports.exports.csv_rows import result_rows, to_csv
+from reports.recommendation import NAME
+from tests.benchmarks.made_course import REACHED, SUITE, made_runs
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,6 +102,25 @@ def test_what_saves_in_which_regime(text: str) -> None:
     assert all(line.endswith("| `history`, `rr` | – | `dots` | `dots-rr` |") for line in rows)
 
 
+def test_a_ratio_along_the_regime(two: list[Course]) -> None:
+    """Five copies of one course have one regime: no ranks, no sentence; one course alone is too few."""
+    assert "rank correlation" not in chapter(page(two, chapters(two)), "What saves at which price in which regime")
+    found = rank_correlation([0.2, 0.4, 0.5, 0.6, 0.9], [5, 4, 3, 2, 1], of="combinations")
+    assert found is not None
+    assert found.text == "-1.00 [-1.00, -1.00], n = 5 combinations, p = 0.02"
+
+
+def test_across_the_combinations_of_a_course(tmp_path: Path) -> None:
+    """Two equal combinations: the pooled ratio is that of each, n the sum of their pairs, and no row where there is only one."""
+    text = SUITE + '\n[[combinations]]\nname = "more"\n{engine}\nalgorithm = {{ learning_rate = 2e-3 }}\n'
+    path = made_runs(tmp_path, suite=text, missing=0)
+    course = course_of_runs(str(path), tmp_path / "runs")
+    part = chapter(page([course], chapters([course])), "What every arm saves")
+    assert row(part, "made", "`rr`")[:3] == ["2", "**1.25× [1.25, 1.25]**, n = 10", "**1.14× [1.14, 1.14]**, n = 10"]
+    # The two combinations rank the arms alike.
+    assert "| made / more | made / words | +1.00 [1.00, 1.00], n = 5 arms" in page([course], chapters([course]))
+
+
 def test_headroom_with_its_interval_and_n(text: str) -> None:
     """Four pairs are too few to show it; five do."""
     part = chapter(text, "The regimes")
@@ -110,6 +133,7 @@ def test_dots_replay_and_both(text: str) -> None:
     """Sorted by part; nothing was tuned."""
     part = chapter(text, "DOTS, rollout replay, and both")
     assert row(part, "made / words", "`dots-rr`")[:3] == ["`dots-rr`", "the suite's own", "0 of 5"]
+    assert "- `rr`, without a search of its own, 1 comparison: in measured seconds 1 faster; at μ = ⅓ 1 faster; at μ = 1 1 faster" in part
     assert "they hinder each other (n = 5)" in part
 
 
@@ -256,11 +280,33 @@ def test_scripts_run_from_anywhere(script: str, tmp_path: Path) -> None:
     assert "usage" in done.stdout
 
 
+@pytest.fixture(scope="module")
+def committed() -> list[Course]:
+    """The archives of this repository, read once."""
+    if not list(COURSES.glob("*.tar.xz")):
+        pytest.skip("no course is archived yet")
+    return archived()
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not list(COURSES.glob("*.tar.xz")), reason="no course is archived yet")
-def test_the_committed_page_is_what_the_script_writes() -> None:
+def test_the_committed_page_is_what_the_script_writes(committed: list[Course]) -> None:
     """If this fails, run `python benchmarks/findings.py` and commit docs/findings.md with its figures."""
-    courses = archived()
-    found = chapters(courses)
-    assert PAGE.read_text(encoding="utf-8") == page(courses, found)
+    found = chapters(committed)
+    assert PAGE.read_text(encoding="utf-8") == page(committed, found)
     assert all((PAGE.parent / "images" / f"findings-{name}.svg").is_file() for c in found for name, _, _ in c.figures)
+
+
+@pytest.mark.slow
+def test_the_committed_table_is_that_of_the_archives(committed: list[Course]) -> None:
+    """If this fails, run `python benchmarks/courses.py table` and commit reports/data/courses.csv."""
+    made = table_of(sorted(committed, key=lambda course: course.name))
+    assert (ROOT / "reports" / "data" / NAME).read_text(encoding="utf-8") == made
+
+
+@pytest.mark.slow
+def test_committed_tables_are_those_of_the_archives(committed: list[Course]) -> None:
+    """SUITE.csv beside every archive, and no more than all archives may have."""
+    for course in committed:
+        made = to_csv(result_rows(course.analysis)).encode()
+        assert (COURSES / f"{course.name}.csv").read_bytes() == made
+    assert sum(p.stat().st_size for p in COURSES.glob("*.tar.xz")) <= LIMIT_MIB * 2**20

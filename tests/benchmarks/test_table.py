@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.course.course import course_of_runs
 from benchmarks.course.table import rows_of, table_of
-from benchmarks.courses import COURSES, ROOT, pack
+from benchmarks.courses import pack
 from reports.recommendation import NAME, TABLE_PRICES, committed_rows
 from tests.benchmarks.made_course import made_runs
 
@@ -33,13 +33,3 @@ def test_pack_writes_what_recommend_reads(tmp_path: Path) -> None:
     assert {(r.where, r.arm) for r in rows} == {("made/words", arm) for arm in ("dots", "rr", "dots-rr", "history")}
     simulated = course_of_runs(str(made_runs(tmp_path, "other", "simulator", missing=0)), tmp_path / "runs")
     assert len(table_of([simulated]).splitlines()) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not list(COURSES.glob("*.tar.xz")), reason="no course is archived yet")
-def test_the_committed_table_is_that_of_the_archives() -> None:
-    """If this fails, run `python benchmarks/courses.py table` and commit reports/data/courses.csv."""
-    from benchmarks.course.course import course_of_archive
-
-    made = table_of(course_of_archive(p) for p in sorted(COURSES.glob("*.tar.xz")))
-    assert (ROOT / "reports" / "data" / NAME).read_text(encoding="utf-8") == made

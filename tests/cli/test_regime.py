@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from harness.cli import power
 from harness.cli.main import app
 from harness.cli.power import USUAL_SCATTER, detectable, suite_notes
-from harness.cli.regime import remarks
+from harness.cli.regime import regime_tables, remarks
 from harness.stats import minimum_detectable_speed_up
 from harness.suite.reader import load_suite
 from harness.suite.suite import plan
@@ -63,6 +64,17 @@ def test_remarks_on_a_start_that_is_unlike_real_training() -> None:
     found = remarks(start_regime(np.full(10, 0.5), 4, 2), math.inf)
     assert found == ["67 % of the groups are informative; in the middle regime of real training 55 to 62 %"]
     assert "drawn once or never" in remarks(start_regime(np.full(10, 0.5), 4, 2), 0.6)[-1]
+
+
+def test_tables_of_a_combination_whose_name_begins_another(tmp_path: Path) -> None:
+    """``sums`` has two tables, the last measured last; that of ``sums-hard`` and a journal are none of them."""
+    (tmp_path / "regime").mkdir()
+    for when, name in enumerate(["sums-validation-512", "sums-train-16", "sums-hard-validation-16"], start=1):
+        path = tmp_path / "regime" / f"{name}.parquet"
+        path.touch()
+        os.utime(path, (when, when))
+    (tmp_path / "regime" / "sums-train-16.parquet.collecting").mkdir()
+    assert [p.name for p in regime_tables(tmp_path, "sums")] == ["sums-validation-512.parquet", "sums-train-16.parquet"]
 
 
 @pytest.mark.slow

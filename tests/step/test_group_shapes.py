@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.step.advantage import advantages
+from harness.step.driver import UpdateReport
 from harness.strategies.uniform import Uniform
 from harness.strategy import Replay, StepContext, StrategyConfig
 from harness.types import PromptGroup, Selection
@@ -112,6 +113,33 @@ def test_probes_are_continued_and_merged_and_counted_once() -> None:
     assert (costs.probe_rollouts, costs.fresh_rollouts, costs.filtered_rollouts) == (20 * 3, 16, 0)
     assert costs.generated_tokens == run.engine.tokens_generated
     assert [(g.source, g.size) for g in selector.seen] == [("probe", 3)] * 4 + [("fresh", 4)] * 16
+
+
+class Postponing(Uniform):
+    """Continues the questions that it probed in the step before, three times each, and probes those of the next."""
+
+    requires = frozenset({"probe", "mixed_groups", "behaviour_log_probs"})
+    waiting: tuple[PromptGroup, ...] = ()
+
+    def select(self, num_groups: int, ctx: StepContext) -> Selection:
+        started = self.waiting or tuple(ctx.probe(self.take(num_groups, ctx), 3))
+        self.waiting = tuple(ctx.probe(self.take(num_groups, ctx), 3))
+        return Selection(np.array([g.question_id for g in started]), started=started)
+
+
+@pytest.mark.parametrize("lag", [0, 5])
+def test_a_probe_of_the_step_before_is_charged_once(lag: int) -> None:
+    """16 · 3 probes a step, twice that in the first, and one more rollout of each group; also where all steps sample from one policy."""
+    run = run_of(Postponing(StrategyConfig()))
+    for _ in range(3):
+        run.engine.policy_version = max(0, run.driver.step - lag)
+        with run.clock.phase("update"):
+            batch = run.driver.next_batch()
+        run.driver.finish_step(batch, UpdateReport(updates=1, loss=0.0, trained_tokens=0))
+    costs = run.driver.costs
+    assert (costs.probe_rollouts, costs.fresh_rollouts, costs.filtered_rollouts) == (4 * 16 * 3, 3 * 16, 0)
+    assert costs.rollouts == run.engine.rollouts_generated
+    assert costs.generated_tokens == run.engine.tokens_generated
 
 
 class Halving(Uniform):

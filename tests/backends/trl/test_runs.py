@@ -147,8 +147,12 @@ def test_micro_batches_and_two_updates(tmp_path: Path, cache: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_keep_groups_whole(tmp_path: Path, cache: Path) -> None:
-    """Two gloo ranks: every group is on one rank, together they are the batch, and both ranks end with the same weights."""
-    spec = make_spec("dots-rr", {"references": 8, "capacity": 16}, {"updates_per_batch": 2, "drop_degenerate": True}, processes=2)
+    """Two gloo ranks: every group is on one rank, together they are the batch, and both ranks end with the same weights.
+
+    Both sample from the weights of the step before.
+    """
+    algorithm = {"updates_per_batch": 2, "drop_degenerate": True, "staleness": 1}
+    spec = make_spec("dots-rr", {"references": 8, "capacity": 16}, algorithm, processes=2)
     start(spec, tmp_path).close()
     command = [
         sys.executable,
@@ -174,6 +178,8 @@ def test_two_processes_keep_groups_whole(tmp_path: Path, cache: Path) -> None:
         both = [q.partition("/")[0] for q in [*mine, *theirs]]
         assert sorted(both, key=int) == sorted(map(str, record.question_ids + record.replayed_question_ids), key=int)
     assert ranks[0]["weights"] == ranks[1]["weights"]
+    assert [s.policy_version for s in log.steps] == [0, 0, 1, 2]
+    assert all((s.fresh_mean_log_ratio or 0.0) > 1e-5 for s in log.steps[1:])
     assert log.steps[-1].costs.fresh_rollouts + log.steps[-1].costs.replayed_rollouts == 4 * 8 * 4
 
 

@@ -84,6 +84,9 @@ def test_rollouts_are_those_of_the_weights_two_steps_older(
             assert gap(groups, step) > 1e-3
     log = read_ledger(tmp_path / "ledger.jsonl")
     assert [s.policy_version for s in log.steps] == [0, 0, 0, 1, 2]
+    costs = log.steps[-1].costs
+    assert (costs.fresh_rollouts, costs.probe_rollouts) == (5 * 8 * 4, 5 * 8 * 4 * (strategy == "dots"))
+    assert costs.generated_tokens == sum(g.num_tokens for groups in sampled for g in groups)
     assert log.steps[0].fresh_log_ratio is not None
     assert log.steps[0].fresh_log_ratio < 1e-4
     assert all(s.fresh_mean_log_ratio is not None and s.fresh_mean_log_ratio > 1e-3 for s in log.steps[1:])
