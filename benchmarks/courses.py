@@ -14,13 +14,14 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.course.archive import LIMIT_MIB, check_no_machine_paths, check_sizes, packed, unpack, without_folder
-from benchmarks.course.course import FACTS, course_of_archive, facts_of, finished_runs, resolved
+from benchmarks.course.course import FACTS, Course, course_of_archive, facts_of, finished_runs, resolved
 from benchmarks.course.table import table_of
 from harness.cli.regime import regime_tables
 from harness.errors import UserError
@@ -85,7 +86,7 @@ def pack(name: str, runs_dir: Path, to: Path = COURSES) -> str:
     runs = [found for arm in course.analysis.arms for found in arm.runs]
     facts = {**shown, **ran_on(runs), "archive": {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}}
     write_text(to / f"{suite.name}.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
-    write_table(to)
+    write_table(to, {archive: course})
     left = f"; {len(course.facts['expected']) - len(runs)} runs are not finished and left out" if len(runs) < facts["planned"] else ""
     raw = sum(map(len, members.values()))
     return (
@@ -94,10 +95,13 @@ def pack(name: str, runs_dir: Path, to: Path = COURSES) -> str:
     )
 
 
-def write_table(folder: Path) -> Path:
-    """Write the table of all archives in ``folder``: the packaged one for the committed archives, else one beside them."""
+def write_table(folder: Path, known: Mapping[Path, Course] | None = None) -> Path:
+    """Write the table of all archives in ``folder``: the packaged one for the committed archives, else one beside them.
+
+    known: courses of some of the archives, which need not be read again.
+    """
     path = ROOT / "reports" / "data" / NAME if folder.resolve() == COURSES else folder / NAME
-    write_text(path, table_of(course_of_archive(archive) for archive in sorted(folder.glob("*.tar.xz"))))
+    write_text(path, table_of((known or {}).get(archive) or course_of_archive(archive) for archive in sorted(folder.glob("*.tar.xz"))))
     return path
 
 

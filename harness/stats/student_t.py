@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 
 def student_t_cdf(t: float, df: int) -> float:
@@ -17,6 +18,7 @@ def student_t_cdf(t: float, df: int) -> float:
     return 0.5 + area / 2
 
 
+@lru_cache(maxsize=1024)  # a price curve asks for the same few of them thousands of times
 def student_t_quantile(probability: float, df: int) -> float:
     """Inverse of :func:`student_t_cdf`, by bisection."""
     if not 0 < probability < 1:
