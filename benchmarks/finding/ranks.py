@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -73,19 +74,22 @@ def rank_correlation(first: Sequence[float], second: Sequence[float], *, draws: 
     return RankCorrelation(n, value, float(low), float(high), p, of)
 
 
+def known(found: SpeedUp | None) -> TypeGuard[SpeedUp]:
+    """Whether an arm can be ranked by it: misses on both sides leave no bound."""
+    return found is not None and found.n > 0 and (found.at_least > 0 or math.isfinite(found.at_most))
+
+
 def place_of(found: SpeedUp) -> float:
-    """What an arm is ranked by: the log ratio, or the bound that is known where runs missed."""
+    """What an arm is ranked by: the log ratio, or the bound that is :func:`known` where runs missed."""
     low, high = math.log(max(found.at_least, 1e-300)), math.log(max(min(found.at_most, 1e300), 1e-300))
     if found.at_least == 0:
-        return high if math.isfinite(found.at_most) else 0.0
+        return high
     return low if math.isinf(found.at_most) else (low + high) / 2
 
 
 def _ratios(course: Course, combination: str, ledger: str) -> dict[str, float]:
     return {
-        p.arm.strategy: place_of(p.arm.speed_ups[ledger])
-        for p in compared([course])
-        if p.combination.name == combination and p.at(ledger) is not None
+        p.arm.strategy: place_of(found) for p in compared([course]) if p.combination.name == combination and known(found := p.at(ledger))
     }
 
 
@@ -121,8 +125,8 @@ def _cells(rows: Sequence[_Row]) -> list[list[str]]:
 
 _TEXT = (
     "Spearman's correlation of the arms' ratios over the arms that both have, with a 95 % interval (percentile bootstrap over arms, from "
-    "five arms on) and the p-value of a permutation test. An arm that missed the target is ranked by the bound that is known. The interval "
-    "is one over arms: what the seeds leave uncertain of each ratio comes on top."
+    "five arms on) and the p-value of a permutation test. An arm that missed the target is ranked by the bound that is known, "
+    "and left out where there is none. The interval is one over arms: what the seeds leave uncertain of each ratio comes on top."
 )
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.course.course import MOST_DRAWN, Course
 from benchmarks.finding.chapter import Chapter, Place, combinations, compared, label, markdown, ratio, where_of
-from benchmarks.finding.ranks import place_of, rank_correlation
+from benchmarks.finding.ranks import known, place_of, rank_correlation
 from reports import words
 from reports.arms import Arm
 from reports.figures.style import INK, add_legend, colour_of, new_figure, percent_ticks, styled
@@ -77,7 +77,7 @@ def batch_of(arm: Arm | None) -> int | None:
 
 def in_steps(courses: Sequence[Course]) -> list[Place]:
     """Arms that were compared in steps of the baseline's size."""
-    return [p for p in compared(courses) if p.at(STEPS) is not None and batch_of(p.arm) == batch_of(p.combination.baseline)]
+    return [p for p in compared(courses) if known(p.at(STEPS)) and batch_of(p.arm) == batch_of(p.combination.baseline)]
 
 
 def _correlations(courses: Sequence[Course]) -> list[str]:

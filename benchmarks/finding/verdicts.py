@@ -26,7 +26,7 @@ from benchmarks.finding.chapter import (
     verdict,
     where_of,
 )
-from benchmarks.finding.ranks import LEAST_FOR_INTERVAL, place_of, rank_correlation
+from benchmarks.finding.ranks import LEAST_FOR_INTERVAL, known, place_of, rank_correlation
 from harness.stats import SpeedUp
 from reports import words
 from reports.figures.style import INK, colour_of, styled
@@ -160,9 +160,9 @@ def _along_the_regime(courses: Sequence[Course]) -> list[str]:
     lines = []
     for strategy, entries in sorted(found.items()):
         for ledger, name in ledgers(courses):
-            known = [(share, s) for share, place in entries if (s := place.at(ledger)) is not None]
-            if len(known) >= LEAST_FOR_INTERVAL:
-                correlation = rank_correlation([share for share, _ in known], [place_of(s) for _, s in known], of="combinations")
+            points = [(share, place_of(s)) for share, place in entries if known(s := place.at(ledger))]
+            if len(points) >= LEAST_FOR_INTERVAL:
+                correlation = rank_correlation([x for x, _ in points], [y for _, y in points], of="combinations")
                 if correlation is not None:
                     lines.append(f"- `{strategy}`, {name}: rank correlation of the informative share with the ratio {correlation.text}.")
     return lines

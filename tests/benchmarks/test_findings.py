@@ -16,7 +16,7 @@ from benchmarks.course.table import table_of
 from benchmarks.courses import COURSES, pack
 from benchmarks.finding.chapter import listed
 from benchmarks.finding.parts import batch_chapter, tuned, values_of
-from benchmarks.finding.ranks import place_of, rank_correlation, spearman
+from benchmarks.finding.ranks import known, place_of, rank_correlation, spearman
 from benchmarks.finding.selection import in_steps, selection_chapter
 from benchmarks.finding.verdicts import conclusion
 from benchmarks.findings import PAGE, archived, chapters, page, write
@@ -194,10 +194,12 @@ def test_rank_correlation_of_independent_rows() -> None:
 
 
 def test_an_arm_that_missed_is_ranked_by_its_bound() -> None:
-    """At most 2, at least 3, from 1 to 4, and unknown."""
-    cases = [(0.0, 2.0, 2.0), (3.0, np.inf, 3.0), (1.0, 4.0, 2.0), (0.0, np.inf, 1.0)]
-    for at_least, at_most, shown in cases:
-        assert np.exp(place_of(SpeedUp(5, at_least, at_most, None, None, np.empty((0, 2))))) == pytest.approx(shown)
+    """At most 2, at least 3, from 1 to 4; unknown on both sides is no place."""
+    for at_least, at_most, shown in [(0.0, 2.0, 2.0), (3.0, np.inf, 3.0), (1.0, 4.0, 2.0)]:
+        found = SpeedUp(5, at_least, at_most, None, None, np.empty((0, 2)))
+        assert known(found)
+        assert np.exp(place_of(found)) == pytest.approx(shown)
+    assert not known(SpeedUp(5, 0.0, np.inf, None, None, np.empty((0, 2))))
 
 
 def study(label: str, best: int = 1) -> LockedStudy:
