@@ -1,4 +1,4 @@
-"""Frontier: Halfway's own recommendation. Questions at the edge of what the policy can do, each once per pass over the pool.
+"""Frontier: Halfway's own strategy. Questions at the edge of what the policy can do, each once per pass over the pool.
 
 No paper: put together from what rehearsals and simulations of the published methods showed (docs/frontier.md).
 """
