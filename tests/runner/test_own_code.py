@@ -22,6 +22,8 @@ class Last(Selector):
 OWN = """
 name = "own"
 seeds = [1]
+[algorithm]
+groups_per_step = 2
 [[combinations]]
 name = "own"
 backend = "trl"

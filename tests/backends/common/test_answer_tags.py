@@ -64,7 +64,7 @@ def test_corruption_leaves_tags_alone() -> None:
     assert not set(batches._letters) & set("<>/")
     changed = 0
     for question in task.split(WARM_UP):
-        before, after = pieces(question.answer, TAGS), batches._corrupt(question.answer, 1.0)
+        before, after = pieces(question.answer, TAGS), batches._corrupt(question, 1.0)
         assert [i for i, piece in enumerate(after) if piece in TAGS] == [i for i, piece in enumerate(before) if piece in TAGS]
         changed += sum(a != b for a, b in zip(before, after, strict=True))
     assert changed > sum(len(pieces(q.answer, TAGS)) - 2 for q in task.split(WARM_UP)) / 2

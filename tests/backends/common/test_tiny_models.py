@@ -128,11 +128,27 @@ def test_targets_are_corrupted_at_the_rate_asked_for() -> None:
     task = small_task()
     batches = tiny_models._Batches(task, build_tokenizer("llama", task.alphabet), random.Random(0))
     letters = len(batches._letters)
-    words = [q.answer for q in task.split(WARM_UP) if len(q.answer) == 5]
-    pairs = [(w, batches._corrupt(w, 1.0)) for w in words * (4_000 // len(words))]
+    words = [q for q in task.split(WARM_UP) if len(q.answer) == 5]
+    pairs = [(q.answer, batches._corrupt(q, 1.0)) for q in words * (4_000 // len(words))]
     changed = sum(a != b for word, noisy in pairs for a, b in zip(word, noisy, strict=True)) / sum(len(w) for w, _ in pairs)
     assert abs(changed - 0.12 * (1 - 1 / letters)) < 0.01
-    assert all(batches._corrupt(w, 0.0) == list(w) for w in words)
+    assert all(batches._corrupt(q, 0.0) == list(q.answer) for q in words)
+
+
+def test_a_level_is_corrupted_at_its_own_rate() -> None:
+    """The same words, once as a level without noise and once as one with .3 per character beyond two: nothing changes, and .9 at length 5."""
+    task = small_task()
+    warm_up = replace(task.warm_up, levels=(("clean", 0.0, 2.0), ("noisy", 0.3, 2.0)))
+    batches = tiny_models._Batches(replace(task, warm_up=warm_up), build_tokenizer("llama", task.alphabet), random.Random(0))
+    words = [q for q in task.split(WARM_UP) if len(q.answer) == 5]
+    changed = {"clean": 0, "noisy": 0}
+    for level in changed:
+        for question in words * (1_000 // len(words)):
+            noisy = batches._corrupt(replace(question, metadata={**question.metadata, "level": level}), 1.0)
+            changed[level] += sum(a != b for a, b in zip(question.answer, noisy, strict=True))
+    assert changed["clean"] == 0
+    share = changed["noisy"] / (5 * len(words) * (1_000 // len(words)))
+    assert abs(share - 0.9 * (1 - 1 / len(batches._letters))) < 0.03
 
 
 def test_warm_up_lowers_the_loss(tmp_path: Path) -> None:
