@@ -136,7 +136,7 @@ def test_targets_are_corrupted_at_the_rate_asked_for() -> None:
 
 
 def test_a_level_is_corrupted_at_its_own_rate() -> None:
-    """The same words, once as a level without noise and once as one with .3 per character beyond two: nothing changes, and .9 at length 5."""
+    """The same words as a level without noise, where nothing changes, and as one with .3 per character beyond two: .9 at length 5."""
     task = small_task()
     warm_up = replace(task.warm_up, levels=(("clean", 0.0, 2.0), ("noisy", 0.3, 2.0)))
     batches = tiny_models._Batches(replace(task, warm_up=warm_up), build_tokenizer("llama", task.alphabet), random.Random(0))
