@@ -19,6 +19,7 @@ from harness.cli.report import why_absent
 from harness.errors import UserError
 from harness.records.ledger import LEDGER_NAME, RunLog, read_ledger
 from harness.records.run_folder import run_paths, run_status, suite_folder
+from harness.rehearsal.play import concentration
 from harness.spec import RunSpec
 from harness.stats import TokenPrices
 from harness.suite.reader import load_suite
@@ -31,9 +32,6 @@ from reports.condensed import condense
 from reports.regime import StartRegime
 
 FACTS = "course.json"
-
-#: The most drawn questions whose share of all draws says how narrow a selection is.
-MOST_DRAWN = 50
 
 Key = tuple[str, str, int]
 
@@ -144,10 +142,7 @@ def _course(facts: dict[str, Any], specs: Mapping[Path, dict[str, Any]], folder:
 def share_of_most_drawn(log: RunLog) -> float | None:
     """Share of a run's draws that fell on its 50 most drawn questions; None where nothing was drawn."""
     drawn = np.concatenate([np.array(s.question_ids, dtype=np.int64) for s in log.steps] or [np.empty(0, np.int64)])
-    if not len(drawn):
-        return None
-    counts = np.sort(np.unique(drawn, return_counts=True)[1])[::-1]
-    return float(counts[:MOST_DRAWN].sum() / len(drawn))
+    return concentration(np.unique(drawn, return_counts=True)[1]) if len(drawn) else None
 
 
 def _regimes(folder: Path, group_sizes: Mapping[str, int]) -> dict[str, StartRegime]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.course.course import MOST_DRAWN, Course
+from benchmarks.course.course import Course
 from benchmarks.finding.chapter import Chapter, Place, combinations, compared, label, markdown, ratio, where_of
 from benchmarks.finding.ranks import known, place_of, rank_correlation
+from harness.rehearsal.play import MOST_DRAWN
 from reports import words
 from reports.arms import Arm
 from reports.figures.style import INK, add_legend, colour_of, new_figure, percent_ticks, styled

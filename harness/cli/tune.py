@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,7 @@ from harness.cli.tables import print_table
 from harness.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from harness.display.base import Display
     from harness.runner.suite_runner import SuiteResult
@@ -61,12 +61,14 @@ def tune(
     if export is not None:
         _export(tuner, export)
         return
+    from harness.records.file_locks import sole_use
     from harness.runner.executors.warm import WarmWorkers
     from harness.runner.readiness import refuse_unready
     from harness.runner.suite_runner import run_suite
     from harness.tuning.lock_file import TuningLock, lock_path
 
-    with _alone(tuner, runs_dir), closing(WarmWorkers()) as warm:
+    folder = runs_dir / tuner.ledgers.folder
+    with sole_use(folder, ".tune.lock", "tuned"), closing(WarmWorkers()) as warm:
         path = lock_path(loaded.name, runs_dir)
         before = TuningLock.read(path) if path.is_file() else None  # first, so that an unreadable one is found before the work
         if executor == "local":
@@ -91,26 +93,6 @@ def tune(
             err=True,
         )
         raise typer.Exit(130 if stopped else 1)
-
-
-@contextmanager
-def _alone(tuner: Tuner, runs_dir: Path) -> Iterator[None]:
-    """One ``halfway tune`` at a time per suite and runs folder."""
-    from harness.records.file_locks import FileLock, holder
-
-    folder = runs_dir / tuner.ledgers.folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".tune.lock")
-        free = lock.acquire()
-    except OSError as error:
-        raise UserError(f"cannot use the runs folder {folder}: {error.strerror}") from error
-    if not free:
-        raise UserError(f"{folder} is being tuned by {holder(lock.path)}; wait for it, stop it, or choose another --runs-dir")
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _work(tuner: Tuner, run: Callable[[Sequence[RunSpec], Display], SuiteResult]) -> tuple[TuningState, bool, list[str]]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.data.provenance import built_here, model_folder
 from harness.errors import UserError
-from harness.registry import make_task_builder
-from harness.spec import AlgorithmSpec, RunSpec
-from harness.task import TaskData, embedded_positions
+from harness.registry import task_builder
+from harness.spec import AlgorithmSpec, RunSpec, TaskSpec
+from harness.task import SPLITS, TaskData, embedded_positions
 
 #: An answer with its reasoning never fits into so few tokens; it is what ``max_completion_tokens`` is where a suite does not say.
 _TOO_SHORT_FOR_MATHEMATICS = AlgorithmSpec().max_completion_tokens
@@ -20,16 +20,20 @@ _POSITIONS = ("max_position_embeddings", "n_positions", "max_sequence_length")
 def misfits_by_settings(runs: Sequence[RunSpec]) -> list[str]:
     """A sentence for everything that the settings alone show not to fit; no question is drawn and nothing is read but a model's config."""
     found: dict[str, None] = {}
+    tasks = {run.combination.name: run.combination.task for run in runs}
+    counts = {name: declared_sizes(task) for name, task in tasks.items()}
     for run in runs:
-        task = run.combination.task
-        try:
-            config: Any = getattr(make_task_builder(task.name, task.config, task.folder), "config", None)
-        except UserError:
-            config = None  # an unknown task is named elsewhere
-        counts = config.counts() if hasattr(config, "counts") else {}
-        found.update(dict.fromkeys(_counts(run, counts)))
-        found.update(dict.fromkeys(_positions(run)))
+        found.update(dict.fromkeys([*_counts(run, counts[run.combination.name]), *_positions(run)]))
     return list(found)
+
+
+def declared_sizes(task: TaskSpec) -> dict[str, int]:
+    """Split → number of questions, as far as the task's settings say; no question is read. Empty for a task that cannot be made."""
+    try:
+        config: Any = getattr(task_builder(task), "config", None)
+    except UserError:
+        return {}  # it is named elsewhere
+    return {name: size for name in SPLITS if isinstance(size := getattr(config, name, None), int)}
 
 
 def misfits(run: RunSpec, task: TaskData) -> list[str]:

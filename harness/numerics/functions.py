@@ -1,4 +1,4 @@
-"""The few numerical functions of the attention predictor, in numpy: GELU, LayerNorm, softplus, logit, sigmoid."""
+"""The few numerical functions of predictors and strategies, in numpy: GELU, LayerNorm, softplus, logit, sigmoid, a Beta's signal."""
 
 from __future__ import annotations
 
@@ -79,3 +79,8 @@ def sigmoid(x: FloatArray) -> FloatArray:
 def softplus(x: FloatArray) -> FloatArray:
     """log(1+exp(x)) without overflow."""
     return np.asarray(np.logaddexp(0.0, x))
+
+
+def expected_signal(a: FloatArray, b: FloatArray) -> FloatArray:
+    """E[p(1−p)] of p ~ Beta(a, b), both of shape (n,)."""
+    return np.asarray(a * b / ((a + b) * (a + b + 1)))

@@ -13,7 +13,11 @@ import fcntl
 import os
 import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from harness.errors import UserError
 
 _held: set[str] = set()
 """Locks of this process, by resolved path: record locks do not exclude their own process."""
@@ -79,6 +83,39 @@ def holder(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip() or "another process"
     except OSError:
         return "another process"
+
+
+@contextmanager
+def sole_use(
+    folder: Path, name: str, use: str, ways_out: str = "wait for it", waiting: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Hold the lock ``name`` in a folder of runs, which is made if need be, while the block runs.
+
+    use: what another holder does with the folder, as in ``is being run``. waiting: told who holds it, and then it is waited for;
+    without it, and where the folder cannot be used, UserError is raised.
+    """
+    lock = FileLock(folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = lock.acquire()
+    except OSError as error:
+        raise cannot_use(folder, error) from error
+    if not free:
+        who = holder(lock.path)
+        if waiting is None:
+            raise UserError(f"{folder} is being {use} by {who}; {ways_out}, stop it, or choose another --runs-dir")
+        waiting(who)
+        while not lock.acquire(patience=1.0):
+            pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def cannot_use(folder: Path, error: OSError) -> UserError:
+    """What the user is told of a runs folder that the file system refuses."""
+    return UserError(f"cannot use the runs folder {folder}: {error.strerror}")
 
 
 def _lock(handle: int, kind: int) -> bool:

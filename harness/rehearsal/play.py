@@ -13,7 +13,7 @@ from harness.rehearsal.recording import Recording
 from harness.step.clock import Clock
 from harness.step.driver import Batch, StepDriver, UpdateReport
 from harness.strategy import Strategy
-from harness.types import FloatArray, PromptGroup, QuestionPool
+from harness.types import FloatArray, IntArray, PromptGroup, QuestionPool
 
 #: Draws that fall on so many questions are called concentrated; 50 of 1,000 is where a published run had 54 % of them.
 MOST_DRAWN = 50
@@ -93,8 +93,12 @@ def play(
             columns[name][step] = value
     clock.stop()
     generated = sum(columns[k].sum() for k in ("fresh_rollouts", "probe_rollouts", "filtered_rollouts"))
-    top = np.sort(drawn)[::-1][:MOST_DRAWN].sum() / max(1, drawn.sum())
-    return Outcome(columns, float(top), float(generated / useful) if useful else float("inf"))
+    return Outcome(columns, concentration(drawn), float(generated / useful) if useful else float("inf"))
+
+
+def concentration(draws: IntArray) -> float:
+    """Share of all draws that fell on the ``MOST_DRAWN`` questions drawn most. draws: number of draws per question, shape (n,)."""
+    return float(np.sort(draws)[::-1][:MOST_DRAWN].sum() / max(1, draws.sum()))
 
 
 def _batch(batch: Batch) -> dict[str, float]:

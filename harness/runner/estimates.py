@@ -57,7 +57,9 @@ def estimate(
         status = statuses[spec.run_id]
         if status.state in DONE and status.step:
             arms.setdefault(_arm(spec), []).append(_sample(spec, status, run_paths(runs_dir, spec)))
-    sizes = {arm: _median(_folder_size(sample.paths.root) for sample in samples[:MEASURED_FOLDERS]) for arm, samples in arms.items()}
+    sizes = {
+        arm: median_of_known(_folder_size(sample.paths.root) for sample in samples[:MEASURED_FOLDERS]) for arm, samples in arms.items()
+    }
     found = {}
     for spec in runs:
         status = statuses[spec.run_id]
@@ -83,7 +85,7 @@ def _nearest(
         return _scaled(spec, status, [_sample(spec, status, paths)], None, f"its own first {status.step} steps")
     alike = [sample for arm, samples in arms.items() if arm[0] == spec.combination.name for sample in samples]
     if alike:
-        disk = _median(size for arm, size in sizes.items() if arm[0] == spec.combination.name and size is not None)
+        disk = median_of_known(size for arm, size in sizes.items() if arm[0] == spec.combination.name and size is not None)
         return _scaled(spec, status, alike, disk, f"{_count(alike)} of other arms")
     if expected is None:
         return Estimate()
@@ -98,7 +100,7 @@ def _nearest(
 
 def _scaled(spec: RunSpec, status: RunStatus, samples: Sequence[_Sample], disk: float | None, source: str) -> Estimate:
     left = max(0, spec.algorithm.max_steps - status.step)
-    of = {name: _median([getattr(s, name) for s in samples]) or 0.0 for name in ("seconds", "start", "tokens")}
+    of = {name: median_of_known([getattr(s, name) for s in samples]) or 0.0 for name in ("seconds", "start", "tokens")}
     return Estimate(of["start"] + left * of["seconds"], left * of["tokens"], disk, source)
 
 
@@ -143,7 +145,8 @@ def _count(samples: Sequence[_Sample]) -> str:
     return f"{len(samples)} finished run{'s' if len(samples) > 1 else ''}"
 
 
-def _median(values: Iterable[float | None]) -> float | None:
+def median_of_known(values: Iterable[float | None]) -> float | None:
+    """The median of what is known; None where nothing is."""
     known = [value for value in values if value is not None]
     return statistics.median(known) if known else None
 

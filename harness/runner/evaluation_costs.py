@@ -6,13 +6,12 @@ settings give, with the longest completions that are allowed as a bound. Nothing
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.errors import UserError
+from harness.data.sizes import declared_sizes
 from harness.records.run_folder import DONE, RunStatus
-from harness.registry import load_task
+from harness.runner.estimates import median_of_known
 from harness.spec import RunSpec
 from harness.types import EvalPoint
 
@@ -44,8 +43,8 @@ def evaluation_costs(runs: Sequence[RunSpec], statuses: Mapping[str, RunStatus])
             found[spec.run_id] = EvaluationCost(0, 0.0, 0, 0.0)
             continue
         points, samples = measured.get(name, []), spec.evaluation.samples_per_question
-        tokens = _median(tokens_of(p, samples) for p in points)
-        seconds = _median(p.seconds for p in points)
+        tokens = median_of_known(tokens_of(p, samples) for p in points)
+        seconds = median_of_known(p.seconds for p in points)
         asked = points[-1].num_questions if points else known[name]
         bound = None if asked is None else left * asked * samples * spec.algorithm.max_completion_tokens
         found[spec.run_id] = EvaluationCost(
@@ -69,17 +68,7 @@ def tokens_of(point: EvalPoint, samples: int) -> float | None:
 
 def _questions(spec: RunSpec) -> int | None:
     """Questions of one evaluation, as far as the settings of the task name the sizes of its sets."""
-    try:
-        config = getattr(load_task(spec.combination.task.name)(spec.combination.task.config), "config", None)
-    except UserError:
+    sizes, most = declared_sizes(spec.combination.task), spec.evaluation.max_questions
+    if not sizes.keys() >= set(spec.evaluation.all_sets):
         return None
-    sizes = [getattr(config, name, None) for name in spec.evaluation.all_sets]
-    if not all(isinstance(size, int) for size in sizes):
-        return None
-    most = spec.evaluation.max_questions
-    return sum(size if most is None else min(size, most) for size in sizes if isinstance(size, int))
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    return sum(sizes[name] if most is None else min(sizes[name], most) for name in spec.evaluation.all_sets)

@@ -10,8 +10,7 @@ from typing import Any
 
 from harness.data.missing_predictors import missing_predictors
 from harness.display.base import Display
-from harness.errors import UserError
-from harness.records.file_locks import FileLock, holder
+from harness.records.file_locks import cannot_use, sole_use
 from harness.records.run_folder import RunStatus, run_paths, suite_folder
 from harness.runner.readiness import missing_models, unready_backends
 from harness.spec import BudgetSpec, RunSpec
@@ -68,21 +67,13 @@ def emptied_folder(runs_dir: Path, suite: str) -> Iterator[None]:
     Raises UserError if another one is at work there, or the folder cannot be used.
     """
     folder = suite_folder(runs_dir, suite)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".smoke.lock")
-        free = lock.acquire()
-        if free:
+    with sole_use(folder, ".smoke.lock", "used"):
+        try:
             for spec in folder.glob("*/spec.json"):
                 shutil.rmtree(spec.parent)
-    except OSError as error:
-        raise UserError(f"cannot use the runs folder {folder}: {error.strerror}") from error
-    if not free:
-        raise UserError(f"{folder} is being used by {holder(lock.path)}; wait for it, stop it, or choose another --runs-dir")
-    try:
+        except OSError as error:
+            raise cannot_use(folder, error) from error
         yield
-    finally:
-        lock.release()
 
 
 class SweepingDisplay:

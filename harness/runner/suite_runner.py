@@ -20,7 +20,7 @@ from types import FrameType
 
 from harness.display.base import Display
 from harness.errors import FailureKind, UserError
-from harness.records.file_locks import FileLock, holder
+from harness.records.file_locks import FileLock, sole_use
 from harness.records.ledger import LedgerWriter
 from harness.records.ledger_records import Failure
 from harness.records.run_folder import DONE, RunPaths, RunStatus, check_spec, run_paths, run_status, suite_folder
@@ -91,7 +91,8 @@ def run_suite(
     if not runs:
         return SuiteResult([])
     folder = suite_folder(runs_dir, runs[0].suite)
-    with _suite_lock(folder, display, wait):
+    waiting = (lambda who: display.note(f"waiting for {who}, which runs {folder}")) if wait else None
+    with sole_use(folder, ".lock", "run", "wait for it (--wait)", waiting):
         workers = open_executor(executor, runs, folder, max_parallel, warm)
         try:
             runner = _Runner(runs, runs_dir, display, workers, retry_failed, allowance)
@@ -296,27 +297,6 @@ def _write_failure(paths: RunPaths, failure: Failure) -> None:
         ledger.close()
     except (UserError, OSError):
         pass  # the sentence is shown all the same; the run then counts as interrupted
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _suite_lock(folder: Path, display: Display, wait: bool) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        free = lock.acquire()
-    except OSError as error:
-        raise UserError(f"cannot use the runs folder {folder}: {error.strerror}") from error
-    if not free:
-        who = holder(lock.path)
-        if not wait:
-            raise UserError(f"{folder} is being run by {who}; wait for it (--wait), stop it, or choose another --runs-dir")
-        display.note(f"waiting for {who}, which runs {folder}")
-        while not lock.acquire(patience=1.0):
-            pass
-    try:
-        yield
     finally:
         lock.release()
 

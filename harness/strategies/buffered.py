@@ -1,4 +1,4 @@
-"""What replays with a buffer share: two settings of the loss, and the buffer as their whole state."""
+"""What replays with a buffer share: the buffer as their whole state, and of most of them two settings of the loss."""
 
 from __future__ import annotations
 
@@ -35,19 +35,16 @@ class Buffer(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
+ConfigT = TypeVar("ConfigT", bound=StrategyConfig, covariant=True)
 ReplayT = TypeVar("ReplayT", bound=ReplayConfig, covariant=True)
 StoredT = TypeVar("StoredT", bound=StoredRolloutsConfig, covariant=True)
 BufferT = TypeVar("BufferT", bound=Buffer)
 
 
-class BufferedReplay(Replay[ReplayT], Generic[ReplayT, BufferT]):
+class BufferedReplay(Replay[ConfigT], Generic[ConfigT, BufferT]):
     """A replay with a ``_buffer``, which a subclass makes and fills and which is all that must survive a crash."""
 
     _buffer: BufferT
-
-    @property
-    def correction(self) -> Correction:
-        return Correction(self.config.clip_center, self.config.weight_cap)
 
     def state_dict(self) -> dict[str, Any]:
         return self._buffer.state_dict()
@@ -56,7 +53,15 @@ class BufferedReplay(Replay[ReplayT], Generic[ReplayT, BufferT]):
         self._buffer.load_state_dict(state)
 
 
-class StoredRollouts(BufferedReplay[StoredT, RolloutBuffer]):
+class WeightedReplay(BufferedReplay[ReplayT, BufferT]):
+    """A buffered replay whose settings say how stored rollouts enter the loss."""
+
+    @property
+    def correction(self) -> Correction:
+        return Correction(self.config.clip_center, self.config.weight_cap)
+
+
+class StoredRollouts(WeightedReplay[StoredT, RolloutBuffer]):
     """Keeps single rollouts with an advantage; what is drawn when is the subclass's.
 
     Each keeps the advantage of the group that it was sampled in (``advantage_scope = "all"``).

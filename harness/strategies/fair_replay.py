@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from harness.step.buffers import GroupBuffer
-from harness.strategies.buffered import BufferedReplay, ReplayConfig
+from harness.strategies.buffered import ReplayConfig, WeightedReplay
 from harness.strategies.uniform import Uniform
 from harness.strategy import Composition, StepContext
 from harness.types import PromptGroup
@@ -28,7 +28,7 @@ class FairReplayConfig(ReplayConfig):
     )
 
 
-class FairReplay(BufferedReplay[FairReplayConfig, GroupBuffer]):
+class FairReplay(WeightedReplay[FairReplayConfig, GroupBuffer]):
     """R questions are rolled out, join the FIFO buffer of N groups, and B groups are drawn from it uniformly, none twice, none removed.
 
     A fresh group is thus trained on with probability B/N in a step and B/R times on average (counted as filtered in a step that does

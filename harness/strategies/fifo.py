@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from harness.step.buffers import GroupBuffer
-from harness.strategies.buffered import BufferedReplay, ReplayConfig
+from harness.strategies.buffered import ReplayConfig, WeightedReplay
 from harness.strategies.uniform import Uniform
 from harness.strategies.variant import VariantConfig
 from harness.strategy import Composition, Correction, Requirement, StepContext
@@ -51,7 +51,7 @@ class FifoConfig(VariantConfig, ReplayConfig):
     )
 
 
-class FifoReplay(BufferedReplay[FifoConfig, GroupBuffer]):
+class FifoReplay(WeightedReplay[FifoConfig, GroupBuffer]):
     """Each step trains on δB fresh groups and (1−δ)B drawn uniformly from the last C groups, if the buffer holds that many.
 
     Degenerate groups are never replayed: under the paper they do not enter, under the code they leave before the draw. Advantages of

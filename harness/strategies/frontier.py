@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.numerics.functions import expected_signal
 from harness.strategies.frontier_prior import QuestionPrior
 from harness.strategies.frontier_replay import MASTERED, FrontierConfig, FrontierReplay
 from harness.strategies.uniform import UniformOrder
@@ -118,11 +119,6 @@ class Frontier(UniformOrder[FrontierConfig]):
         super().load_state_dict(state)
         self._prior.load_state_dict(state)
         self._counts, self._visited = np.array(state["counts"]), np.array(state["visited"])
-
-
-def expected_signal(a: FloatArray, b: FloatArray) -> FloatArray:
-    """E[p(1−p)] of p ~ Beta(a, b)."""
-    return np.asarray(a * b / ((a + b) * (a + b + 1)))
 
 
 def informative_probability(a: FloatArray, b: FloatArray, group_size: int) -> FloatArray:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from harness.step.buffers import GroupBuffer
-from harness.strategy import Correction, Replay, StepContext, StrategyConfig
+from harness.strategies.buffered import BufferedReplay
+from harness.strategy import Correction, StepContext, StrategyConfig
 from harness.types import PromptGroup
 
 MAX_AGE = 8
@@ -49,7 +50,7 @@ class FrontierConfig(StrategyConfig):
         return float(np.clip((STALENESS + 1 / MAX_AGE) / self.generated_price, LEAST_FRESH, 1.0))
 
 
-class FrontierReplay(Replay[FrontierConfig]):
+class FrontierReplay(BufferedReplay[FrontierConfig, GroupBuffer]):
     """(1−r)B stored groups, r = (ρ + 1/8)/μ, drawn uniformly from the informative groups of the last 8 steps; weights π_old/μ capped at 2.
 
     A step draws at most half of what is stored, so that a group is trained on about five times at most. A fresh group that turns out
@@ -99,9 +100,3 @@ class FrontierReplay(Replay[FrontierConfig]):
     def _keep(self, groups: Sequence[PromptGroup]) -> None:
         if len(groups) < len(self._buffer):
             self._buffer.keep(groups)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._buffer.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._buffer.load_state_dict(state)

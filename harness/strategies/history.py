@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from harness.numerics.functions import sigmoid
+from harness.numerics.functions import expected_signal, sigmoid
 from harness.numerics.logistic import fit_logistic
 from harness.numerics.sampling import gumbel_top_k
 from harness.predictor.text_features import text_counts
@@ -56,7 +56,7 @@ class History(Selector[HistoryConfig]):
         size = min(len(ctx.pool), max(self.config.candidates, num_groups))
         ids = ctx.rng.choice(len(ctx.pool), size=size, replace=False) if size < len(ctx.pool) else np.arange(size)
         a, b = self._posterior(ids, ctx)
-        chosen = gumbel_top_k(np.log(a * b / ((a + b) * (a + b + 1))), num_groups, ctx.rng)
+        chosen = gumbel_top_k(np.log(expected_signal(a, b)), num_groups, ctx.rng)
         return Selection(ids[chosen], predicted_pass_rates=(a / (a + b))[chosen])
 
     def predict(self, question_ids: IntArray, ctx: StepContext) -> FloatArray | None:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from harness.step.buffers import QuestionBuffer
-from harness.strategies.buffered import BufferedReplay, ReplayConfig
+from harness.strategies.buffered import ReplayConfig, WeightedReplay
 from harness.strategies.pods import max_variance_subset
 from harness.strategies.uniform import Uniform
 from harness.strategy import Composition, Correction, StepContext
@@ -48,7 +48,7 @@ class RepoConfig(ReplayConfig):
         return self
 
 
-class Repo(BufferedReplay[RepoConfig, QuestionBuffer]):
+class Repo(WeightedReplay[RepoConfig, QuestionBuffer]):
     """L = L_on + λ·L_off: every fresh group of a question rolled out before is joined by stored rollouts of that question.
 
     A batch of T tokens, T_on of them fresh, has the loss weights T/T_on on fresh and T/T_off on replayed rollouts, which turns the

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
 from harness.step.buffers import QuestionBuffer
+from harness.strategies.buffered import BufferedReplay
 from harness.strategies.uniform import Uniform
-from harness.strategy import Composition, Correction, Replay, StepContext, StrategyConfig
+from harness.strategy import Composition, Correction, StepContext, StrategyConfig
 from harness.types import PromptGroup
 
 
@@ -30,7 +31,7 @@ class SuccessConfig(StrategyConfig):
 SuccessT = TypeVar("SuccessT", bound=SuccessConfig, covariant=True)
 
 
-class SuccessReplay(Replay[SuccessT]):
+class SuccessReplay(BufferedReplay[SuccessT, QuestionBuffer]):
     """Keeps every question's last successes; what is done with them is the subclass's."""
 
     version = 2
@@ -54,12 +55,6 @@ class SuccessReplay(Replay[SuccessT]):
         for group in groups:
             if group.source == "fresh":
                 self._buffer.add([r for r in group.rollouts if r.reward > self.config.success_reward])
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._buffer.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._buffer.load_state_dict(state)
 
 
 class RlepConfig(SuccessConfig):

@@ -16,7 +16,7 @@ from harness.reward.last_number import number_value
 from harness.task import TaskError
 from suites.tasks.pools import Item, metadata_of
 from suites.tasks.record_files import Records, Row
-from suites.tasks.rows import turn_text
+from suites.tasks.rows import is_missing, turn_text
 
 #: Names that are looked for, in this order, where a suite names no column.
 QUESTION_COLUMNS = ("question", "problem", "prompt", "query", "instruction", "input")
@@ -123,7 +123,7 @@ def _question(value: Any, at: str) -> str:
 
 def _gold(value: Any, comparison: Comparison, at: str) -> str:
     """The gold answer as text; empty where the record has none (null, an empty text, the NaN of a table)."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if is_missing(value):
         return ""
     if isinstance(value, bool):
         raise TaskError(f'{at}: its answer is {_shown(value)}; write the text that a model should answer, such as "yes" or "true"')

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from harness.task import WARM_UP, TaskData, TaskError, WarmUp
 from harness.types import Question
 from suites.tasks.columns import Columns, Comparison, read_columns
 from suites.tasks.config import parse_config
-from suites.tasks.own_sources import OwnSource, set_names
+from suites.tasks.own_sources import OwnSource, file_digest, set_names
 from suites.tasks.pools import Item, alphabet, draw_order
 from suites.tasks.record_files import Row
 
@@ -130,7 +129,7 @@ class OwnData:
         code = _module_file(self.config.reward, self.folder)
         parts = {name: source.identity for name, source in self._sources.items()}
         if code is not None:
-            parts["reward"] = _file_digest(code, code.stat().st_mtime_ns)
+            parts["reward"] = file_digest(code)
         return f"{VERSION}+{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]}"
 
     def unpinned(self) -> list[str]:
@@ -246,8 +245,3 @@ def _module_file(reward: str, folder: Path) -> Path | None:
     base = folder.joinpath(*reward.partition(":")[0].split("."))
     candidates: Sequence[Path] = (base.with_name(base.name + ".py"), base / "__init__.py")
     return next((path for path in candidates if path.is_file()), None)
-
-
-@lru_cache(maxsize=64)
-def _file_digest(path: Path, _modified: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

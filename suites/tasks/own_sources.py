@@ -58,8 +58,7 @@ class OwnSource:
         if self.path is None:
             assert self.hub is not None
             return pins([self.hub])
-        found = self.path.stat()
-        return _digest(self.path, found.st_mtime_ns, found.st_size)
+        return file_digest(self.path)
 
     def read(self) -> tuple[Records, dict[str, Any]]:
         """The records, and facts about where they came from. Raises TaskError."""
@@ -91,10 +90,13 @@ def _label(text: str) -> str:
     return match["name"].partition("/")[2] if match else Path(text).stem
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, computed once as long as it is not changed."""
+    found = path.stat()
+    return _digest(path, found.st_mtime_ns, found.st_size)
+
+
 @lru_cache(maxsize=64)
 def _digest(path: Path, _modified: int, _size: int) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -54,7 +54,7 @@ def final_answer(row: Mapping[str, Any]) -> str:
         model.get("ground_truth") if isinstance(model, Mapping) else None,
         truth.get("value") if isinstance(truth, Mapping) else truth,
     ]
-    found = next((value for value in candidates if not _missing(value)), None)
+    found = next((value for value in candidates if not is_missing(value)), None)
     if found is None:
         return solution_answer(str(row.get("solution") or ""))
     if isinstance(found, Sequence) and not isinstance(found, str):
@@ -62,10 +62,10 @@ def final_answer(row: Mapping[str, Any]) -> str:
     if isinstance(found, bool | Mapping) or (isinstance(found, float) and not math.isfinite(found)):
         shown = json.dumps(found, default=str)
         raise AnswerError(f"its answer is {shown if len(shown) <= 60 else shown[:57] + '...'}, which is neither a text nor a number")
-    return "" if _missing(found) else _plain(str(found))
+    return "" if is_missing(found) else _plain(str(found))
 
 
-def _missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Whether a data set has no value here: null, or the NaN that a table has in its place."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
