@@ -68,6 +68,11 @@ class LedgerWriter:
             self._file.truncate(start)
             raise LedgerError(f"cannot write to {self.path}: {error.strerror}; free some space and start the same command again") from error
 
+    @property
+    def begun(self) -> bool:
+        """Whether the ledger holds a record. Its first must be the run's start: where there was no room for it, nothing else may follow."""
+        return self._file.seek(0, os.SEEK_END) > 0
+
     def write_checkpoint(self, step: int) -> bool:
         """Record that the checkpoint of ``step`` is complete. True if training must end here; see :class:`RunLedger`."""
         self.write(Checkpoint(step))

@@ -195,7 +195,7 @@ def _recorded(work: Callable[[], None], ledger: RunLedger | None, folder: Path, 
         with contextlib.suppress(OSError):  # the log may be on the disk that is full
             traceback.print_exc()
         failure, code = _failure_of(error, ledger.step if ledger else None, log or folder / "log.txt", ledger.path if ledger else folder)
-        if ledger is not None:
+        if ledger is not None and ledger.begun:
             with contextlib.suppress(LedgerError, OSError):  # nor may the ledger have room for it
                 ledger.write(failure)
         return _report(console, failure.message, code)

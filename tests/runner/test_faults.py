@@ -234,7 +234,7 @@ def test_the_ledger_of_another_run(place: ToyPlace) -> None:
 
 
 @pytest.mark.fault("a disk that fills up while a run trains", "one sentence, exit code 2; with room again the same records as undisturbed")
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
+@pytest.mark.parametrize("share", [0.005, 0.02, 0.06, 0.3, 0.6, 0.95])
 def test_a_disk_that_fills_up(place: ToyPlace, share: float) -> None:
     """Files may grow to a share of the ledger's size only (the kernel refuses more): one sentence, code 2, and nothing is lost."""
     calm = new_run(place.folder / "calm")
