@@ -178,7 +178,7 @@ class ExecutionSpec(Settings):
     device: str = Field(default="auto", min_length=1, description="auto, cpu, cuda or cuda:N")
     processes: int = Field(default=1, ge=1, description="processes of one run (data parallel)")
     nodes: int = Field(default=1, ge=1, description="machines over which a run's processes are spread (verl)")
-    engine: dict[str, JsonValue] = Field(default_factory=dict, description="further settings of the engine, in its own keys (verl)")
+    engine: dict[str, JsonValue] = Field(default_factory=dict, description="further settings of the engine, in its own keys")
     attempts: int = Field(default=3, ge=1, description="how often an interrupted run is started by one command")
     reward_seconds: float = Field(default=5.0, gt=0, description="time limit per answer of the reward")
     silence_seconds: float = Field(default=600.0, gt=0, description="a worker that records nothing for so long is stopped")

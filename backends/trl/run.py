@@ -68,6 +68,7 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     from backends.trl.rollout_engine import TrlRolloutEngine
     from backends.trl.session import SessionCallback, TrlSession
     from backends.trl.trainer import HalfwayGRPOTrainer
+    from backends.trl.vllm import engine_settings
     from harness.registry import entry_of
     from harness.reward.service import RewardService
     from harness.step.clock import Clock
@@ -93,14 +94,15 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
         run = build_session(spec, strategy, engine, prepared, scorer, ledger, output)
     session = TrlSession(spec, engine, run, strategy.correction)
     args = grpo_config(spec, output, world, use_cpu)
-    trainer = HalfwayGRPOTrainer(
-        session,
-        model=loaded.model,
-        args=args,
-        train_dataset=run_order_dataset(task, spec),
-        processing_class=tokenizer,
-        callbacks=[SessionCallback(session)],
-    )
+    with engine_settings(spec, use_cpu=use_cpu):
+        trainer = HalfwayGRPOTrainer(
+            session,
+            model=loaded.model,
+            args=args,
+            train_dataset=run_order_dataset(task, spec),
+            processing_class=tokenizer,
+            callbacks=[SessionCallback(session)],
+        )
     trainer.remove_callback(PrinterCallback)
     session.attach(trainer)
     return trainer

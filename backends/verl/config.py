@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.common.devices import parse_device
+from backends.common.vllm_engine import refuse_nucleus_log_probs
 from backends.verl.engine_keys import flatten, refuse_owned_keys
 from backends.verl.names import AGENT_LOOP, CPU_ROLLOUT, TRAINER
 from harness.errors import UserError, did_you_mean
@@ -92,6 +93,8 @@ def run_settings(
     algorithm, execution = spec.algorithm, spec.execution
     _refuse(spec, correction)
     name = rollout_name(spec, placement.on_cpu)
+    if name == "vllm":
+        refuse_nucleus_log_probs(spec)
     return {
         "algorithm.adv_estimator": "grpo",
         "algorithm.norm_adv_by_std_in_grpo": algorithm.advantage_normalization == "std",
@@ -112,6 +115,7 @@ def run_settings(
         **_actor(spec, correction, prompt_tokens, placement),
         "actor_rollout_ref.rollout.name": name,
         "actor_rollout_ref.rollout.mode": "async",
+        "actor_rollout_ref.rollout.seed": spec.seed,
         "actor_rollout_ref.rollout.n": algorithm.group_size,
         "actor_rollout_ref.rollout.temperature": algorithm.temperature,
         "actor_rollout_ref.rollout.top_p": algorithm.top_p,

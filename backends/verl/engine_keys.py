@@ -34,6 +34,8 @@ OWNED_KEYS: dict[str, str] = {
     "actor_rollout_ref.model.lora": "Halfway, which trains all weights",
     "actor_rollout_ref.rollout.name": "[execution] generation",
     "actor_rollout_ref.rollout.mode": "[execution] generation",
+    "actor_rollout_ref.rollout.seed": "the run's seed",
+    "actor_rollout_ref.rollout.logprobs_mode": "[algorithm] behaviour_log_probs",
     "actor_rollout_ref.rollout.n": "[algorithm] group_size",
     "actor_rollout_ref.rollout.temperature": "[algorithm] temperature",
     "actor_rollout_ref.rollout.top_p": "[algorithm] top_p",

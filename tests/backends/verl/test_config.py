@@ -140,6 +140,10 @@ def test_what_verl_cannot_express_is_refused() -> None:
         keys(spec, Correction("one", 2.0))
     with pytest.raises(UserError, match="not run with verl on a CPU"):
         keys(with_(spec, "execution", generation="vllm-server"))
+    nucleus = with_(with_(spec, "algorithm", top_p=0.9), "execution", generation="vllm")
+    with pytest.raises(UserError, match=r"vLLM's log-probs are those of the nucleus.*behaviour_log_probs = 'actor'"):
+        keys(nucleus)
+    assert keys(with_(nucleus, "algorithm", behaviour_log_probs="actor"))["actor_rollout_ref.rollout.seed"] == spec.seed
     with pytest.raises(UserError, match="with verl use vllm or sglang"):
         keys(with_(spec, "execution", generation="generate"), on_cpu=False)
 
