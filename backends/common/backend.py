@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backends.common.adapters import require_peft
 from backends.common.vllm_engine import require_vllm, vllm_note
 from harness.backend import EVERYTHING, BackendStatus, OneOff, Progress
 from harness.errors import UserError
@@ -54,6 +55,7 @@ class PreparingBackend(ABC):
         self.require_supported()
         if self.samples_with_vllm(spec):
             require_vllm(self.name, self.versions(), self.supported_vllm)
+        require_peft(spec)
         from backends.common.prepare import prepare
 
         prepared = prepare(spec, cache, progress)

@@ -61,7 +61,7 @@ class TrlRolloutEngine(ScoringEngine):
         if self.spec.execution.generation == "decoder":
             from backends.common.decoder import Decoder
 
-            model = self.accelerator.unwrap_model(trainer.model)
+            model = self.accelerator.unwrap_model(trainer.model)  # with adapters: as it computes, nothing is merged into the weights
             self._decoder = Decoder(model, trainer.eos_token_ids, self.tokenizer.pad_token_id)
 
     # -- harness.backend.RolloutEngine -------------------------------------------------------------------------------

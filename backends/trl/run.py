@@ -59,6 +59,7 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     from transformers import PrinterCallback
     from trl import GRPOTrainer
 
+    from backends.common.adapters import lora_config
     from backends.common.devices import choose_device
     from backends.common.model_loading import load_model
     from backends.common.ratios import correction_of
@@ -94,6 +95,9 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
         run = build_session(spec, strategy, engine, prepared, scorer, ledger, output)
     session = TrlSession(spec, engine, run, strategy.correction)
     args = grpo_config(spec, output, world, use_cpu)
+    adapters = lora_config(spec, loaded.model)
+    if adapters is not None:
+        torch.manual_seed(spec.seed)  # of their first values; TRL seeds everything else itself, later
     with engine_settings(spec, use_cpu=use_cpu):
         trainer = HalfwayGRPOTrainer(
             session,
@@ -102,6 +106,7 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
             train_dataset=run_order_dataset(task, spec),
             processing_class=tokenizer,
             callbacks=[SessionCallback(session)],
+            peft_config=adapters,
         )
     trainer.remove_callback(PrinterCallback)
     session.attach(trainer)

@@ -225,6 +225,11 @@ def _refuse(spec: RunSpec, correction: Correction | None) -> None:
             f"staleness = {algorithm.staleness} runs on the TRL backend only: verl's synchronous trainer ships its weights to the "
             "inference engine after every step and keeps no older ones, and its asynchronous trainer is not supported"
         )
+    if spec.combination.model.lora is not None:
+        raise UserError(
+            "model.lora runs on the TRL backend only: verl merges adapters in bfloat16 before it ships them to the inference engine, "
+            "whatever the run's precision, and this project has not checked its training of them"
+        )
     if algorithm.groups_per_step % algorithm.updates_per_batch:
         raise UserError(
             f"verl splits a batch by whole groups: groups_per_step = {algorithm.groups_per_step} is not a multiple of "

@@ -31,7 +31,7 @@ OWNED_KEYS: dict[str, str] = {
     "actor_rollout_ref.actor.shuffle": "[algorithm] updates_per_batch and the strategy's correction",
     "actor_rollout_ref.actor.data_loader_seed": "the run's seed",
     "actor_rollout_ref.model.path": "the combination's model",
-    "actor_rollout_ref.model.lora": "Halfway, which trains all weights",
+    "actor_rollout_ref.model.lora": "Halfway, which trains adapters on the TRL backend only",
     "actor_rollout_ref.rollout.name": "[execution] generation",
     "actor_rollout_ref.rollout.mode": "[execution] generation",
     "actor_rollout_ref.rollout.seed": "the run's seed",

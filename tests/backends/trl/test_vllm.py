@@ -18,7 +18,7 @@ import pytest
 
 from harness.records.checkpoint import newest_complete
 from harness.records.ledger import RunLog, read_ledger
-from harness.spec import ModelSpec, RunSpec
+from harness.spec import LoraSpec, ModelSpec, RunSpec
 from harness.testing.backend_contract import contract_spec
 from tests.backends.trl.conftest import make_spec, start, train
 from tests.backends.trl.test_runs import numbers
@@ -141,6 +141,16 @@ def test_the_engine_has_the_runs_precision_and_seed(precision: str, tmp_path: Pa
     """Not TRL's own choice (bfloat16 wherever the weights are float32, seed 0)."""
     run(vllm_spec(seed=5, max_steps=1, precision=precision), tmp_path, cache)
     assert json.loads((tmp_path / "facts.json").read_text()) == {"dtype": f"torch.{precision}", "seed": 5}
+
+
+def test_adapters_reach_the_engine(tmp_path: Path, cache: Path) -> None:
+    """LoRA: TRL merges the adapters into what it ships; the engine samples with the adapted policy, to the rounding of the merge."""
+    pytest.importorskip("peft")
+    spec = vllm_spec("rr", {"capacity": 16, "fresh_fraction": 0.75}, max_steps=6, learning_rate=1e-2)
+    model = WIDE.model_copy(update={"lora": LoraSpec(rank=4)})
+    log = run(spec.model_copy(update={"combination": spec.combination.model_copy(update={"model": model})}), tmp_path, cache)
+    assert worst(log) < SAME_WEIGHTS
+    assert any(step.replayed_question_ids and step.importance_ratio["max"] > 1.01 for step in log.steps)
 
 
 def test_two_processes(tmp_path: Path, cache: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from backends.verl.config import Placement, default_settings, run_settings
 from backends.verl.config_preview import preview
 from harness.errors import UserError
-from harness.spec import RunSpec
+from harness.spec import LoraSpec, ModelSpec, RunSpec
 from harness.strategy import Correction
 from harness.suite.reader import load_suite
 from harness.suite.suite import find_suite, plan
@@ -103,7 +103,7 @@ def test_sglang_and_several_nodes() -> None:
         ({"trainer": {"total_epochs": 3}}, r"trainer\.total_epochs is decided by \[algorithm\] max_steps"),
         ({"algorithm.adv_estimator": "gae"}, r"decided by \[algorithm\] and the strategy's correction"),
         ({"actor_rollout_ref.rollout.gpu_memory_utilisation": 0.8}, r"did you mean '.*gpu_memory_utilization'"),
-        ({"actor_rollout_ref.model.lora_rank": 8}, "model.lora_rank is decided by Halfway, which trains all weights"),
+        ({"actor_rollout_ref.model.lora_rank": 8}, "model.lora_rank is decided by Halfway, which trains adapters on the TRL backend only"),
         ({"actor_rollout_ref.rollout.ignore_eos": True}, "rollout.ignore_eos is decided by Halfway: a completion ends"),
         ({"model_engine": "veomni"}, "dp .*and megatron"),
     ],
@@ -130,6 +130,9 @@ def test_what_verl_cannot_express_is_refused() -> None:
     for setting in (gspo, {"surrogate": "cispo"}, {"mask_truncated": True}):
         with pytest.raises(UserError, match=f"{next(iter(setting))} = .* runs on the TRL backend only"):
             keys(with_(spec, "algorithm", **setting))
+    adapted = spec.combination.model_copy(update={"model": ModelSpec(name="embedded:llama-64x2", lora=LoraSpec(rank=4))})
+    with pytest.raises(UserError, match=r"model\.lora runs on the TRL backend only: verl merges adapters in bfloat16"):
+        keys(spec.model_copy(update={"combination": adapted}))
     with pytest.raises(UserError, match="staleness = 2 runs on the TRL backend only"):
         keys(with_(spec, "algorithm", staleness=2))
     with pytest.raises(UserError, match="multiple of updates_per_batch = 16"):
