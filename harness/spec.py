@@ -323,7 +323,7 @@ EXECUTION: frozenset[str] = (
 """Dotted paths that may change without making it another run."""
 
 
-def _at(data: dict[str, Any], path: str) -> Any:
+def _at(data: Any, path: str) -> Any:
     for part in path.split("."):
         if data is None:  # a section that is not there
             return None
