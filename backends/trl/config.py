@@ -10,7 +10,6 @@ from trl import GRPOConfig
 from backends.trl.vllm import vllm_config
 from harness.errors import UserError
 from harness.spec import RunSpec
-from harness.strategy import Correction
 
 #: CISPO is a loss type of its own in TRL, aggregated as token-mean.
 _LOSS_TYPES = {"token-mean": "dapo", "sequence-mean": "grpo", "dr-grpo": "dr_grpo"}
@@ -91,18 +90,6 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
         **_reference(spec),
         **vllm_config(spec, use_cpu=use_cpu),
     )
-
-
-def check_correction(spec: RunSpec, correction: Correction | None) -> None:
-    """Raise UserError for a correction of replayed rollouts that the run's loss does not define; None: nothing is corrected."""
-    by_token = (
-        correction is not None and correction.ratio != "old" and (correction.clip_center == "old" or correction.weight_cap is not None)
-    )
-    if spec.algorithm.ratio_level == "sequence" and by_token:
-        raise UserError(
-            f"strategy {spec.strategy.label!r} weights replayed rollouts token by token, and ratio_level = 'sequence' knows one ratio per "
-            "completion; use clip_center = 'one' without weight_cap, or ratio_level = 'token'"
-        )
 
 
 def _reference(spec: RunSpec) -> dict[str, Any]:

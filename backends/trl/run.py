@@ -62,9 +62,9 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     from backends.common.adapters import lora_config
     from backends.common.devices import choose_device
     from backends.common.model_loading import load_model
-    from backends.common.ratios import correction_of
+    from backends.common.ratios import check_correction, correction_of
     from backends.common.run_session import build_session
-    from backends.trl.config import check_correction, grpo_config
+    from backends.trl.config import grpo_config
     from backends.trl.dataset import run_order_dataset
     from backends.trl.rollout_engine import TrlRolloutEngine
     from backends.trl.session import SessionCallback, TrlSession

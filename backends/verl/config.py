@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from backends.common.devices import parse_device
+from backends.common.ratios import check_correction
 from backends.common.vllm_engine import refuse_nucleus_log_probs
 from backends.verl.engine_keys import flatten, refuse_owned_keys
 from backends.verl.names import AGENT_LOOP, CPU_ROLLOUT, TRAINER
 from harness.errors import UserError, did_you_mean
-from harness.spec import RunSpec
+from harness.spec import AlgorithmSpec, RunSpec
 from harness.strategy import Correction
 
 _AGGREGATION = {"token-mean": "token-mean", "sequence-mean": "seq-mean-token-mean", "dr-grpo": "seq-mean-token-sum-norm"}
@@ -215,11 +216,9 @@ def _refuse(spec: RunSpec, correction: Correction | None) -> None:
     algorithm, execution = spec.algorithm, spec.execution
     if algorithm.lr_schedule == "linear":
         raise UserError("verl 0.9.1 has no linear learning-rate schedule; use constant or cosine, or the TRL backend")
-    asked = [("ratio_level", "token"), ("surrogate", "clip"), ("mask_truncated", False)]
-    if other := next((name for name, value in asked if getattr(algorithm, name) != value), None):
-        raise UserError(
-            f"{other} = {getattr(algorithm, other)!r} runs on the TRL backend only: verl's form of it is not checked against the formula"
-        )
+    check_correction(spec, correction)
+    if algorithm.mask_truncated:
+        raise UserError("mask_truncated = true runs on the TRL backend only: verl has no such setting")
     if algorithm.staleness:
         raise UserError(
             f"staleness = {algorithm.staleness} runs on the TRL backend only: verl's synchronous trainer ships its weights to the "
@@ -266,8 +265,10 @@ def _actor(spec: RunSpec, correction: Correction | None, prompt_tokens: int, pla
         "ppo_epochs": 1,
         "shuffle": algorithm.updates_per_batch > 1 and (correction is None or correction.order == "shuffled"),
         "data_loader_seed": spec.seed,
+        "policy_loss.loss_mode": _loss_mode(algorithm),
         "clip_ratio": algorithm.clip_epsilon,
-        "clip_ratio_low": algorithm.clip_epsilon,
+        # CISPO bounds its weights from above only; verl's form of it also from below.
+        "clip_ratio_low": 1.0 if algorithm.surrogate == "cispo" else algorithm.clip_epsilon,
         "clip_ratio_high": high,
         "clip_ratio_c": NO_DUAL_CLIP,
         "loss_agg_mode": _AGGREGATION[algorithm.loss_aggregation],
@@ -287,6 +288,13 @@ def _actor(spec: RunSpec, correction: Correction | None, prompt_tokens: int, pla
         f"{optim}.lr_warmup_steps": algorithm.warmup_steps * optimizer_steps(spec),
         **(_fsdp(spec) if model_engine(spec) == "dp" else _megatron(spec)),
     }
+
+
+def _loss_mode(algorithm: AlgorithmSpec) -> str:
+    """verl's name of the policy loss."""
+    if algorithm.ratio_level == "sequence":
+        return "gspo"
+    return "cispo" if algorithm.surrogate == "cispo" else "vanilla"
 
 
 def _fsdp(spec: RunSpec) -> dict[str, Any]:

@@ -19,7 +19,7 @@ OWNED_KEYS: dict[str, str] = {
     "actor_rollout_ref.actor.clip_ratio": "[algorithm] clip_epsilon and clip_epsilon_high",
     "actor_rollout_ref.actor.loss_agg_mode": "[algorithm] loss_aggregation",
     "actor_rollout_ref.actor.loss_scale_factor": "[algorithm] loss_aggregation",
-    "actor_rollout_ref.actor.policy_loss": "the strategy's correction",
+    "actor_rollout_ref.actor.policy_loss": "[algorithm] ratio_level and surrogate",
     "actor_rollout_ref.actor.use_kl_loss": "[algorithm] kl_coefficient",
     "actor_rollout_ref.actor.kl_loss": "[algorithm] kl_coefficient",
     "actor_rollout_ref.actor.entropy_coeff": "Halfway: no strategy here has an entropy bonus",
