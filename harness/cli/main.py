@@ -18,6 +18,7 @@ from harness.cli import (
     compare,
     doctor,
     global_options,
+    import_model,
     models,
     plan_command,
     predictor,
@@ -42,7 +43,7 @@ from harness.files import import_from
 #: Order of the help: a suite's way from the idea to the page, then strategies, then the rest.
 ORDER = (
     "list", "validate", "regime", "recommend", "plan", "tune", "run", "status", "watch", "report", "compare", "price",
-    "rehearse", "tasks", "models", "strategies", "check", "new-strategy", "predictor", "doctor", "version",
+    "rehearse", "tasks", "models", "import-model", "strategies", "check", "new-strategy", "predictor", "doctor", "version",
 )  # fmt: skip
 
 
@@ -79,6 +80,7 @@ app.command("price")(price_command.price)
 app.command("rehearse")(rehearse.rehearse)
 app.command("tasks")(tasks.tasks)
 app.command("models")(models.models)
+app.command("import-model")(import_model.import_model)
 app.command("strategies")(strategies.strategies)
 app.command("check")(strategies.check)
 app.command("new-strategy")(strategies.new_strategy)

@@ -49,7 +49,8 @@ def missing_models(runs: Sequence[RunSpec]) -> list[str]:
     for run in runs:
         name = run.combination.model.name
         if not built_here(name) and _PATH.search(name) and model_folder(name, run.combination.task.folder) is None:
-            found.setdefault(name, f"combination {run.combination.name!r} names the model folder {name}, which is not there")
+            sentence = f"combination {run.combination.name!r} names the model folder {name}, which is not there"
+            found.setdefault(name, sentence + (f"; make it with 'halfway import-model smollm2 {name}'" if "smollm2" in name else ""))
     return list(found.values())
 
 

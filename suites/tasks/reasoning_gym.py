@@ -1,24 +1,26 @@
 """Any well-behaved families of reasoning-gym as a task: drawn, deduplicated, and checked against the family's own scorer.
 
 An answer is correct if the family's scorer gives it 1. Many scorers give wrong answers 0.01 to 0.17, and some do not give their own
-answer a full score, so every gold answer is checked while the task is built.
+answer a full score, so every gold answer is checked while the task is built. A scorer reads the whole completion; for models that answer
+in a sentence, ``reward = "number"`` looks at its last number instead.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from harness.reward.last_number import number_value, same_number
 from harness.reward.spec import MANY_FAMILIES, REASONING_GYM, RewardSpec
-from harness.task import WARM_UP, TaskData, WarmUp, check_disjoint
+from harness.task import WARM_UP, TaskData, TaskError, WarmUp, check_disjoint
 from harness.types import Question
 from suites.tasks.config import data_version, parse_config
 from suites.tasks.family import NAME, Drawn, Family
-from suites.tasks.mixture import Level, Spoilt, check_levels, mixed, noise_by_level, numbers_of, spoil
+from suites.tasks.mixture import IsRight, Level, Spoilt, check_levels, mixed, noise_by_level, numbers_of, spoil
 from suites.tasks.worked import ANSWER_TAGS, STEPS, worked_solution
 
 
@@ -47,6 +49,9 @@ class ReasoningGymConfig(Spoilt):
         None, description="regular expression whose groups, joined by a space, are the prompt; null for the whole question"
     )
     system_prompt: str | None = Field(None, description="system prompt in the model's chat template; null: the bare question is the prompt")
+    reward: Literal["family", "number"] = Field(
+        "family", description="family: its own scorer; number: the last number of a completion counts"
+    )
     worked: bool = Field(False, description="warm-up targets show the steps before the answer, which is in <answer> tags")
     warm_up_steps: int = Field(600, ge=1, description="supervised steps with which an embedded model is built")
     noise_slope: float = Field(0.04, ge=0, description="corruption of warm-up targets per character beyond noise_offset")
@@ -98,8 +103,10 @@ class ReasoningGym:
         drawn = self._with_levels() if config.levels else self._plain()
         # Families may ask the same question in the same words, so hidden facts belong to a prompt and its family.
         facts = {(question.task, question.prompt): entry for entries in drawn.values() for question, entry in entries}
+        if config.reward == "number":
+            _check_numbers(question for name, entries in drawn.items() if name != WARM_UP for question, _ in entries)
         clean = {name: tuple(question for question, _ in entries) for name, entries in drawn.items()}
-        splits = spoil(clean, config, f"task {NAME!r}", lambda answer, q: facts[q.task, q.prompt].scores_full(answer, q.answer))
+        splits = spoil(clean, config, f"task {NAME!r}", self._is_right(facts))
         check_disjoint(splits)
         private = {
             spoilt.key: {**facts[question.task, question.prompt].hidden, **({"family": _family(question)} if len(families) > 1 else {})}
@@ -112,9 +119,16 @@ class ReasoningGym:
         levels = noise_by_level(config.levels, config.noise_slope, config.noise_offset)
         warm_up = WarmUp(config.warm_up_steps, noise_slope=config.noise_slope, noise_offset=config.noise_offset, levels=levels)
         name = families[0] if len(families) == 1 else MANY_FAMILIES
-        reward, alphabet = RewardSpec(REASONING_GYM + name), "".join(sorted(characters))
+        reward = RewardSpec("number" if config.reward == "number" else REASONING_GYM + name)
+        alphabet = "".join(sorted(characters))
         label = f"{NAME}/{'+'.join(families)}"
         return TaskData(label, splits, reward, alphabet, private, config.system_prompt, warm_up, tokens)
+
+    def _is_right(self, facts: Mapping[tuple[str, str], Drawn]) -> IsRight:
+        """Whether an answer scores 1 on a question; ``facts`` are the drawn entries by task and prompt."""
+        if self.config.reward == "number":
+            return lambda answer, question: same_number(answer, question.answer) >= 1.0
+        return lambda answer, question: facts[question.task, question.prompt].scores_full(answer, question.answer)
 
     def _plain(self) -> dict[str, list[tuple[Question, Drawn]]]:
         counts = self.config.counts()
@@ -153,6 +167,16 @@ class ReasoningGym:
         answer = worked_solution(family, entry.entry) if self.config.worked and split == WARM_UP else entry.entry["answer"]
         metadata = {**entry.public, **({"level": level} if level else {})}
         return Question(index, entry.prompt, answer, f"{NAME}/{family}", metadata)
+
+
+def _check_numbers(questions: Iterable[Question]) -> None:
+    """Raise TaskError for a gold answer that is no number."""
+    for question in questions:
+        if number_value(question.answer) is None:
+            raise TaskError(
+                f"task {NAME!r}, family {_family(question)!r}: the answer {question.answer[:40]!r} is no number, "
+                'so reward = "number" cannot score it; leave reward at "family"'
+            )
 
 
 def _family(question: Question) -> str:

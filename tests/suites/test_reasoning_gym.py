@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.reward.last_number import same_number
 from harness.reward.scorers import build_scorer
 from harness.reward.service import RewardService
 from harness.task import TaskData, TaskError
@@ -95,3 +96,23 @@ def test_bad_settings_are_one_sentence(config: dict[str, Any], message: str) -> 
         ReasoningGym({**SIZES, "train": 400, **config}).build()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_last_number_counts_where_a_task_says_so() -> None:
+    """``reward = "number"`` scores a sentence, which the family's own scorer does not; unlearnable questions stay unlearnable under it."""
+    task = ReasoningGym({"family": "products", "family_config": {"max_digits": 2}, "reward": "number", "unlearnable": 0.5, **SIZES}).build()
+    family = ReasoningGym({"family": "products", "family_config": {"max_digits": 2}, **SIZES}).build()
+    assert task.reward.name == "number"
+    assert [q.prompt for q in task.split("test")] == [q.prompt for q in family.split("test")]
+    for question in task.split("test"):
+        answer = f"The result of the multiplication is {question.answer}."
+        assert same_number(answer, question.answer) == 1.0
+        assert build_scorer(family.reward.name)(answer, question.answer, family.scoring_metadata(question)) == 0.0
+    true = {q.prompt: q.answer for q in family.split("train")}
+    assert sum(same_number(true[q.prompt], q.answer) for q in task.split("train")) == SIZES["train"] / 2
+
+
+def test_a_family_whose_answers_are_no_numbers_keeps_its_own_scorer() -> None:
+    """Asked to compare numbers, it is refused before anything is trained."""
+    with pytest.raises(TaskError, match=r"family 'word_sorting': the answer .* is no number"):
+        ReasoningGym({"family": "word_sorting", "reward": "number", **SIZES}).build()

