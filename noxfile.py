@@ -48,7 +48,7 @@ def fast(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Every test but verl's, in random order; then the core tests without torch. Arguments go to pytest."""
-    install(session, "trl", "lora", "ray", "dev", "docs")
+    install(session, "trl", "lora", "smollm2", "ray", "dev", "docs")
     session.run("pytest", *session.posargs)
     if not session.posargs:
         session.notify("core")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from harness.cli.models import kind_of
 from harness.data.provenance import unpinned
 from harness.registry import load_task
+from harness.runner.readiness import missing_models
 from harness.spec import EvaluationSpec, RunSpec
 from harness.suite.reader import load_suite
 from harness.suite.suite import Suite, find_suite, plan
@@ -102,3 +106,31 @@ def test_beyond_covers_what_the_paper_leaves_open() -> None:
         built = load_task(task.name)({**task.config, "train": 20, "validation": 5, "test": 10}).build()
         assert len(built.split("train")) == 20
         assert built.system_prompt is not None
+
+
+def test_smollm2_is_a_real_model_on_mixed_arithmetic() -> None:
+    """12 runs on a model folder, one price per step for every arm; questions of four difficulties, the last number of an answer counts."""
+    suite = load_suite(find_suite("smollm2"))
+    runs = plan(suite)
+    assert (suite.labels, len(runs)) == (["grpo", "rr", "dots-rr", "frontier"], 12)
+    for run in runs:
+        a = run.algorithm
+        assert (a.groups_per_step, a.group_size, a.learning_rate, a.max_completion_tokens) == (8, 8, 1e-5, 24)
+        assert a.drop_degenerate
+        assert run.execution.device == "cpu"
+        assert kind_of(run.combination.model.name) == "FOLDER"
+    task = load_task("reasoning-gym")(runs[0].combination.task.config).build()
+    assert len(task.split("test")) == 128
+    assert task.reward.name == "number"
+    assert str(task.system_prompt).startswith("You are a calculator")
+    levels = Counter(q.metadata["level"] for q in task.split("train"))
+    assert set(levels) == {"single", "products", "sums", "two-digits"}
+    draws = runs[0].algorithm.groups_per_step * runs[0].algorithm.max_steps
+    assert 2 <= draws / len(task.split("train")) <= 3
+
+
+def test_smollm2_says_how_to_make_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the folder is not there, the sentence holds the command."""
+    monkeypatch.chdir(tmp_path)
+    (sentence,) = missing_models(plan(load_suite(find_suite("smollm2"))))
+    assert "make it with 'halfway import-model smollm2 ./models/smollm2-135m-instruct'" in sentence
