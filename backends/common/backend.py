@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backends.common.adapters import require_peft
+from backends.common.vllm_engine import require_vllm, vllm_note
 from harness.backend import EVERYTHING, BackendStatus, OneOff, Progress
 from harness.errors import UserError
 from harness.strategy import Requirement
@@ -24,6 +26,7 @@ class PreparingBackend(ABC):
 
     name: str
     supported: str
+    supported_vllm: str
     capabilities: frozenset[Requirement] = EVERYTHING
 
     def __init__(self) -> None:
@@ -37,14 +40,22 @@ class PreparingBackend(ABC):
     def unsupported_reason(self) -> str:
         """Why this environment cannot run the backend; empty if it can."""
 
+    @abstractmethod
+    def samples_with_vllm(self, spec: RunSpec) -> bool:
+        """Whether a run samples with vLLM on this machine."""
+
     def status(self) -> BackendStatus:
         """See :class:`harness.backend.Backend`."""
-        reason = self.unsupported_reason()
-        return BackendStatus(self.name, not reason, reason, self.versions(), self.supported)
+        reason, versions = self.unsupported_reason(), self.versions()
+        supported = f"{self.supported}; generation with vllm {self.supported_vllm}"
+        return BackendStatus(self.name, not reason, reason or vllm_note(versions, self.supported_vllm), versions, supported)
 
     def prepare(self, spec: RunSpec, cache: Path, progress: Progress) -> list[OneOff]:
-        """See :class:`harness.backend.Backend`. Raises UserError where this environment cannot run the backend."""
+        """See :class:`harness.backend.Backend`. Raises UserError where this environment cannot run the backend or the run's engine."""
         self.require_supported()
+        if self.samples_with_vllm(spec):
+            require_vllm(self.name, self.versions(), self.supported_vllm)
+        require_peft(spec)
         from backends.common.prepare import prepare
 
         prepared = prepare(spec, cache, progress)

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from harness.errors import UserError
+from harness.spec import RunSpec
 from harness.strategy import Correction, Strategy
 from harness.types import RATIO_EDGES
 
@@ -16,6 +18,18 @@ from harness.types import RATIO_EDGES
 def correction_of(strategy: Strategy) -> Correction | None:
     """How a strategy's replayed rollouts enter the loss; None for a strategy that declares no use of behaviour log-probs."""
     return strategy.correction if "behaviour_log_probs" in strategy.requires else None
+
+
+def check_correction(spec: RunSpec, correction: Correction | None) -> None:
+    """Raise UserError for a correction of replayed rollouts that the run's loss does not define; None: nothing is corrected."""
+    by_token = (
+        correction is not None and correction.ratio != "old" and (correction.clip_center == "old" or correction.weight_cap is not None)
+    )
+    if spec.algorithm.ratio_level == "sequence" and by_token:
+        raise UserError(
+            f"strategy {spec.strategy.label!r} weights replayed rollouts token by token, and ratio_level = 'sequence' knows one ratio per "
+            "completion; use clip_center = 'one' without weight_cap, or ratio_level = 'token'"
+        )
 
 
 def capped(log_ratio: torch.Tensor, correction: Correction) -> torch.Tensor:

@@ -47,6 +47,8 @@ def _check(spec: RunSpec) -> None:
             f"combination {combination.name!r}: the simulator needs task {TASK!r} and model {MODEL!r}, "
             f"not {combination.task.name!r} and {combination.model.name!r}"
         )
+    if combination.model.lora is not None:
+        raise UserError(f"combination {combination.name!r}: the simulated policy has no layers, so no adapters; remove lora from its model")
     unknown = set(spec.execution.engine) - {PRICE}
     if unknown:
         raise UserError(f"execution.engine has no key {min(unknown)!r} for the simulator (known: {PRICE})")

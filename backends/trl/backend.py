@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from backends.common.backend import PreparingBackend
 from backends.common.installed import installed_versions
 from backends.trl.run import train_on_this_rank
-from backends.trl.seams import PACKAGES, SUPPORTED, unsupported_reason
+from backends.trl.seams import PACKAGES, SUPPORTED, SUPPORTED_VLLM, unsupported_reason
 
 if TYPE_CHECKING:
     from harness.records.ledger import LedgerWriter
@@ -21,12 +21,17 @@ class TrlBackend(PreparingBackend):
 
     name = "trl"
     supported = SUPPORTED
+    supported_vllm = SUPPORTED_VLLM
 
     def versions(self) -> dict[str, str]:
         return installed_versions(PACKAGES)
 
     def unsupported_reason(self) -> str:
         return unsupported_reason(self.versions())
+
+    def samples_with_vllm(self, spec: RunSpec) -> bool:
+        # A server is another process's vLLM, but its client imports vLLM, too.
+        return spec.execution.generation.startswith("vllm")
 
     def preload(self) -> None:
         """See :class:`harness.backend.Preloads`."""

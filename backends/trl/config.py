@@ -7,9 +7,9 @@ from typing import Any
 
 from trl import GRPOConfig
 
+from backends.trl.vllm import vllm_config
 from harness.errors import UserError
 from harness.spec import RunSpec
-from harness.strategy import Correction
 
 #: CISPO is a loss type of its own in TRL, aggregated as token-mean.
 _LOSS_TYPES = {"token-mean": "dapo", "sequence-mean": "grpo", "dr-grpo": "dr_grpo"}
@@ -47,9 +47,6 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
     if rows % micro:
         raise UserError(f"micro_batch_rollouts = {micro} does not divide the {rows} rollouts of an update; use a divisor")
     accumulation = rows // micro
-    vllm: dict[str, Any] = {}
-    if execution.generation.startswith("vllm"):
-        vllm = {"use_vllm": True, "vllm_mode": execution.generation.removeprefix("vllm-")}
     return GRPOConfig(
         output_dir=str(output),
         seed=spec.seed,
@@ -91,20 +88,8 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
         disable_tqdm=True,
         log_level="error",
         **_reference(spec),
-        **vllm,
+        **vllm_config(spec, use_cpu=use_cpu),
     )
-
-
-def check_correction(spec: RunSpec, correction: Correction | None) -> None:
-    """Raise UserError for a correction of replayed rollouts that the run's loss does not define; None: nothing is corrected."""
-    by_token = (
-        correction is not None and correction.ratio != "old" and (correction.clip_center == "old" or correction.weight_cap is not None)
-    )
-    if spec.algorithm.ratio_level == "sequence" and by_token:
-        raise UserError(
-            f"strategy {spec.strategy.label!r} weights replayed rollouts token by token, and ratio_level = 'sequence' knows one ratio per "
-            "completion; use clip_center = 'one' without weight_cap, or ratio_level = 'token'"
-        )
 
 
 def _reference(spec: RunSpec) -> dict[str, Any]:
@@ -135,9 +120,5 @@ def _refuse_verl_settings(spec: RunSpec) -> None:
         raise UserError(
             f"execution.generation = {execution.generation!r} is an engine of the verl backend; with TRL use vllm-colocate or vllm-server"
         )
-    if execution.engine or execution.nodes != 1:
-        raise UserError("execution.engine and execution.nodes are for the verl backend; the TRL backend has no use for them")
-    if spec.algorithm.behaviour_log_probs == "actor" and execution.generation.startswith("vllm"):
-        raise UserError(
-            "with vLLM, the TRL backend takes μ from the engine only; set behaviour_log_probs = 'engine', or use the verl backend"
-        )
+    if execution.nodes != 1:
+        raise UserError("execution.nodes is for the verl backend; the TRL backend trains on one machine")

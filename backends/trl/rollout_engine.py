@@ -15,6 +15,7 @@ import torch
 
 from backends.common.completion import Completion
 from backends.common.scoring_engine import ScoringEngine, stream_seed
+from backends.trl.vllm import rank_seed
 from harness.backend import RolloutPhase
 from harness.errors import FailureKind, RunFailed
 from harness.spec import RunSpec
@@ -60,7 +61,7 @@ class TrlRolloutEngine(ScoringEngine):
         if self.spec.execution.generation == "decoder":
             from backends.common.decoder import Decoder
 
-            model = self.accelerator.unwrap_model(trainer.model)
+            model = self.accelerator.unwrap_model(trainer.model)  # with adapters: as it computes, nothing is merged into the weights
             self._decoder = Decoder(model, trainer.eos_token_ids, self.tokenizer.pad_token_id)
 
     # -- harness.backend.RolloutEngine -------------------------------------------------------------------------------
@@ -159,7 +160,7 @@ class TrlRolloutEngine(ScoringEngine):
         surplus = per_rank * world - len(prompts)
         share = slice(rank * per_rank, (rank + 1) * per_rank)
         padded = prompts + [prompts[-1]] * surplus, counts + [counts[-1]] * surplus
-        mine = self._decode_local(padded[0][share], padded[1][share], request, request["seed"] + rank)
+        mine = self._decode_local(padded[0][share], padded[1][share], request, rank_seed(self.spec, request["seed"], rank))
         if world == 1:
             return mine
         gathered: list[Any] | None = [None] * world if rank == 0 else None
@@ -181,9 +182,10 @@ class TrlRolloutEngine(ScoringEngine):
         rows = [p for p, n in zip(prompts, counts, strict=True) for _ in range(n)]
         # TRL with vLLM sends every n-th row with n completions each; with unequal counts every row is sent as it is.
         repeats = counts[0] if len(set(counts)) == 1 else 1
-        with _sampling(self.trainer, **settings), torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(seed)
+        with _sampling(self.trainer, **settings), _seeded(seed), torch.no_grad():
             ids, scored = self.trainer._generate_single_turn(rows, None, {}, repeats)
+        if self.spec.algorithm.behaviour_log_probs == "actor":
+            scored = None
         if scored is None and log_probs:
             scored = self._score_log_probs(rows, ids)
         ends = set(self.trainer.eos_token_ids)
@@ -222,6 +224,19 @@ def _broadcast(message: Any) -> Any:
     box = [message]
     torch.distributed.broadcast_object_list(box, src=0)
     return box[0]
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Global generators that start at this seed, for the block: vLLM draws from torch's or, for its own streams, from numpy's."""
+    before = np.random.get_state()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            np.random.set_state(before)
 
 
 @contextmanager

@@ -59,15 +59,17 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     from transformers import PrinterCallback
     from trl import GRPOTrainer
 
+    from backends.common.adapters import lora_config
     from backends.common.devices import choose_device
     from backends.common.model_loading import load_model
-    from backends.common.ratios import correction_of
+    from backends.common.ratios import check_correction, correction_of
     from backends.common.run_session import build_session
-    from backends.trl.config import check_correction, grpo_config
+    from backends.trl.config import grpo_config
     from backends.trl.dataset import run_order_dataset
     from backends.trl.rollout_engine import TrlRolloutEngine
     from backends.trl.session import SessionCallback, TrlSession
     from backends.trl.trainer import HalfwayGRPOTrainer
+    from backends.trl.vllm import engine_settings
     from harness.registry import entry_of
     from harness.reward.service import RewardService
     from harness.step.clock import Clock
@@ -93,14 +95,19 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
         run = build_session(spec, strategy, engine, prepared, scorer, ledger, output)
     session = TrlSession(spec, engine, run, strategy.correction)
     args = grpo_config(spec, output, world, use_cpu)
-    trainer = HalfwayGRPOTrainer(
-        session,
-        model=loaded.model,
-        args=args,
-        train_dataset=run_order_dataset(task, spec),
-        processing_class=tokenizer,
-        callbacks=[SessionCallback(session)],
-    )
+    adapters = lora_config(spec, loaded.model)
+    if adapters is not None:
+        torch.manual_seed(spec.seed)  # of their first values; TRL seeds everything else itself, later
+    with engine_settings(spec, use_cpu=use_cpu):
+        trainer = HalfwayGRPOTrainer(
+            session,
+            model=loaded.model,
+            args=args,
+            train_dataset=run_order_dataset(task, spec),
+            processing_class=tokenizer,
+            callbacks=[SessionCallback(session)],
+            peft_config=adapters,
+        )
     trainer.remove_callback(PrinterCallback)
     session.attach(trainer)
     return trainer

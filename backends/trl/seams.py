@@ -12,11 +12,14 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from backends.common.installed import lacking_methods
+from backends.common.vllm_engine import DISTRIBUTIONS
 from harness.errors import UserError
 
 SUPPORTED = "trl >=1.14.2, !=1.15.0, <1.17"  # 1.15.0 computes no log-probs where Triton is missing (CPU)
 #: Tested together; shown by ``halfway doctor``.
-PACKAGES = ("trl", "torch", "transformers", "accelerate", "datasets", "vllm")
+PACKAGES = ("trl", "torch", "transformers", "accelerate", "datasets", "peft", *DISTRIBUTIONS)
+#: TRL 1.16 takes 0.22 – 0.31 (1.14: up to 0.30); those from 0.27 on are built for torch 2.13.
+SUPPORTED_VLLM = ">=0.27,<0.32"
 
 
 def unsupported_reason(versions: dict[str, str]) -> str:

@@ -82,9 +82,6 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             set_advantages(output, groups, self.session.spec.algorithm.advantage_normalization)
             everywhere = int(self.accelerator.gather(torch.tensor([extra], device=self.accelerator.device)).sum())
             mask_padding(output, extra, everywhere, self.loss_type in DIVIDES_BY_ROWS)
-        if "importance_sampling_ratio" in output:
-            # TRL's own correction of the vLLM mismatch is for fresh rollouts; replayed rows get theirs in compute_loss.
-            output["importance_sampling_ratio"][output["replayed"]] = 1.0
         self._batch_in_order = output
         return output
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from backends.common.backend import PreparingBackend
 from backends.common.installed import installed_versions
-from backends.verl.seams import PACKAGES, SUPPORTED, unsupported_reason
+from backends.verl.seams import PACKAGES, SUPPORTED, SUPPORTED_VLLM, unsupported_reason
 from harness.machine.interpreters import ask, interpreter
 
 if TYPE_CHECKING:
@@ -26,12 +26,16 @@ class VerlBackend(PreparingBackend):
 
     name = "verl"
     supported = SUPPORTED
+    supported_vllm = SUPPORTED_VLLM
 
     def versions(self) -> dict[str, str]:
         return installed_versions(PACKAGES)
 
     def unsupported_reason(self) -> str:
         return unsupported_reason(self.versions())
+
+    def samples_with_vllm(self, spec: RunSpec) -> bool:
+        return spec.execution.generation == "vllm"  # where it is verl's default on GPUs, verl itself says what is missing
 
     def train(self, spec: RunSpec, run_dir: Path, cache: Path, ledger: LedgerWriter, resume_from: Path | None) -> None:
         self.require_supported()

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from backends.common.devices import parse_device
+from backends.common.ratios import check_correction
+from backends.common.vllm_engine import refuse_nucleus_log_probs
 from backends.verl.engine_keys import flatten, refuse_owned_keys
 from backends.verl.names import AGENT_LOOP, CPU_ROLLOUT, TRAINER
 from harness.errors import UserError, did_you_mean
-from harness.spec import RunSpec
+from harness.spec import AlgorithmSpec, RunSpec
 from harness.strategy import Correction
 
 _AGGREGATION = {"token-mean": "token-mean", "sequence-mean": "seq-mean-token-mean", "dr-grpo": "seq-mean-token-sum-norm"}
@@ -92,6 +94,8 @@ def run_settings(
     algorithm, execution = spec.algorithm, spec.execution
     _refuse(spec, correction)
     name = rollout_name(spec, placement.on_cpu)
+    if name == "vllm":
+        refuse_nucleus_log_probs(spec)
     return {
         "algorithm.adv_estimator": "grpo",
         "algorithm.norm_adv_by_std_in_grpo": algorithm.advantage_normalization == "std",
@@ -112,6 +116,7 @@ def run_settings(
         **_actor(spec, correction, prompt_tokens, placement),
         "actor_rollout_ref.rollout.name": name,
         "actor_rollout_ref.rollout.mode": "async",
+        "actor_rollout_ref.rollout.seed": spec.seed,
         "actor_rollout_ref.rollout.n": algorithm.group_size,
         "actor_rollout_ref.rollout.temperature": algorithm.temperature,
         "actor_rollout_ref.rollout.top_p": algorithm.top_p,
@@ -211,15 +216,18 @@ def _refuse(spec: RunSpec, correction: Correction | None) -> None:
     algorithm, execution = spec.algorithm, spec.execution
     if algorithm.lr_schedule == "linear":
         raise UserError("verl 0.9.1 has no linear learning-rate schedule; use constant or cosine, or the TRL backend")
-    asked = [("ratio_level", "token"), ("surrogate", "clip"), ("mask_truncated", False)]
-    if other := next((name for name, value in asked if getattr(algorithm, name) != value), None):
-        raise UserError(
-            f"{other} = {getattr(algorithm, other)!r} runs on the TRL backend only: verl's form of it is not checked against the formula"
-        )
+    check_correction(spec, correction)
+    if algorithm.mask_truncated:
+        raise UserError("mask_truncated = true runs on the TRL backend only: verl has no such setting")
     if algorithm.staleness:
         raise UserError(
             f"staleness = {algorithm.staleness} runs on the TRL backend only: verl's synchronous trainer ships its weights to the "
             "inference engine after every step and keeps no older ones, and its asynchronous trainer is not supported"
+        )
+    if spec.combination.model.lora is not None:
+        raise UserError(
+            "model.lora runs on the TRL backend only: verl merges adapters in bfloat16 before it ships them to the inference engine, "
+            "whatever the run's precision, and this project has not checked its training of them"
         )
     if algorithm.groups_per_step % algorithm.updates_per_batch:
         raise UserError(
@@ -257,8 +265,10 @@ def _actor(spec: RunSpec, correction: Correction | None, prompt_tokens: int, pla
         "ppo_epochs": 1,
         "shuffle": algorithm.updates_per_batch > 1 and (correction is None or correction.order == "shuffled"),
         "data_loader_seed": spec.seed,
+        "policy_loss.loss_mode": _loss_mode(algorithm),
         "clip_ratio": algorithm.clip_epsilon,
-        "clip_ratio_low": algorithm.clip_epsilon,
+        # CISPO bounds its weights from above only; verl's form of it also from below.
+        "clip_ratio_low": 1.0 if algorithm.surrogate == "cispo" else algorithm.clip_epsilon,
         "clip_ratio_high": high,
         "clip_ratio_c": NO_DUAL_CLIP,
         "loss_agg_mode": _AGGREGATION[algorithm.loss_aggregation],
@@ -278,6 +288,13 @@ def _actor(spec: RunSpec, correction: Correction | None, prompt_tokens: int, pla
         f"{optim}.lr_warmup_steps": algorithm.warmup_steps * optimizer_steps(spec),
         **(_fsdp(spec) if model_engine(spec) == "dp" else _megatron(spec)),
     }
+
+
+def _loss_mode(algorithm: AlgorithmSpec) -> str:
+    """verl's name of the policy loss."""
+    if algorithm.ratio_level == "sequence":
+        return "gspo"
+    return "cispo" if algorithm.surrogate == "cispo" else "vanilla"
 
 
 def _fsdp(spec: RunSpec) -> dict[str, Any]:

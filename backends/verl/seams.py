@@ -12,11 +12,14 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from backends.common.installed import lacking_methods
+from backends.common.vllm_engine import DISTRIBUTIONS
 from harness.errors import UserError
 
 SUPPORTED = "verl ==0.9.1"
 #: Tested together; shown by ``halfway doctor``.
-PACKAGES = ("verl", "TransferQueue", "ray", "tensordict", "torch", "transformers", "cachetools", "vllm", "sglang")
+PACKAGES = ("verl", "TransferQueue", "ray", "tensordict", "torch", "transformers", "cachetools", *DISTRIBUTIONS, "sglang")
+#: verl's own extra pins 0.24; its stock rollout was run on the CPU build of 0.32.
+SUPPORTED_VLLM = ">=0.24,<0.33"
 _OWN_ENVIRONMENT = (
     "install 'halfway[verl]' in an environment of its own (nox -s verl_env) and name its Python in HALFWAY_PYTHON_VERL or execution.python"
 )

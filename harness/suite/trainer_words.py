@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-_WHOLE = (
-    "Halfway trains all weights: its decoder, the reference policy of a KL term and the stored log-probs of replay read the model's own "
-    "weights, and adapters were not tested there"
-)
+_ADAPTERS = "adapters are part of the combination: model = { name = …, lora = { rank = 8, alpha = 16 } }"
 _STEPS = "groups_per_step (questions of a step), updates_per_batch and [execution] micro_batch_rollouts decide it"
 
 #: Name in a trainer → what to do, as the end of "unknown key …: ".
 TRAINER_WORDS: dict[str, str] = {
-    **dict.fromkeys(("lora", "lora_rank", "lora_r", "lora_alpha", "lora_target_modules", "peft", "peft_config", "use_peft"), _WHOLE),
+    **dict.fromkeys(("lora", "lora_rank", "lora_r", "lora_alpha", "lora_target_modules", "peft", "peft_config", "use_peft"), _ADAPTERS),
     **dict.fromkeys(("per_device_train_batch_size", "gradient_accumulation_steps", "train_batch_size", "ppo_mini_batch_size"), _STEPS),
     "steps_per_generation": "it is updates_per_batch",
     "num_iterations": "a batch is trained on once; updates_per_batch splits it, and replay is a strategy (rr)",

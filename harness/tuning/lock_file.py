@@ -21,8 +21,9 @@ from pydantic import Field, JsonValue, ValidationError
 from harness.errors import UserError
 from harness.files import write_text
 from harness.records.run_folder import suite_folder
-from harness.spec import Settings, explain
+from harness.spec import Settings
 from harness.suite.suite import Suite
+from harness.validation import explain
 
 VERSION = 1
 NAME = "lock.toml"

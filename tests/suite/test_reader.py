@@ -61,7 +61,11 @@ MISTAKES = [
     ("algorithm = { learning_rate = 5e-3 }", "config = { capacity = 3 }", "strategy 'grpo' has no setting 'capacity'"),
     ('baseline = "grpo"', 'baseline = "grop"', "baseline 'grop' is not a strategy of this suite; did you mean 'grpo'?"),
     ("group_size = 4", "num_generations = 4", "unknown key 'num_generations' in [algorithm]; it is group_size"),
-    ("algorithm = { learning_rate = 5e-3 }", "algorithm = { lora_rank = 8 }", "unknown key 'lora_rank' in [strategies.algorithm]; Half"),
+    (
+        "algorithm = { learning_rate = 5e-3 }",
+        "algorithm = { lora_rank = 8 }",
+        "unknown key 'lora_rank' in [strategies.algorithm]; adapters are part",
+    ),
     ("checkpoint_every_steps = 3", "save_steps = 3", "unknown key 'save_steps' in [execution]; it is [execution] checkpoint_every"),
     ("algorithm = { learning_rate = 5e-3 }", "algorithm = { ratio_level = 'sequence' }", "loss_aggregation = 'sequence-mean'"),
     ("learning_rate = 5e-3 }", "surrogate = 'cispo', loss_aggregation = 'dr-grpo' }", "= 'token-mean', not 'dr-grpo'"),

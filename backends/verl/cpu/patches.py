@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.distributed.fsdp import CPUOffloadPolicy
 
+from backends.common.vllm_engine import keep_linear_weights
+
 PATCHED_VERSION = "0.9.1"
 
 
@@ -22,7 +24,7 @@ def apply() -> None:
     patch_process_group()
     patch_engine_lookup()
     if "vllm.v1.worker.worker_base" in sys.modules:  # this process is one of vLLM's
-        patch_vllm_weights()
+        keep_linear_weights()
 
 
 def patch_process_group() -> None:
@@ -72,15 +74,3 @@ def patch_pinned_memory(engine: str) -> None:
 def unpinned(pin_memory: bool) -> CPUOffloadPolicy:  # noqa: ARG001 - torch's signature
     """The same policy in ordinary memory."""
     return CPUOffloadPolicy(pin_memory=False)
-
-
-def patch_vllm_weights() -> None:
-    """vLLM's CPU build repacks linear weights and drops the originals, into which verl loads new ones after every step: keep them."""
-    from torch.nn.functional import linear
-    from vllm.model_executor.layers import utils
-
-    def plain(layer: Any, remove_weight: bool) -> None:  # noqa: ARG001 - vLLM's signature
-        if layer.weight.ndim == 2:
-            layer.cpu_linear = linear
-
-    utils.dispatch_cpu_unquantized_gemm = plain

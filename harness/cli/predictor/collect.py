@@ -136,7 +136,8 @@ def _changed(spec: RunSpec, seed: int, chosen: dict[str, dict[str, Any]]) -> Run
     """The spec with the options that were given in place of its own settings."""
     from pydantic import ValidationError
 
-    from harness.spec import RunSpec, explain
+    from harness.spec import RunSpec
+    from harness.validation import explain
 
     data = {**spec.model_dump(mode="json"), "seed": seed}
     for section, values in chosen.items():

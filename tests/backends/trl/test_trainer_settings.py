@@ -136,7 +136,7 @@ def test_truncated_completions_stay_out_of_the_loss(
     algorithm: dict[str, Any], tmp_path: Path, cache: Path, recorded: Callable[[], list[dict[str, Any]]]
 ) -> None:
     """Only finished ones have tokens there, and only those count as trained; every completion counts in its group's advantages."""
-    settings = {"max_completion_tokens": 9, "max_steps": 2, **algorithm}
+    settings = {"groups_per_step": 32, "max_completion_tokens": 9, "max_steps": 2, **algorithm}
     log = train(make_spec("grpo", algorithm={**settings, "mask_truncated": True}), tmp_path / "masked", cache)
     updates = algorithm.get("updates_per_batch", 1)
     for step in range(2):

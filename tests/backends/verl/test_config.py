@@ -10,7 +10,7 @@ import pytest
 from backends.verl.config import Placement, default_settings, run_settings
 from backends.verl.config_preview import preview
 from harness.errors import UserError
-from harness.spec import RunSpec
+from harness.spec import LoraSpec, ModelSpec, RunSpec
 from harness.strategy import Correction
 from harness.suite.reader import load_suite
 from harness.suite.suite import find_suite, plan
@@ -103,7 +103,7 @@ def test_sglang_and_several_nodes() -> None:
         ({"trainer": {"total_epochs": 3}}, r"trainer\.total_epochs is decided by \[algorithm\] max_steps"),
         ({"algorithm.adv_estimator": "gae"}, r"decided by \[algorithm\] and the strategy's correction"),
         ({"actor_rollout_ref.rollout.gpu_memory_utilisation": 0.8}, r"did you mean '.*gpu_memory_utilization'"),
-        ({"actor_rollout_ref.model.lora_rank": 8}, "model.lora_rank is decided by Halfway, which trains all weights"),
+        ({"actor_rollout_ref.model.lora_rank": 8}, "model.lora_rank is decided by Halfway, which trains adapters on the TRL backend only"),
         ({"actor_rollout_ref.rollout.ignore_eos": True}, "rollout.ignore_eos is decided by Halfway: a completion ends"),
         ({"model_engine": "veomni"}, "dp .*and megatron"),
     ],
@@ -126,10 +126,14 @@ def test_what_verl_cannot_express_is_refused() -> None:
     spec = contract_spec("verl")
     with pytest.raises(UserError, match="no linear learning-rate schedule"):
         keys(with_(spec, "algorithm", lr_schedule="linear"))
-    gspo = {"ratio_level": "sequence", "loss_aggregation": "sequence-mean"}
-    for setting in (gspo, {"surrogate": "cispo"}, {"mask_truncated": True}):
-        with pytest.raises(UserError, match=f"{next(iter(setting))} = .* runs on the TRL backend only"):
-            keys(with_(spec, "algorithm", **setting))
+    with pytest.raises(UserError, match="mask_truncated = true runs on the TRL backend only"):
+        keys(with_(spec, "algorithm", mask_truncated=True))
+    gspo = with_(spec, "algorithm", ratio_level="sequence", loss_aggregation="sequence-mean")
+    with pytest.raises(UserError, match=r"weights replayed rollouts token by token.*use clip_center = 'one'"):
+        keys(gspo, Correction("old"))
+    adapted = spec.combination.model_copy(update={"model": ModelSpec(name="embedded:llama-64x2", lora=LoraSpec(rank=4))})
+    with pytest.raises(UserError, match=r"model\.lora runs on the TRL backend only: verl merges adapters in bfloat16"):
+        keys(spec.model_copy(update={"combination": adapted}))
     with pytest.raises(UserError, match="staleness = 2 runs on the TRL backend only"):
         keys(with_(spec, "algorithm", staleness=2))
     with pytest.raises(UserError, match="multiple of updates_per_batch = 16"):
@@ -140,6 +144,10 @@ def test_what_verl_cannot_express_is_refused() -> None:
         keys(spec, Correction("one", 2.0))
     with pytest.raises(UserError, match="not run with verl on a CPU"):
         keys(with_(spec, "execution", generation="vllm-server"))
+    nucleus = with_(with_(spec, "algorithm", top_p=0.9), "execution", generation="vllm")
+    with pytest.raises(UserError, match=r"vLLM's log-probs are those of the nucleus.*behaviour_log_probs = 'actor'"):
+        keys(nucleus)
+    assert keys(with_(nucleus, "algorithm", behaviour_log_probs="actor"))["actor_rollout_ref.rollout.seed"] == spec.seed
     with pytest.raises(UserError, match="with verl use vllm or sglang"):
         keys(with_(spec, "execution", generation="generate"), on_cpu=False)
 

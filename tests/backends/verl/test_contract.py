@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.spec import AlgorithmSpec
 from harness.testing.backend_contract import RESUME_AFTER, BackendContract, LossCase, Rows, Training, contract_spec
 from harness.types import FloatArray
 from tests.backends.verl.recording import patched, record
@@ -57,7 +58,7 @@ class TestContract(BackendContract):
         super().test_switched_off_it_is_the_plain_trainer(plain)
 
 
-def verl_loss(case: LossCase) -> tuple[float, FloatArray]:
+def verl_loss(case: LossCase, **algorithm: Any) -> tuple[float, FloatArray]:
     """The loss function of verl's training worker after verl's rollout correction, both configured as a run of Halfway configures them."""
     import torch
     from tensordict import TensorDict
@@ -65,6 +66,7 @@ def verl_loss(case: LossCase) -> tuple[float, FloatArray]:
     from backends.verl.config import Placement, default_settings, resolve_config, run_settings
 
     spec, placement = contract_spec("verl"), Placement(True, 1, 1)
+    spec = spec.model_copy(update={"algorithm": AlgorithmSpec(**{**spec.algorithm.model_dump(), **algorithm})})
     assert spec.algorithm.clip_epsilon == case.epsilon
     settings = run_settings(spec, case.correction, placement, model="", checkpoints=Path(), prompt_tokens=16, pool=96)
     config = resolve_config(settings, default_settings(spec, placement), spec)
