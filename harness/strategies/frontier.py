@@ -59,6 +59,7 @@ class Frontier(UniformOrder[FrontierConfig]):
         passes = "coverage" not in self.config.without
         ids = self.take(most, ctx, without=out) if passes else ctx.rng.permutation(np.flatnonzero(~out))[:most]
         a, b = self._posterior(ids, ctx)
+        chosen: IntArray
         if "representativeness" in self.config.without:
             chosen, considered = np.argsort(-expected_signal(a, b), kind="stable")[:num_groups], most
         else:
