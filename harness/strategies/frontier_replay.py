@@ -15,8 +15,8 @@ from harness.types import PromptGroup
 
 MAX_AGE = 32
 MASTERED = 0.9
-#: b: the groups in a batch at which training on a group again is worth half of the first time; assumed, what three courses agree with.
-CRITICAL_GROUPS = 16.0
+#: b: the groups in a batch at which training on a group again is worth half of the first time; assumed, what courses and simulator agree with.
+CRITICAL_GROUPS = 8.0
 #: i: share of informative groups among the fresh ones; middle of what real runs have (.45 to .62).
 INFORMATIVE = 0.5
 MOST_USES = 4
@@ -50,17 +50,17 @@ class FrontierConfig(StrategyConfig):
     without: tuple[Off, ...] = Field((), description="for ablations: parts that are switched off")
 
     def most_uses(self, num_groups: int) -> int:
-        """u = 1 + ⌊ln((1+μ)/i) / ln(1 + b/B)⌋, at most 4.
+        """u = 1 + ⌊ln(μ/i) / ln(1 + b/B)⌋, within 1 to 4.
 
         Trained on for the (j+1)th time, a group is worth ν^j of the first time, ν = B/(B+b): the smaller the batch, the more its noise
-        binds, and a stored group brings the noise that it brought before. It costs 1, an informative fresh group (1+μ)/i. Replay pays
-        as long as ν^j ≥ i/(1+μ).
+        binds, and a stored group brings the noise that it brought before. The use costs one trained group and saves the generation of
+        ν^j informative ones, μ/i each: it pays as long as ν^j ≥ i/μ.
         """
         if "replay" in self.without:
             return 1
         if self.uses is not None:
             return self.uses
-        worth = math.log((1 + self.generated_price) / INFORMATIVE) / math.log1p(CRITICAL_GROUPS / num_groups)
+        worth = math.log(self.generated_price / INFORMATIVE) / math.log1p(CRITICAL_GROUPS / num_groups)
         return 1 + max(0, min(math.floor(worth + 1e-9), MOST_USES - 1))
 
 

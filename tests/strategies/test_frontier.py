@@ -178,12 +178,12 @@ def test_precision_of_the_weights_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("groups", "price", "uses"),
-    # ln 4/ln 9 = .63; ln 12/ln 9 = 1.13; ln 4/ln 3 = 1.26; ln(8/3)/ln 3 = .89; ln 12/ln 3 = 2.26; ln 4/ln 2 = 2; ln(8/3)/ln 1.5 = 2.42;
-    # ln 12/ln 1.25 = 11.1, bounded
-    [(2, 1, 1), (2, 5, 2), (8, 1, 2), (8, 1 / 3, 1), (8, 5, 3), (16, 1, 3), (32, 1 / 3, 3), (64, 5, 4)],
+    # ln 2/ln 5 = .43; ln 10/ln 5 = 1.43; ln 2/ln 2 = 1; ln(2/3) < 0; ln 10/ln 3 = 2.10; ln 2/ln 1.5 = 1.71; ln 2/ln 1.25 = 3.11;
+    # ln 10/ln 1.125 = 19.5, bounded
+    [(2, 1, 1), (2, 5, 2), (8, 1, 2), (8, 1 / 3, 1), (4, 5, 3), (16, 1, 2), (32, 1, 4), (32, 1 / 3, 1), (64, 5, 4)],
 )
 def test_uses_by_hand(groups: int, price: float, uses: int) -> None:
-    """1 + ⌊ln(2(1+μ))/ln(1+16/B)⌋, at most 4: small batches and cheap rollouts use a group less often; a setting overrules it."""
+    """1 + ⌊ln(2μ)/ln(1+8/B)⌋, within 1 to 4: small batches and cheap rollouts use a group less often; a setting overrules it."""
     assert FrontierConfig(generated_price=price).most_uses(groups) == uses
     assert FrontierConfig(generated_price=price, uses=2).most_uses(groups) == 2
     assert FrontierConfig(generated_price=price, without=("replay",)).most_uses(groups) == 1
