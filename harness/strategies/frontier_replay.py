@@ -15,7 +15,7 @@ from harness.types import PromptGroup
 
 MAX_AGE = 32
 MASTERED = 0.9
-#: b: the groups in a batch at which training on a group again is worth half of the first time; assumed, what courses and simulator agree with.
+#: b: groups in a batch at which training on a group again is worth half of the first time; assumed, as courses and simulator agree with it.
 CRITICAL_GROUPS = 8.0
 #: i: share of informative groups among the fresh ones; middle of what real runs have (.45 to .62).
 INFORMATIVE = 0.5
