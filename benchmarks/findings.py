@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.course.course import Course, course_of_archive, course_of_runs, finished_runs, resolved
 from benchmarks.courses import COURSES, ROOT
-from benchmarks.finding.chapter import Chapter
+from benchmarks.finding.chapter import Chapter, listed
 from benchmarks.finding.limits import limits_chapter
 from benchmarks.finding.parts import batch_chapter, parts_chapter
 from benchmarks.finding.ranks import ranks_chapter, simulator_chapter
@@ -93,10 +93,27 @@ def page(courses: Sequence[Course], found: Sequence[Chapter]) -> str:
         "This page is written by `python benchmarks/findings.py` from the records in `benchmarks/results/courses`; no number on it is "
         f"typed by hand. Courses: {baselines}; {sum(len(c.analysis.runs) for c in courses)} runs. Models: {', '.join(_models(courses))}.",
     ]
+    lines += [other] if (other := versions_that_differ(courses)) else []
     for chapter in found:
         lines += [f"## {chapter.title}", *chapter.blocks]
         lines += [f"![{shown}](images/findings-{name}.svg)" for name, shown, _ in chapter.figures]
     return "\n\n".join(lines) + "\n"
+
+
+def versions_that_differ(courses: Sequence[Course]) -> str:
+    """Which strategies have another declared version in one course than in another; empty if none."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for course in courses:
+        for spec in (run.spec["strategy"] for run in course.analysis.runs):
+            where = found.setdefault(spec["name"], {}).setdefault(spec["version"], [])
+            if course.name not in where:
+                where.append(course.name)
+    said = [
+        f"`{name}` ran as {listed([f'{version} in {listed(where)}' for version, where in sorted(of.items())])}"
+        for name, of in sorted(found.items())
+        if len(of) > 1
+    ]
+    return f"Versions of strategies differ (name, then the versions of selector and replay): {'; '.join(said)}." if said else ""
 
 
 def _models(courses: Sequence[Course]) -> list[str]:

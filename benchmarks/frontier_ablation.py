@@ -31,7 +31,7 @@ from reports.rehearsal import to_csv
 ROOT = Path(__file__).resolve().parents[1]
 FAST = {"learning_rate": 1e-2, "max_steps": 80}
 CHOICE = ("coverage", "history", "prior", "representativeness", "retirement")
-STORED = ("replay", "cap", "freshness", "retirement", "refill")
+STORED = ("replay", "clip", "uses", "freshness", "retirement")
 #: Condition → price of a generated token, changes to the algorithm, the parts that act there, and what else runs.
 CONDITIONS: dict[str, tuple[float, dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
     "mu=1": (1.0, {}, get_args(Off), ("rr", "mopps+rr", "fair-replay", "dots-rr", "oracle", "oracle+rr")),
@@ -55,8 +55,8 @@ def rehearse(table: Path, seeds: range) -> None:
     configs: dict[str, dict[str, Any]] = {"frontier": {}, "frontier, embeddings": {"features": "embeddings"}}
     configs |= {f"frontier without {part}": {"without": [part]} for part in get_args(Off)}
     configs |= {f"frontier, mu={price}": {"generated_price": value} for price, value in (("1/3", 1 / 3), ("5", 5.0))}
-    # Degenerate fresh groups give way to stored ones; without that, the selection itself is seen.
-    configs |= {f"{label}, no refill": {**c, "without": [*c.get("without", []), "refill"]} for label, c in list(configs.items())}
+    # Stored groups are all informative; without them, the selection itself is seen.
+    configs |= {f"{label}, no replay": {**c, "without": [*c.get("without", []), "replay"]} for label, c in list(configs.items())}
     recording = read_recording(table, drop_repeated=True)
     board = hold(recording, [Player(label, "frontier", c) for label, c in configs.items()], Conditions(), seeds=seeds, processes=1)
     for line in board.rows:

@@ -1,6 +1,6 @@
-"""Frontier: Halfway's own strategy. Questions at the edge of what the policy can do, each once per pass over the pool.
+"""Frontier: Halfway's own strategy. The questions whose groups would teach something, each considered once per pass over the pool.
 
-No paper: put together from what rehearsals and simulations of the published methods showed (docs/frontier.md).
+No paper: put together from what rehearsals, simulations and training on validation questions showed (docs/frontier.md).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.numerics.functions import expected_signal
 from harness.strategies.frontier_prior import QuestionPrior
@@ -20,22 +21,25 @@ from harness.types import FloatArray, IntArray, PromptGroup, Selection
 #: Steps after which an outcome counts half, and what the past counts when a question is visited again.
 HALF_LIFE, VISIT_DECAY = 80.0, 0.5
 PRIOR_ROLLOUTS = 1.0
+#: A question that is more likely informative than this is kept whatever its probability is.
+KEPT = 0.5
 MOST_CANDIDATES = 4
 #: Decayed rollouts that a question must have to be called mastered.
 MASTERED_ROLLOUTS = 4.0
 
 
 class Frontier(UniformOrder[FrontierConfig]):
-    """p_q ~ Beta(a, b), a = π_q + Σ w k, b = 1 − π_q + Σ w (n−k); of the next candidates of a pass the F with the greatest
-    E[p(1−p)] = ab/((a+b)(a+b+1)).
+    """p_q ~ Beta(a, b), a = π_q + Σ w k, b = 1 − π_q + Σ w (n−k); a question of the pass is rolled out with probability min(1, 2P),
+    P = 1 − E[p^G] − E[(1−p)^G], the probability that its group is informative.
 
-    w halves with every later visit of the question and every 80 steps; π is the prior mean (``QuestionPrior``). A pass takes the
-    pool in shuffled order. The candidates are its next questions, as many as are expected to hold (1+r)F informative groups
-    (P = 1 − E[p^G] − E[(1−p)^G]), at most 4F; r is the fresh share of the batch: what stored groups refill may be less choosy. So every
-    question is considered once per pass and rests in between. Mastered questions (nine of ten right) sit out until that has half faded.
+    w halves with every later visit of the question and every 80 steps; π is the prior mean (``QuestionPrior``). A pass takes the pool
+    in shuffled order; of its next 4F questions the first F that are kept are rolled out, and where fewer are, those passed over with
+    the greatest P. So every question is considered once per pass and rests in between, and the mix is the pool's, thinned of what
+    would teach nothing. Mastered questions (nine of ten right) sit out until that has half faded.
     """
 
     Config = FrontierConfig
+    version = 2  # thins the pass instead of taking its best; a prior that leans on the counts of a text
 
     def __init__(self, config: FrontierConfig) -> None:
         super().__init__(config)
@@ -50,37 +54,31 @@ class Frontier(UniformOrder[FrontierConfig]):
 
     def select(self, num_groups: int, ctx: StepContext) -> Selection:
         self._size_to(ctx)
-        ids = self._candidates(num_groups, ctx)
+        before, out = self._drawn, self._sitting_out(num_groups, ctx)
+        most = min(MOST_CANDIDATES * num_groups, len(ctx.pool) - int(out.sum()))
+        passes = "coverage" not in self.config.without
+        ids = self.take(most, ctx, without=out) if passes else ctx.rng.permutation(np.flatnonzero(~out))[:most]
         a, b = self._posterior(ids, ctx)
-        best = np.argsort(-expected_signal(a, b), kind="stable")[:num_groups]
-        return Selection(ids[best], predicted_pass_rates=(a / (a + b))[best], info={"candidates": float(len(ids))})
+        chosen: IntArray
+        if "representativeness" in self.config.without:
+            chosen, considered = np.argsort(-expected_signal(a, b), kind="stable")[:num_groups], most
+        else:
+            chosen, considered = thinned(informative_probability(a, b, ctx.group_size), num_groups, ctx.rng)
+        if passes and considered < most:
+            self._drawn = before  # what is not considered now comes next
+            self.take(considered, ctx, without=out)
+        return Selection(ids[chosen], predicted_pass_rates=(a / (a + b))[chosen], info={"candidates": float(considered)})
 
-    def _candidates(self, num_groups: int, ctx: StepContext) -> IntArray:
-        size, off = len(ctx.pool), self.config.without
-        if "coverage" in off or "representativeness" in off:
-            rest = 0 if "coverage" in off else size // (MOST_CANDIDATES * num_groups)
-            order = ctx.rng.permutation(size)
-            rested = order[(self._visited[order] < 0) | (ctx.policy_version - self._visited[order] > rest)]
-            return rested if len(rested) >= num_groups else order
-        mastered = self._mastered(ctx)
-        most = min(MOST_CANDIDATES * num_groups, size - int(mastered.sum()))
-        if most < num_groups:
-            mastered, most = np.zeros(size, dtype=bool), min(MOST_CANDIDATES * num_groups, size)
-        before = self._drawn
-        ids = self.take(most, ctx, without=mastered)
-        informative = np.cumsum(informative_probability(*self._posterior(ids, ctx), ctx.group_size))
-        enough = max(num_groups, int(np.searchsorted(informative, (1 + self.config.fresh_share) * num_groups - 0.5)) + 1)
-        if enough >= most:
-            return ids
-        self._drawn = before  # what is not considered now comes next
-        return self.take(enough, ctx, without=mastered)
+    def _sitting_out(self, num_groups: int, ctx: StepContext) -> npt.NDArray[np.bool_]:
+        """Which questions are mastered, shape (N,); none where too few others are left."""
+        out = self._mastered(ctx)
+        return out if len(out) - int(out.sum()) >= num_groups else np.zeros(len(out), dtype=bool)
 
-    def _mastered(self, ctx: StepContext) -> Any:
-        if "retirement" in self.config.without:
-            return np.zeros(len(ctx.pool), dtype=bool)
-        likely = np.flatnonzero(self._counts[:, 0] >= MASTERED * np.maximum(self._counts.sum(axis=1), MASTERED_ROLLOUTS))
+    def _mastered(self, ctx: StepContext) -> npt.NDArray[np.bool_]:
         mastered = np.zeros(len(ctx.pool), dtype=bool)
-        mastered[likely] = self._aged(likely, ctx).sum(axis=1) >= MASTERED_ROLLOUTS
+        if "retirement" not in self.config.without:
+            likely = np.flatnonzero(self._counts[:, 0] >= MASTERED * np.maximum(self._counts.sum(axis=1), MASTERED_ROLLOUTS))
+            mastered[likely] = self._aged(likely, ctx).sum(axis=1) >= MASTERED_ROLLOUTS
         return mastered
 
     def _posterior(self, ids: IntArray, ctx: StepContext) -> tuple[FloatArray, FloatArray]:
@@ -121,6 +119,20 @@ class Frontier(UniformOrder[FrontierConfig]):
         self._counts, self._visited = np.array(state["counts"]), np.array(state["visited"])
 
 
+def thinned(informative: FloatArray, num_groups: int, rng: np.random.Generator) -> tuple[IntArray, int]:
+    """(positions of ``num_groups`` questions, how many were considered): each kept with probability min(1, P/½), in order.
+
+    Where too few are kept, all were considered, and those passed over with the greatest P follow.
+    """
+    kept = rng.random(len(informative)) * KEPT < informative
+    first = np.flatnonzero(kept)[:num_groups]
+    if len(first) == num_groups:
+        return first, int(first[-1]) + 1
+    passed_over = np.flatnonzero(~kept)
+    best = passed_over[np.argsort(-informative[passed_over], kind="stable")]
+    return np.concatenate([first, best])[:num_groups], len(informative)
+
+
 def informative_probability(a: FloatArray, b: FloatArray, group_size: int) -> FloatArray:
     """P(neither all right nor all wrong) of G answers, p ~ Beta(a, b): 1 − Π (a+i)/(a+b+i) − Π (b+i)/(a+b+i)."""
     right, wrong = np.ones(len(a)), np.ones(len(a))
@@ -133,9 +145,9 @@ def informative_probability(a: FloatArray, b: FloatArray, group_size: int) -> Fl
 FRONTIER = Composition(
     Frontier,
     FrontierReplay,
-    summary="of the next questions of a pass those with the greatest E[p(1−p)]; recent informative groups replayed",
-    source="Halfway's own, from rehearsal and simulation; no paper",
+    summary="a pass over the pool, thinned of questions whose groups would teach nothing; informative groups replayed a few times",
+    source="Halfway's own, no paper",
     observes="the run's own pass rates, the prompts; stored groups",
     acts="before the rollout; in the batch",
-    costs="saves the rollouts it replays; degenerate groups that stored ones replace",
+    costs="saves the rollouts it replays",
 )

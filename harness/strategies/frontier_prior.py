@@ -17,6 +17,8 @@ from harness.types import FloatArray, IntArray, PromptGroup
 WINDOW = 512
 _GROUP_WORTH = 2.0  # rollouts; a group of eight of one question says less about other questions than eight questions would
 _BUCKETS, _TEXT_START = 64, 400
+#: Ridge on the weight of a standardised feature: of a count, of a bucket of pairs (many and weak, so held back), of d embedding dimensions.
+_COUNT_RIDGE, _PAIR_RIDGE, _EMBEDDING_RIDGE = 1.0, 30.0, 1 / 24
 _LEAST = 0.02
 
 
@@ -62,11 +64,16 @@ class QuestionPrior:
             mean, deviation = seen.mean(axis=0), seen.std(axis=0)
             scale = np.where(deviation > 1e-9, deviation, np.inf)  # a feature that never varied says nothing
             design = np.column_stack([np.ones(len(seen)), (seen - mean) / scale])
-            precision = np.full(design.shape[1], design.shape[1] / 24)  # so that scores vary as much a priori however many there are
-            precision[0] = 0.1
+            precision = np.concatenate([[0.1], self._ridge(seen.shape[1])])
             weights = fit_logistic(design, self._recent[:, 1], _GROUP_WORTH, np.zeros(len(precision)), precision)
             self._fitted = weights, mean, scale
         return self._fitted
+
+    def _ridge(self, width: int) -> FloatArray:
+        """Precision of the weights a priori, shape (width,); embeddings': that scores vary as much however many dimensions there are."""
+        if self._kind == "embeddings":
+            return np.full(width, width * _EMBEDDING_RIDGE)
+        return np.repeat([_COUNT_RIDGE, _PAIR_RIDGE], [width - _BUCKETS, _BUCKETS])
 
     def _matrix(self, ids: IntArray, ctx: StepContext) -> FloatArray:
         missing = [i for i in dict.fromkeys(ids.tolist()) if i not in self._rows]

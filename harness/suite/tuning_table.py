@@ -13,13 +13,27 @@ VALIDATION = "validation"
 
 
 class Range(Settings):
-    """Where a setting may lie: ``choices``, ``low`` to ``high``, or within a ``factor`` of the baseline's own value."""
+    """Where a setting may lie: ``choices``, ``low`` to ``high``, or within a ``factor`` of the baseline's own value.
+
+    TOML has no null: ``{ none = true }`` among the choices is no value, as in the lock file.
+    """
 
     choices: tuple[JsonValue, ...] | None = Field(default=None, min_length=1, strict=False)
     low: float | None = None
     high: float | None = None
     log: bool = Field(default=False, description="search on a logarithmic scale")
     factor: float | None = Field(default=None, gt=1, description="from 1/factor to factor times the baseline's value, logarithmic")
+
+    @field_validator("choices", mode="before")
+    @classmethod
+    def _single_values(cls, choices: object) -> object:
+        if not isinstance(choices, (list, tuple)):
+            return choices
+        found = [None if choice == {"none": True} else choice for choice in choices]
+        odd = next((choice for choice in found if isinstance(choice, (dict, list))), None)
+        if odd is not None:
+            raise ValueError(f"has the choice {odd!r}; a choice is a number, a text, true or false, or {{ none = true }} for no value")
+        return found
 
     @model_validator(mode="after")
     def _one_form(self) -> Range:

@@ -19,7 +19,7 @@ from benchmarks.finding.parts import batch_chapter, tuned, values_of
 from benchmarks.finding.ranks import known, place_of, rank_correlation, spearman
 from benchmarks.finding.selection import in_steps, selection_chapter
 from benchmarks.finding.verdicts import conclusion
-from benchmarks.findings import PAGE, archived, chapters, page, write
+from benchmarks.findings import PAGE, archived, chapters, page, versions_that_differ, write
 from harness.errors import UserError
 from harness.stats import SpeedUp
 from harness.tuning.lock_file import LockedParameter, LockedStudy, LockedTrial, TuningLock
@@ -326,3 +326,12 @@ def test_committed_tables_are_those_of_the_archives(committed: list[Course]) -> 
         made = to_csv(result_rows(course.analysis)).encode()
         assert (COURSES / f"{course.name}.csv").read_bytes() == made
     assert sum(p.stat().st_size for p in COURSES.glob("*.tar.xz")) <= LIMIT_MIB * 2**20
+
+
+def test_versions_of_strategies_that_differ_are_named() -> None:
+    """The committed courses hold two versions of frontier; one course alone holds one, and nothing is said."""
+    courses = archived(COURSES, ["frontier", "frontier2"])
+    said = versions_that_differ(courses)
+    assert "`frontier` ran as frontier:1+1 in frontier and frontier:2+2 in frontier2" in said
+    assert "`grpo`" not in said
+    assert versions_that_differ(courses[:1]) == ""

@@ -139,6 +139,13 @@ def test_another_batch_trains_on_as_many_groups(tmp_path: Path) -> None:
     assert (again.algorithm.max_steps, again.evaluation(suite.evaluation).every_steps) == (10, 1)
 
 
+def test_a_choice_that_is_a_table_is_refused(tmp_path: Path) -> None:
+    """With file, line and what a choice can be; ``{ none = true }`` is the one table that means something."""
+    odd = edited(SUITE, {"seeds = [11, 12]": "seeds = [11, 12]\nspace = { updates_per_batch = { choices = [{ none = false }] } }"})
+    with pytest.raises(UserError, match=r"line \d+: .*has the choice \{'none': False\}; a choice is a number"):
+        made_up_suite(tmp_path, odd)
+
+
 def test_a_suite_sets_the_ranges_of_strategies(tmp_path: Path) -> None:
     """What [tuning.strategy_space] says replaces a declared range and adds others; a name that nobody has is refused."""
     ranges = "strategy_space = { capacity = { choices = [8, 16] }, weight_cap = { choices = [2.0] } }"
@@ -146,6 +153,9 @@ def test_a_suite_sets_the_ranges_of_strategies(tmp_path: Path) -> None:
     found = described(suite)["rr"]
     assert found["capacity"] == {"choices": [8, 16, 32]}
     assert found["weight_cap"] == {"choices": [2.0, None]}
+    said = ranges.replace("[2.0]", "[{ none = true }, 4.0]")
+    suite = made_up_suite(tmp_path, edited(SUITE, {"seeds = [11, 12]": f"seeds = [11, 12]\n{said}"}))
+    assert described(suite)["rr"]["weight_cap"] == {"choices": [None, 4.0]}
     assert found["fresh_fraction"] == {"low": 0.25, "high": 0.9}
     assert "capacity" not in described(suite)["grpo"]
     wrong = edited(SUITE, {"seeds = [11, 12]": "seeds = [11, 12]\nstrategy_space = { capacty = { choices = [8] } }"})
