@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from harness.spec import RunSpec
     from harness.suite.suite import Suite
 
-#: Standard deviation of the log ratios of paired runs where nothing was measured yet: the median over strategies of the suite quick.
-USUAL_SCATTER = 0.12
+#: Deviation of paired runs' log ratios where nothing was measured yet: the median over strategies of the suite quick (μ = 1, n = 12).
+USUAL_SCATTER = 0.3
 
 #: Finished runs up to which a plan reads the ledgers to see how far pairs scatter.
 READ_UP_TO = 200
