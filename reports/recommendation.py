@@ -142,14 +142,16 @@ def distance(start: Mapping[str, float], row: CourseRow) -> float:
 def recommend(start: Mapping[str, float], rows: Sequence[CourseRow], price: float) -> Recommendation:
     """What to try first from a start (``SHARES`` of its groups) at a price of a generated token, in trained tokens.
 
-    On the nearest course, of the arms whose interval lies above 1 the one with the greatest lower end. Raises UserError for a price that
-    is no positive number, ValueError without rows.
+    On the nearest course, of the arms whose interval lies above 1 the one with the greatest lower end. Of courses that are near alike, to
+    the two digits that shares of some hundred groups have, the one that compared the most arms. Raises UserError for a price that is no
+    positive number, ValueError without rows.
     """
     if not rows:
         raise ValueError("no rows to recommend from")
     if not (math.isfinite(price) and price > 0):
         raise UserError(f"the price of a generated token is {price:g}; it must be a number above 0")
-    nearest = min(rows, key=lambda r: (distance(start, r), r.where))
+    arms = {row.where: len({r.arm for r in rows if r.where == row.where}) for row in rows}
+    nearest = min(rows, key=lambda r: (round(distance(start, r), 2), -arms[r.where], r.where))
     here = [r for r in rows if r.where == nearest.where]
     used = min({r.price for r in here}, key=lambda p: (abs(math.log(p / price)), p))
     compared = tuple(sorted((r for r in here if r.price == used), key=lambda r: (-r.at_least, r.arm)))

@@ -52,6 +52,16 @@ def test_the_arm_whose_lower_end_is_highest(rows: list[CourseRow]) -> None:
     assert said[3] == "On 1 other near courses: undecided on 1."
 
 
+def test_of_courses_that_are_near_alike_the_one_with_more_arms(tmp_path: Path) -> None:
+    """other/words is .004 nearer than quick/words (.016 and .02, both .02), and compared one arm instead of two."""
+    path = tmp_path / "courses.csv"
+    path.write_text(TABLE + "other,words,8,0.4,0.296,0.104,0.60,,,,False,rr,grpo,5,5,1,1.0,1.0,0.9,1.1,undecided\n", encoding="utf-8")
+    found = recommend(START, committed_rows(path), 1.0)
+    assert found.nearest.where == "quick/words"
+    assert found.arm is not None
+    assert [row.where for row in found.elsewhere] == ["mini/sums", "other/words"]
+
+
 def test_the_nearest_price_of_the_table(rows: list[CourseRow]) -> None:
     """3 is nearer to 5 than to 1 on a log scale (√5 = 2.24), 2 to 1; the words say so."""
     assert recommend(START, rows, 3.0).price == 5.0
