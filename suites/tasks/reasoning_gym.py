@@ -50,7 +50,9 @@ class ReasoningGymConfig(Spoilt):
     )
     system_prompt: str | None = Field(None, description="system prompt in the model's chat template; null: the bare question is the prompt")
     reward: Literal["family", "number"] = Field(
-        "family", description="family: its own scorer; number: the last number of a completion counts"
+        "family",
+        exclude_if=lambda reward: reward == "family",  # added later: runs from before it stay the same runs
+        description="family: its own scorer; number: the last number of a completion counts",
     )
     worked: bool = Field(False, description="warm-up targets show the steps before the answer, which is in <answer> tags")
     warm_up_steps: int = Field(600, ge=1, description="supervised steps with which an embedded model is built")

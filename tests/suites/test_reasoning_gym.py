@@ -112,6 +112,14 @@ def test_the_last_number_counts_where_a_task_says_so() -> None:
     assert sum(same_number(true[q.prompt], q.answer) for q in task.split("train")) == SIZES["train"] / 2
 
 
+def test_the_reward_that_a_task_does_not_change_is_no_part_of_a_run() -> None:
+    """Runs from before the setting stay the same runs; asked for, it is part of the identity, and what is written is read again."""
+    plain, changed = (ReasoningGym({"family": "products", **SIZES, **more}).config for more in ({}, {"reward": "number"}))
+    assert "reward" not in plain.model_dump(mode="json")
+    assert changed.model_dump(mode="json")["reward"] == "number"
+    assert ReasoningGym(plain.model_dump(mode="json")).config == plain
+
+
 def test_a_family_whose_answers_are_no_numbers_keeps_its_own_scorer() -> None:
     """Asked to compare numbers, it is refused before anything is trained."""
     with pytest.raises(TaskError, match=r"family 'word_sorting': the answer .* is no number"):
