@@ -180,7 +180,10 @@ def test_two_processes_keep_groups_whole(tmp_path: Path, cache: Path) -> None:
         assert sorted(both, key=int) == sorted(map(str, record.question_ids + record.replayed_question_ids), key=int)
     assert ranks[0]["weights"] == ranks[1]["weights"]
     assert [s.policy_version for s in log.steps] == [0, 0, 1, 2]
-    assert all((s.fresh_mean_log_ratio or 0.0) > 1e-5 for s in log.steps[1:])
+    # None where every fresh group of a step is degenerate and dropped, which depends on the processor's arithmetic.
+    measured = [s.fresh_mean_log_ratio for s in log.steps[1:] if s.fresh_mean_log_ratio is not None]
+    assert measured
+    assert min(measured) > 1e-5
     assert log.steps[-1].costs.fresh_rollouts + log.steps[-1].costs.replayed_rollouts == 4 * 8 * 4
 
 
