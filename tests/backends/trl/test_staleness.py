@@ -40,7 +40,7 @@ def log_probs(trainer: Any, groups: list[PromptGroup]) -> list[np.ndarray[Any, A
 def test_rollouts_are_those_of_the_weights_two_steps_older(
     strategy: str, generation: Any, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fresh and probe rollouts of step t have the log-probs of the weights that t − 2 updates left, to 1e-5, and not the present ones;
+    """Fresh and probe rollouts of step t have the log-probs of the weights that t − 2 updates left, to 1e-4, and not the present ones;
     the loss and the evaluations see the present weights."""
     import torch
 
@@ -79,7 +79,7 @@ def test_rollouts_are_those_of_the_weights_two_steps_older(
     for step, groups in enumerate(sampled):
         assert {r.policy_version for g in groups for r in g.rollouts} == {max(0, step - LAG)}
         assert len(groups) == 8 * (1 + (strategy == "dots"))
-        assert gap(groups, max(0, step - LAG)) < 1e-5
+        assert gap(groups, max(0, step - LAG)) < 1e-4
         if step:
             assert gap(groups, step) > 1e-3
     log = read_ledger(tmp_path / "ledger.jsonl")
@@ -182,7 +182,7 @@ def test_nothing_is_copied_without_staleness(tmp_path: Path, cache: Path) -> Non
     assert not trainer.session.older._copies
     assert not list(tmp_path.rglob("*older*"))
     fresh = [s.fresh_mean_log_ratio for s in read_ledger(tmp_path / "ledger.jsonl").steps]
-    assert all(off is not None and off < 1e-5 for off in fresh)
+    assert all(off is not None and off < 1e-4 for off in fresh)
 
 
 @pytest.mark.parametrize(
