@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.reward.grading.choices import same_choice
@@ -149,6 +149,7 @@ _PIECES = st.sampled_from(
 
 
 @given(st.lists(_PIECES, max_size=30).map("".join), st.sampled_from(GOLDS))
+@example("\\overline\ud800", "-1")
 @settings(max_examples=600, deadline=None)
 def test_any_text_gets_a_verdict(text: str, gold: str) -> None:
     """No text raises, and none is right for two golds that differ."""

@@ -129,14 +129,19 @@ def less(a: Number, b: Number) -> bool:
     return not close(a, b) and bool(_float(sort_key(a)) < _float(sort_key(b)))
 
 
+def _seed(name: str) -> bytes:
+    # The bytes that Python seeds with for a text; half of a surrogate pair, which an answer may hold, has none of its own.
+    return name.encode("utf-8", "surrogatepass")
+
+
 @lru_cache(maxsize=2_000)
 def _coordinate(name: str, k: int) -> Fraction:
     """A number for a letter, the same every time: integers first, then positive and negative fractions."""
-    rng = random.Random(name)  # seeded with a text: the same on every machine, and independent for different letters
+    rng = random.Random(_seed(name))  # seeded with a text: the same on every machine, and independent for different letters
     if k < _INTEGERS:
         return Fraction(rng.sample(range(1, 15), _INTEGERS)[k])
     # An even denominator, so that (-1)^n is defined for integers only.
-    fraction = Fraction(2 * random.Random(f"{name}/{k}").randint(0, 95) + 1, 64)
+    fraction = Fraction(2 * random.Random(_seed(f"{name}/{k}")).randint(0, 95) + 1, 64)
     return fraction if k % 2 else -fraction
 
 
