@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -150,7 +151,7 @@ def recommend(start: Mapping[str, float], rows: Sequence[CourseRow], price: floa
         raise ValueError("no rows to recommend from")
     if not (math.isfinite(price) and price > 0):
         raise UserError(f"the price of a generated token is {price:g}; it must be a number above 0")
-    arms = {row.where: len({r.arm for r in rows if r.where == row.where}) for row in rows}
+    arms = Counter(where for where, _ in {(r.where, r.arm) for r in rows})
     nearest = min(rows, key=lambda r: (round(distance(start, r), 2), -arms[r.where], r.where))
     here = [r for r in rows if r.where == nearest.where]
     used = min({r.price for r in here}, key=lambda p: (abs(math.log(p / price)), p))

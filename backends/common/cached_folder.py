@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,7 @@ from filelock import FileLock
 def cached_folder(cache_dir: Path, label: str, identity: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
     """``cache_dir/label-<hash of identity>``, made by ``build(folder)`` unless it is there.
 
-    ``build`` works in a folder beside it that is renamed when it is complete, so a crash leaves nothing that counts; other
-    processes wait at a lock and then find it.
+    ``build`` works in a folder beside it (:func:`whole_folder`); other processes wait at a lock and then find it.
     """
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     final = cache_dir / f"{label}-{digest}"
@@ -26,12 +26,22 @@ def cached_folder(cache_dir: Path, label: str, identity: Mapping[str, Any], buil
     with FileLock(f"{final}.lock"):
         if final.is_dir():
             return final
-        partial = final.with_name(f"{final.name}.partial")  # under the lock, so one found here is of a process that died
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        try:
+        with whole_folder(final) as partial:
             build(partial)
-            partial.replace(final)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return final
+
+
+@contextmanager
+def whole_folder(final: Path) -> Iterator[Path]:
+    """A folder beside ``final`` to work in, renamed at the end of the block, so that a crash leaves nothing that counts.
+
+    One at a time: a partial folder that is found is taken to be of a process that died. ``final`` is not there, or empty.
+    """
+    partial = final.with_name(f"{final.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.replace(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

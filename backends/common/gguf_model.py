@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from backends.common.cached_folder import whole_folder
 from harness.errors import UserError
 from harness.files import write_text
 
 _MAGIC = b"GGUF"
 #: In the folder: which file it was made of.
 RECORD = "gguf.sha256"
-_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +69,11 @@ def import_gguf(file: Path, out: Path, expected: Expected | None = None) -> Impo
         raise UserError(f"{out} is there already and was not made of {file.name}; choose another folder or move it away")
     model, tokenizer = _read(file)
     _check_shape(model, tokenizer, file, expected)
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with whole_folder(out) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         _check_saved(model, partial)
         write_text(partial / RECORD, f"{digest}\n")
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return Imported(out, digest, made=True, parameters=model.num_parameters())
 
 
@@ -95,15 +88,11 @@ def _checked_digest(file: Path) -> str:
     """SHA-256 of a GGUF file. Raises UserError if it is none."""
     if not file.is_file():
         raise UserError(f"there is no file {file}; give 'smollm2' or the path of a .gguf file")
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        first = stream.read(_CHUNK)
-        if first[:4] != _MAGIC:
+        if stream.read(len(_MAGIC)) != _MAGIC:
             raise UserError(f"{file} is not a GGUF file (it does not begin with the letters GGUF)")
-        while first:
-            digest.update(first)
-            first = stream.read(_CHUNK)
-    return digest.hexdigest()
+        stream.seek(0)
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _read(file: Path) -> tuple[Any, Any]:

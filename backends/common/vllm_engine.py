@@ -26,7 +26,7 @@ def found_vllm(versions: Mapping[str, str]) -> str | None:
 def vllm_note(versions: Mapping[str, str], supported: str) -> str:
     """A clause for ``halfway doctor`` where the vLLM that is installed is not a supported one; empty otherwise."""
     version = found_vllm(versions)
-    if version is None or _base(version) in SpecifierSet(supported):
+    if version is None or _supported(version, supported):
         return ""
     return f"without vLLM: {version} is installed, supported is vllm {supported}"
 
@@ -36,7 +36,7 @@ def require_vllm(backend: str, versions: Mapping[str, str], supported: str) -> N
     version = found_vllm(versions)
     if version is None:
         raise UserError(f"execution.generation asks for vLLM, which is not installed here; pip install 'halfway[{backend}-vllm]'")
-    if _base(version) not in SpecifierSet(supported):
+    if not _supported(version, supported):
         raise UserError(f"the {backend} backend supports vllm {supported}, not {version}; pip install 'halfway[{backend}-vllm]'")
 
 
@@ -69,6 +69,6 @@ def keep_linear_weights() -> None:
     utils.dispatch_cpu_unquantized_gemm = plain
 
 
-def _base(version: str) -> Version:
+def _supported(version: str, supported: str) -> bool:
     """Without the local part: ``0.31.0+cpu`` would be newer than 0.31.0."""
-    return Version(Version(version).base_version)
+    return Version(Version(version).base_version) in SpecifierSet(supported)

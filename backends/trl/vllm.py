@@ -64,7 +64,7 @@ def vllm_config(spec: RunSpec, *, use_cpu: bool) -> dict[str, Any]:
     refuse_nucleus_log_probs(spec)
     arguments = given.pop("vllm", {})
     _check(given, arguments, mode)
-    parts = int(given.get("vllm_tensor_parallel_size", 1))  # type: ignore[arg-type]
+    parts = _ranks_per_engine(spec)
     if parts < 1 or spec.execution.processes % parts:
         raise UserError(f"execution.engine: vllm_tensor_parallel_size = {parts} does not divide processes = {spec.execution.processes}")
     return {"use_vllm": True, "vllm_mode": mode, "vllm_importance_sampling_correction": False, **given}
@@ -110,5 +110,8 @@ def engine_settings(spec: RunSpec, *, use_cpu: bool) -> Iterator[None]:
 
 def rank_seed(spec: RunSpec, seed: int, rank: int) -> int:
     """The seed of a rank's share of a decode: its own, but equal on ranks that share one engine, which must draw alike."""
-    parts = int(spec.execution.engine.get("vllm_tensor_parallel_size", 1))  # type: ignore[arg-type]
-    return seed + rank // parts
+    return seed + rank // _ranks_per_engine(spec)
+
+
+def _ranks_per_engine(spec: RunSpec) -> int:
+    return int(spec.execution.engine.get("vllm_tensor_parallel_size", 1))  # type: ignore[arg-type]

@@ -25,7 +25,6 @@ LIMIT_MIB = 10
 #: Ledgers shrink to a ninth; it takes seconds per ten runs.
 PRESET = 9 | lzma.PRESET_EXTREME
 
-
 #: Significant digits of fractions in an archived ledger.
 DIGITS = 7
 
@@ -73,18 +72,16 @@ def records_of(paths: RunPaths) -> dict[str, bytes]:
     Without the folder its suite lay in, which is no part of its identity, and with fractions to ``DIGITS`` digits: half of an archive
     would be the digits of seconds beyond the microsecond.
     """
-    spec, ledger = paths.spec.read_bytes(), paths.ledger.read_bytes()
+    spec = paths.spec.read_bytes()
     loaded = RunSpec.load(paths.spec)
     if loaded.combination.task.folder:
         task = loaded.combination.task.model_copy(update={"folder": ""})
         combination = loaded.combination.model_copy(update={"task": task})
         spec = (loaded.model_copy(update={"combination": combination}).model_dump_json(indent=2) + "\n").encode()
-    first, feed, rest = ledger.partition(b"\n")
-    start = parse_line(first) if feed else None
-    if isinstance(start, RunStart) and start.spec["combination"]["task"].get("folder"):
+    records = [parse_line(line) for line in paths.ledger.read_bytes().split(b"\n")[:-1]]
+    if records and isinstance(start := records[0], RunStart) and start.spec["combination"]["task"].get("folder"):
         start.spec["combination"]["task"]["folder"] = ""
-        ledger = line_of(start) + rest
-    lines = [line_of(from_json(_rounded(to_json(parse_line(line))))) for line in ledger.split(b"\n")[:-1]]
+    lines = [line_of(from_json(_rounded(to_json(record)))) for record in records]
     return {paths.spec.name: spec, paths.ledger.name: b"".join(lines)}
 
 

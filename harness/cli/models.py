@@ -70,7 +70,9 @@ def kind_of(name: str) -> str:
     if name.startswith("embedded:"):
         known = ", ".join(kind for kind, _ in KINDS if kind.startswith("embedded:"))
         raise UserError(f"there is no embedded model {name!r}; their names are {known}, such as embedded:llama-64x2")
-    return "FOLDER" if name.startswith(("./", "../", "/")) or Path(name).is_dir() else "OWNER/NAME"
+    from harness.data.provenance import names_a_folder
+
+    return "FOLDER" if names_a_folder(name) or Path(name).is_dir() else "OWNER/NAME"
 
 
 def _suites() -> dict[str, list[str]]:

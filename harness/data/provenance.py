@@ -64,6 +64,11 @@ def built_here(model: str) -> bool:
     return model.startswith(EMBEDDED) or model == SIMULATED
 
 
+def names_a_folder(name: str) -> bool:
+    """Whether a model's name can only be a path: a hub id has no dot or slash in front and at most one slash inside."""
+    return re.search(r"^[./~]|/.*/|/$", name) is not None
+
+
 def model_folder(name: str, suite_folder: str) -> Path | None:
     """The folder that a model's name means, beside the suite file or else in the current folder; None for what is no folder."""
     if built_here(name):

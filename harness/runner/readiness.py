@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.data.provenance import built_here, model_folder
+from harness.data.provenance import built_here, model_folder, names_a_folder
 from harness.data.sizes import misfits_by_settings
 from harness.errors import UserError
 from harness.machine.interpreters import ask, interpreter, status_elsewhere
@@ -39,16 +38,13 @@ print(json.dumps([
 ]))
 """
 
-#: What a hub id never looks like: it has no dot or slash in front and at most one slash inside.
-_PATH = re.compile(r"^[./~]|/.*/|/$")
-
 
 def missing_models(runs: Sequence[RunSpec]) -> list[str]:
     """A sentence for every model that is given as a folder which is not there."""
     found: dict[str, str] = {}
     for run in runs:
         name = run.combination.model.name
-        if not built_here(name) and _PATH.search(name) and model_folder(name, run.combination.task.folder) is None:
+        if not built_here(name) and names_a_folder(name) and model_folder(name, run.combination.task.folder) is None:
             sentence = f"combination {run.combination.name!r} names the model folder {name}, which is not there"
             found.setdefault(name, sentence + (f"; make it with 'halfway import-model smollm2 {name}'" if "smollm2" in name else ""))
     return list(found.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from harness.errors import UserError
@@ -10,6 +12,13 @@ from harness.stats import COST_LEDGERS, prices_of
 
 VALIDATION = "validation"
 """The evaluation set that trials are judged on; never one that a suite reports."""
+
+
+def with_nulls(value: Any) -> Any:
+    """TOML data with None for every ``{ none = true }``, which is how a null is written in a suite's ranges and in lock files."""
+    if isinstance(value, dict):
+        return None if value == {"none": True} else {k: with_nulls(v) for k, v in value.items()}
+    return [with_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 class Range(Settings):
@@ -29,7 +38,7 @@ class Range(Settings):
     def _single_values(cls, choices: object) -> object:
         if not isinstance(choices, (list, tuple)):
             return choices
-        found = [None if choice == {"none": True} else choice for choice in choices]
+        found = [with_nulls(choice) for choice in choices]
         odd = next((choice for choice in found if isinstance(choice, (dict, list))), None)
         if odd is not None:
             raise ValueError(f"has the choice {odd!r}; a choice is a number, a text, true or false, or {{ none = true }} for no value")

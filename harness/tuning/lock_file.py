@@ -23,6 +23,7 @@ from harness.files import write_text
 from harness.records.run_folder import suite_folder
 from harness.spec import Settings
 from harness.suite.suite import Suite
+from harness.suite.tuning_table import with_nulls
 from harness.validation import explain
 
 VERSION = 1
@@ -128,7 +129,7 @@ class TuningLock(Settings):
         """Read a lock file. Raises UserError if it is unreadable, was edited by hand, or was written by a newer version."""
         mend = f"tune again ('halfway tune'), remove {path.name}, or run with --untuned"
         try:
-            data = _with_nulls(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+            data = with_nulls(tomllib.loads(path.read_text(encoding="utf-8-sig")))
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
         except tomllib.TOMLDecodeError as error:
@@ -183,12 +184,6 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return json.dumps(value, allow_nan=False)
-
-
-def _with_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return None if value == {"none": True} else {k: _with_nulls(v) for k, v in value.items()}
-    return [_with_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _key(key: str) -> str:

@@ -145,7 +145,7 @@ def test_the_engine_has_the_runs_precision_and_seed(precision: str, tmp_path: Pa
 
 def test_adapters_reach_the_engine(tmp_path: Path, cache: Path) -> None:
     """LoRA: TRL merges the adapters into what it ships; the engine samples with the adapted policy, to the rounding of the merge."""
-    pytest.importorskip("peft")
+    pytest.importorskip("peft", reason="adapters need the extra [lora]")
     spec = vllm_spec("rr", {"capacity": 16, "fresh_fraction": 0.75}, max_steps=6, learning_rate=1e-2)
     model = WIDE.model_copy(update={"lora": LoraSpec(rank=4)})
     log = run(spec.model_copy(update={"combination": spec.combination.model_copy(update={"model": model})}), tmp_path, cache)
