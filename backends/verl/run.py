@@ -18,7 +18,7 @@ from backends.verl.config import Placement, default_settings, resolve_config, ro
 from backends.verl.failures import translated_errors
 from backends.verl.names import CPU_PLUGIN, CPU_ROLLOUT, TRAINER
 from harness.errors import UserError
-from harness.machine.environment import core_count, visible_gpus
+from harness.machine.environment import NO_USAGE_REPORTS, core_count, visible_gpus
 
 if TYPE_CHECKING:
     from backends.common.prepare import Prepared
@@ -32,7 +32,6 @@ _VLLM_ON_CPU = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
-    "VLLM_NO_USAGE_STATS": "1",
 }
 
 
@@ -53,7 +52,7 @@ def train(spec: RunSpec, prepared: Prepared, run_dir: Path, ledger: LedgerWriter
 def set_environment(placement: Placement, spec: RunSpec) -> None:
     """Variables that verl and Ray read when they are imported; Ray's workers inherit them."""
     defaults = {
-        "RAY_USAGE_STATS_ENABLED": "0",
+        **NO_USAGE_REPORTS,
         "RAY_DEDUP_LOGS": "0",
         "VERL_LOGGING_LEVEL": "WARN",
         "HYDRA_FULL_ERROR": "1",
@@ -138,8 +137,9 @@ def cluster(config: Any) -> Iterator[Any]:
     config.transfer_queue.enable = True
     options = OmegaConf.to_container(config.ray_kwargs.ray_init)
     environment = get_ppo_ray_runtime_env(config)
-    passed = ("VERL_PLATFORM", "VERL_USE_EXTERNAL_MODULES", "VERL_LOGGING_LEVEL", "OMP_NUM_THREADS", "TQ_NUM_THREADS", *_VLLM_ON_CPU)
-    environment["env_vars"] |= {"TRANSFER_QUEUE_ENABLE": "1", **{name: os.environ[name] for name in passed if name in os.environ}}
+    own = ("VERL_PLATFORM", "VERL_USE_EXTERNAL_MODULES", "VERL_LOGGING_LEVEL", "OMP_NUM_THREADS", "TQ_NUM_THREADS")
+    passed = [name for name in (*own, *_VLLM_ON_CPU, *NO_USAGE_REPORTS) if name in os.environ]
+    environment["env_vars"] |= {"TRANSFER_QUEUE_ENABLE": "1", **{name: os.environ[name] for name in passed}}
     given = {k: v for k, v in (options.pop("runtime_env", None) or {}).items() if v is not None}
     if "RAY_ADDRESS" in os.environ:
         options = {k: v for k, v in options.items() if k not in ("num_cpus", "num_gpus", "include_dashboard", "object_store_memory")}

@@ -20,6 +20,9 @@ PACKAGES = (
 )  # fmt: skip
 """Packages whose versions can change a result."""
 
+NO_USAGE_REPORTS = {"HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+"""Without these variables libraries report what they are used for to their makers; Halfway uses no network unless asked."""
+
 
 def describe(threads: int) -> dict[str, Any]:
     """The environment of this process as the ledger's ``attempt`` record keeps it.

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from harness.files import import_from
+from harness.machine.environment import NO_USAGE_REPORTS
 from harness.machine.orphans import die_with_parent
 from harness.worker.leaving import leaving_at_once
 from harness.worker.protocol import INTERRUPTED, PARENT_VARIABLE
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     import_from(Path.cwd())  # strategies given as --plugin module:attr may lie in the folder the user is in
-    set_threads(_threads(target if task else target / "spec.json"))
+    set_environment(_threads(target if task else target / "spec.json"))
     from harness.worker import attempt
 
     work = {"--prepare": attempt.prepare_runs, "--collect": attempt.collect_pass_rates}.get(task, attempt.run_attempt)
@@ -55,15 +56,19 @@ def _warm(backend: str, threads: str, *tasks: str) -> list[str] | None:
     from harness.worker.warm import serve
 
     _die_with_parent()
-    set_threads(int(threads))
+    set_environment(int(threads))
     return serve(backend, tasks)
 
 
-def set_threads(threads: int) -> None:
-    """Tell every numerical library of this process and its children how many threads to use."""
+def set_environment(threads: int) -> None:
+    """Tell every numerical library of this process and its children how many threads to use, and the others to report nothing.
+
+    The user's own settings of the latter count.
+    """
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(threads)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name, value in {**NO_USAGE_REPORTS, "TOKENIZERS_PARALLELISM": "false"}.items():
+        os.environ.setdefault(name, value)
 
 
 def _threads(file: Path) -> int:
