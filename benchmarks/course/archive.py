@@ -1,7 +1,7 @@
 """A course as one file: a tar of its records, the same bytes for the same records, unpacked with care.
 
-Inside is the folder ``SUITE`` as ``halfway report --runs-dir`` reads it: ``course.json`` (what the report needs beside the runs),
-``suite.toml``, ``lock.toml``, ``regime/*.parquet``, and per finished run ``spec.json`` and ``ledger.jsonl``.
+Unpacked it is the folder ``SUITE`` as ``halfway report --runs-dir`` reads it: ``course.json`` (what the report needs beside the runs),
+``suite.toml``, ``lock.toml``, ``regime/*.parquet``, and per finished run ``spec.json`` and ``ledger.jsonl``. Ledgers are packed by columns.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from benchmarks.course.columns import columns_of, records_from
 from harness.errors import UserError
-from harness.records.ledger import line_of, parse_line
+from harness.records.ledger import LEDGER_NAME, line_of, parse_line
 from harness.records.ledger_records import RunStart, from_json, to_json
 from harness.records.run_folder import RunPaths
 from harness.spec import RunSpec
@@ -22,22 +23,37 @@ from harness.spec import RunSpec
 #: All archives together; a repository is cloned by everybody.
 LIMIT_MIB = 10
 
-#: Ledgers shrink to a ninth; it takes seconds per ten runs.
+#: It takes seconds per ten runs.
 PRESET = 9 | lzma.PRESET_EXTREME
 
-#: Significant digits of fractions in an archived ledger.
+#: Significant digits of fractions in an archived ledger, and of those which only figures show.
 DIGITS = 7
+SHOWN_DIGITS = 4
+_SHOWN = frozenset({"loss", "importance_ratio", "fresh_log_ratio", "fresh_mean_log_ratio"})
+
+#: Decimals of seconds: hundredths of a millisecond.
+SECONDS_DECIMALS = 5
+
+#: What a ledger is called in an archive.
+COLUMNS_NAME = "ledger.columns.json"
 
 
 def packed(members: Mapping[str, bytes], order: Sequence[str] = ()) -> bytes:
-    """A tar.xz of ``members`` by name, sorted, without owners; times are 0, or the place in ``order``, which readers sort by."""
+    """A tar.xz of ``members`` by name, sorted, without owners; times are 0, or the place in ``order``, which readers sort by.
+
+    Ledgers, as :func:`records_of` gives them, are turned into columns.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name in sorted(members):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(members[name]), 0o644
+            place, content = name, members[name]
+            if PurePosixPath(name).name == LEDGER_NAME:
+                place = str(PurePosixPath(name).with_name(COLUMNS_NAME))
+                content = columns_of([to_json(parse_line(line)) for line in content.split(b"\n")[:-1]])
+            entry = tarfile.TarInfo(place)
+            entry.size, entry.mode = len(content), 0o644
             entry.mtime = order.index(name) + 1 if name in order else 0
-            tar.addfile(entry, io.BytesIO(members[name]))
+            tar.addfile(entry, io.BytesIO(content))
     return lzma.compress(buffer.getvalue(), preset=PRESET)
 
 
@@ -51,13 +67,31 @@ def unpack(archive: Path, output: Path) -> list[str]:
             entries = tar.getmembers()
             for entry in entries:
                 _check_entry(entry, archive)
-                if (output / entry.name).exists():
-                    raise UserError(f"{output / entry.name} exists; unpack {archive.name} into an empty folder")
+                if (output / _unpacked(entry.name)).exists():
+                    raise UserError(f"{output / _unpacked(entry.name)} exists; unpack {archive.name} into an empty folder")
             output.mkdir(parents=True, exist_ok=True)
             tar.extractall(output, members=entries, filter="data")
     except (OSError, EOFError, tarfile.TarError, lzma.LZMAError) as error:
         raise UserError(f"cannot read the archive {archive}: {getattr(error, 'strerror', None) or error}; pack the course again") from error
-    return [entry.name for entry in entries]
+    for entry in entries:
+        if _unpacked(entry.name) != entry.name:
+            _write_ledger(output / entry.name, output / _unpacked(entry.name), archive)
+    return [_unpacked(entry.name) for entry in entries]
+
+
+def _unpacked(name: str) -> str:
+    path = PurePosixPath(name)
+    return str(path.with_name(LEDGER_NAME)) if path.name == COLUMNS_NAME else name
+
+
+def _write_ledger(columns: Path, ledger: Path, archive: Path) -> None:
+    """Make the lines of a ledger, with their checksums, in the place of its columns."""
+    try:
+        lines = [line_of(from_json(record)) for record in records_from(columns.read_bytes())]
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
+        raise UserError(f"cannot read {columns.name} of {archive}: {error}; pack the course again") from error
+    ledger.write_bytes(b"".join(lines))
+    columns.unlink()
 
 
 def _check_entry(entry: tarfile.TarInfo, archive: Path) -> None:
@@ -69,8 +103,8 @@ def _check_entry(entry: tarfile.TarInfo, archive: Path) -> None:
 def records_of(paths: RunPaths) -> dict[str, bytes]:
     """``spec.json`` and ``ledger.jsonl`` of a run as they are archived.
 
-    Without the folder its suite lay in, which is no part of its identity, and with fractions to ``DIGITS`` digits: half of an archive
-    would be the digits of seconds beyond the microsecond.
+    Without the folder its suite lay in, which is no part of its identity, and with fractions to ``DIGITS`` digits, seconds to
+    ``SECONDS_DECIMALS``: half of an archive would be the digits of seconds beyond the microsecond.
     """
     spec = paths.spec.read_bytes()
     loaded = RunSpec.load(paths.spec)
@@ -85,15 +119,17 @@ def records_of(paths: RunPaths) -> dict[str, bytes]:
     return {paths.spec.name: spec, paths.ledger.name: b"".join(lines)}
 
 
-def _rounded(value: Any) -> Any:
-    """JSON data with every fraction to ``DIGITS`` significant digits, but for the run's settings, of which its identity is made."""
+def _rounded(value: Any, key: str = "", digits: int = DIGITS) -> Any:
+    """JSON data with its fractions rounded, but for the run's settings, of which its identity is made."""
     match value:
         case float():
-            return float(f"{value:.{DIGITS}g}")
+            return round(value, SECONDS_DECIMALS) if key.endswith("seconds") else float(f"{value:.{digits}g}")
+        case dict() if key == "phases":
+            return {phase: _rounded(seconds, "seconds") for phase, seconds in value.items()}
         case dict():
-            return {key: item if key == "spec" else _rounded(item) for key, item in value.items()}
+            return {k: v if k == "spec" else _rounded(v, k, SHOWN_DIGITS if k in _SHOWN else digits) for k, v in value.items()}
         case list():
-            return [_rounded(item) for item in value]
+            return [_rounded(item, key, digits) for item in value]
     return value
 
 

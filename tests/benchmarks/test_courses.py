@@ -159,6 +159,17 @@ def test_what_is_no_archive_is_one_sentence(tmp_path: Path) -> None:
         unpack(tmp_path / "y.tar.xz", tmp_path / "out")
 
 
+def test_columns_that_fit_no_ledger_are_one_sentence(tmp_path: Path) -> None:
+    """Too few values, an unknown type, no JSON: the archive is named."""
+    few = b'{"order":[["step",2]],"columns":{"step":{"fields":{"step":{"values":[1]}}}}}'
+    unknown = b'{"order":[["made-up",1]],"columns":{"made-up":{"fields":{}}}}'
+    for number, content in enumerate((few, unknown, b"no JSON", b"[]")):
+        archive = tmp_path / f"{number}.tar.xz"
+        archive.write_bytes(packed({"s/r/ledger.columns.json": content}))
+        with pytest.raises(UserError, match=rf"cannot read ledger.columns.json of .*{number}.tar.xz"):
+            unpack(archive, tmp_path / f"out{number}")
+
+
 def test_share_of_the_most_drawn(tmp_path: Path) -> None:
     """Draws of 8 different of 512 in 12 steps: 96 draws; the 50 most drawn hold all repeats and fill up with singles."""
     log = read_ledger(write_run(tmp_path, "grpo", 1, steps=12))
@@ -178,7 +189,7 @@ def test_the_course_of_a_folder_is_that_of_its_archive(kept: Path, tmp_path: Pat
 
 
 def test_archived_records_are_rounded_and_nothing_else(kept: Path) -> None:
-    """Seconds to seven digits, checksums renewed; settings, identity, counts and accuracies of the run are as they were."""
+    """Seconds to hundredths of a millisecond, checksums renewed; settings, identity, counts and accuracies of the run are as they were."""
     spec = next(path for path in sorted((kept / "runs" / "made").glob("*/spec.json")))
     paths = RunPaths(spec.parent)
     archived = records_of(paths)
@@ -191,4 +202,4 @@ def test_archived_records_are_rounded_and_nothing_else(kept: Path) -> None:
             assert after["accuracy"] == pytest.approx(before["accuracy"], rel=1e-6)
         assert after.get("question_ids") == before.get("question_ids")
         if "costs" in before:
-            assert after["costs"] == {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in before["costs"].items()}
+            assert after["costs"] == {k: round(v, 5) if isinstance(v, float) else v for k, v in before["costs"].items()}
