@@ -69,11 +69,11 @@ class KeptRecords(LedgerWriter):
         return Curve("simulated", label, seed, np.array([p.accuracy for p in self.points]), costs)
 
 
-def simulate(arm: Arm, seed: int) -> KeptRecords:
+def simulate(arm: Arm, seed: int, every_steps: int = 5) -> KeptRecords:
     """Train one simulated run to its end."""
     records = KeptRecords()
     with tempfile.TemporaryDirectory() as folder:
-        SimulatorSession(arm.spec(seed), Path(folder), CACHE, records).run(None)
+        SimulatorSession(arm.spec(seed, every_steps), Path(folder), CACHE, records).run(None)
     return records
 
 

@@ -31,11 +31,30 @@ def lora_config(spec: RunSpec, model: Any) -> Any:
     require_peft(spec)
     from peft import LoraConfig
 
+    check_layers(spec, model)
+    targets = list(lora.modules) or ALL_LINEAR
+    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM")
+
+
+def check_layers(spec: RunSpec, model: Any) -> None:
+    """Raise UserError for a layer that gets an adapter and that the model does not have."""
+    lora = spec.combination.model.lora
     linear = {name.rpartition(".")[2] for name, module in model.named_modules() if type(module).__name__ == "Linear"}
-    if unknown := next((name for name in lora.modules if name not in linear), None):
+    if lora is not None and (unknown := next((name for name in lora.modules if name not in linear), None)):
         raise UserError(
             f"model.lora.modules: {spec.combination.model.name} has no linear layer {unknown!r}{did_you_mean(unknown, linear)} "
             f"(it has {', '.join(sorted(linear))})"
         )
-    targets = list(lora.modules) or ALL_LINEAR
-    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM")
+
+
+def check_layers_of(spec: RunSpec, folder: str) -> None:
+    """The same from a model's configuration, without reading its weights."""
+    lora = spec.combination.model.lora
+    if lora is None or not lora.modules:
+        return
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    check_layers(spec, model)

@@ -79,16 +79,16 @@ class SimulatorSession:
 
     def _update(self, batch: Batch) -> UpdateReport:
         algorithm = self.spec.algorithm
-        trained = [r for g in batch.groups for r in g.trained_rollouts]
-        tokens = sum(r.num_tokens for r in trained)
+        kept = [g for g in batch.groups if not (algorithm.drop_degenerate and g.is_degenerate)]
+        tokens, trained = (sum(r.num_tokens for g in groups for r in g.trained_rollouts) for groups in (batch.groups, kept))
         replayed = any(flag for g in batch.groups for flag in g.replayed_flags)
         # The old policy's log-probs take a pass of their own where the weights move within a batch, or μ is another policy.
         forward = tokens if replayed or algorithm.staleness or algorithm.updates_per_batch > 1 else 0
         rng = np.random.default_rng([self.spec.seed, 0x757064, batch.step])
         ratios, off = self.policy.train(batch.groups, algorithm, self.strategy.correction, rng)
-        self.time.pay(trained=tokens, forward=forward)
+        self.time.pay(trained=trained, forward=forward)
         fresh = (float(off.max()), float(off.mean())) if algorithm.staleness and len(off) else (None, None)
-        return UpdateReport(algorithm.updates_per_batch, 0.0, tokens, forward, 0, ratios, *fresh)
+        return UpdateReport(algorithm.updates_per_batch, 0.0, trained, forward, len(batch.groups) - len(kept), ratios, *fresh)
 
     def _evaluate(self) -> None:
         evaluation, step = self.spec.evaluation, self.driver.step

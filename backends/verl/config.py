@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from backends.common.adapters import ALL_LINEAR
 from backends.common.devices import parse_device
 from backends.common.ratios import check_correction
 from backends.common.vllm_engine import refuse_nucleus_log_probs
@@ -97,6 +98,7 @@ def run_settings(
     if name == "vllm":
         refuse_nucleus_log_probs(spec)
     return {
+        **_adapters(spec, name, placement),
         "algorithm.adv_estimator": "grpo",
         "algorithm.norm_adv_by_std_in_grpo": algorithm.advantage_normalization == "std",
         "algorithm.use_kl_in_reward": False,
@@ -145,6 +147,22 @@ def run_settings(
         "trainer.nnodes": placement.nodes,
         "trainer.n_gpus_per_node": placement.per_node,
     }
+
+
+def _adapters(spec: RunSpec, rollout: str, placement: Placement) -> dict[str, Any]:
+    """verl's keys of ``model.lora``. The inference engine gets adapters and base weights apart: merged, verl ships them in bfloat16."""
+    lora = spec.combination.model.lora
+    if lora is None:
+        return {}
+    if model_engine(spec) == "megatron":
+        raise UserError("model.lora trains with verl's FSDP engine; leave model_engine out")
+    if placement.on_cpu and rollout == "vllm":
+        raise UserError("model.lora with generation = 'vllm' on a CPU is not supported on verl; use generation = 'decoder', or TRL")
+    if lora.alpha != int(lora.alpha):
+        raise UserError(f"model.lora.alpha = {lora.alpha:g}: verl takes whole numbers only")
+    model = "actor_rollout_ref.model"
+    modules = list(lora.modules) or ALL_LINEAR
+    return {f"{model}.lora_rank": lora.rank, f"{model}.lora_alpha": int(lora.alpha), f"{model}.target_modules": modules}
 
 
 def default_settings(spec: RunSpec, placement: Placement) -> dict[str, Any]:
@@ -223,11 +241,6 @@ def _refuse(spec: RunSpec, correction: Correction | None) -> None:
         raise UserError(
             f"staleness = {algorithm.staleness} runs on the TRL backend only: verl's synchronous trainer ships its weights to the "
             "inference engine after every step and keeps no older ones, and its asynchronous trainer is not supported"
-        )
-    if spec.combination.model.lora is not None:
-        raise UserError(
-            "model.lora runs on the TRL backend only: verl merges adapters in bfloat16 before it ships them to the inference engine, "
-            "whatever the run's precision, and this project has not checked its training of them"
         )
     if algorithm.groups_per_step % algorithm.updates_per_batch:
         raise UserError(

@@ -82,6 +82,7 @@ def build(
     """The session of a run and verl's configuration for it; nothing of Ray is started."""
     import torch
 
+    from backends.common.adapters import check_layers_of
     from backends.common.model_loading import load_tokenizer
     from backends.common.run_session import build_session
     from backends.verl.rollout_engine import VerlRolloutEngine
@@ -93,6 +94,7 @@ def build(
     torch.set_num_threads(spec.execution.threads)
     algorithm, task = spec.algorithm, prepared.task
     model = local_folder(prepared.model, spec.combination.model.revision)
+    check_layers_of(spec, model)
     tokenizer, eos = load_tokenizer(model)
     scorer = RewardService(task.reward, workers=max(1, spec.execution.threads), seconds=spec.execution.reward_seconds)
     clock = Clock()

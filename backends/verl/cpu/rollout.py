@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -40,10 +41,23 @@ class ServerAdapter(BaseRollout):  # type: ignore[misc]
 
     async def release(self) -> None: ...
 
-    async def update_weights(self, weights: Any, wire_format: str = "named_tensors", global_steps: int | None = None, **_: Any) -> None:
+    async def update_weights(
+        self,
+        weights: Any,
+        wire_format: str = "named_tensors",
+        global_steps: int | None = None,
+        peft_config: Mapping[str, Any] | None = None,
+        base_sync_done: bool = True,
+        **_: Any,
+    ) -> None:
+        """Weights, or with ``peft_config`` those beneath the adapters (until ``base_sync_done``) and then the adapters alone."""
         state = {name: tensor.detach().float().cpu().contiguous() for name, tensor in weights}  # all ranks gather each tensor
         self._server = self._server or ray.get_actor(self._name)
-        await self._server.update_weights.remote(state, global_steps)
+        if peft_config is not None and base_sync_done:
+            await self._server.update_adapters.remote(state, peft_config["lora_alpha"] / peft_config["r"], global_steps)
+        else:
+            plain = {name.replace(".base_layer.", "."): tensor for name, tensor in state.items()}
+            await self._server.update_weights.remote(plain, global_steps)
 
 
 def server_name(replica_rank: int) -> str:

@@ -22,6 +22,9 @@ import torch
 #: A stream whose last rows do not come (their prompts failed, or went to another replica) is decoded after so many quiet seconds.
 QUIET_SECONDS = 0.5
 
+#: How peft names the two factors of a layer's adapter.
+_PEFT, _FIRST, _SECOND = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
+
 
 @dataclass(slots=True)
 class Request:
@@ -59,6 +62,7 @@ class Server:
         loaded = load_model(model_path)
         self._model = loaded.model
         self._decoder = Decoder(loaded.model, loaded.eos_ids, loaded.pad_id)
+        self._beneath: dict[str, torch.Tensor] = {}  # weights under adapters, without them
         self._global_steps: int | None = None
         self._streams: dict[tuple[int, int], list[Request]] = {}
         self._lock = asyncio.Lock()
@@ -73,6 +77,22 @@ class Server:
         if unexpected:
             raise RuntimeError(f"the actor sent weights that the rollout model does not have: {', '.join(unexpected[:3])}")
         self._model.tie_weights()
+        self._beneath.clear()
+        self._global_steps = global_steps
+
+    async def update_adapters(self, adapters: dict[str, torch.Tensor], scale: float, global_steps: int | None) -> None:
+        """Merge adapters, named as peft saves them, into the weights beneath: W + ``scale`` · B A (Hu et al., arXiv 2106.09685)."""
+        weights = dict(self._model.named_parameters())
+        for name, first in adapters.items():
+            if not name.endswith(_FIRST):
+                continue
+            target = name.removeprefix(_PEFT).removesuffix(_FIRST) + ".weight"
+            if target not in weights:
+                raise RuntimeError(f"the actor sent an adapter of {target}, which the rollout model does not have")
+            beneath = self._beneath.setdefault(target, weights[target].detach().clone())
+            second = adapters[name.removesuffix(_FIRST) + _SECOND]
+            with torch.no_grad():
+                weights[target].copy_(beneath + scale * (second @ first))
         self._global_steps = global_steps
 
     async def generate(self, prompt_ids: Sequence[int], sampling_params: Mapping[str, Any], request_id: str, **_: Any) -> Any:

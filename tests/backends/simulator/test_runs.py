@@ -109,6 +109,23 @@ def test_seconds_follow_the_price_of_a_token(tmp_path: Path) -> None:
     assert costs[1].training_seconds / costs[0].training_seconds == pytest.approx((5 * generated + trained) / (generated + trained))
 
 
+def test_groups_left_out_of_the_loss_are_not_charged_as_trained(tmp_path: Path) -> None:
+    """Plain and lean GRPO learn the same; lean trains on the tokens of informative groups only, and says how many it dropped."""
+    grpo = ["--only", "strategy=grpo"]
+    assert run(tmp_path, "plain", steps=10, only=grpo).returncode == 0
+    assert run(tmp_path, "lean", steps=10, only=grpo, algorithm="drop_degenerate = true").returncode == 0
+    plain, lean = (logs(tmp_path / name)["grpo"] for name in ("plain", "lean"))
+    assert [s.pass_rates for s in lean.steps] == [s.pass_rates for s in plain.steps]
+    dropped = [sum(rate in (0.0, 1.0) for rate in s.pass_rates) for s in lean.steps]
+    assert 0 < sum(dropped) < 80
+    assert [s.dropped_groups for s in lean.steps] == dropped
+    assert [s.dropped_groups for s in plain.steps] == [0] * 10
+    generated = plain.evaluations[-1].costs.generated_tokens
+    assert plain.evaluations[-1].costs.trained_tokens == lean.evaluations[-1].costs.generated_tokens == generated
+    assert 0 < lean.evaluations[-1].costs.trained_tokens < generated
+    assert lean.evaluations[-1].costs.training_seconds < plain.evaluations[-1].costs.training_seconds
+
+
 def test_the_report_says_on_the_page_and_on_every_figure_that_it_is_simulated(tmp_path: Path) -> None:
     """Nobody can cut out a picture that looks like a measurement."""
     assert run(tmp_path, steps=10).returncode == 0

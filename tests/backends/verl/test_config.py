@@ -103,7 +103,7 @@ def test_sglang_and_several_nodes() -> None:
         ({"trainer": {"total_epochs": 3}}, r"trainer\.total_epochs is decided by \[algorithm\] max_steps"),
         ({"algorithm.adv_estimator": "gae"}, r"decided by \[algorithm\] and the strategy's correction"),
         ({"actor_rollout_ref.rollout.gpu_memory_utilisation": 0.8}, r"did you mean '.*gpu_memory_utilization'"),
-        ({"actor_rollout_ref.model.lora_rank": 8}, "model.lora_rank is decided by Halfway, which trains adapters on the TRL backend only"),
+        ({"actor_rollout_ref.model.lora_rank": 8}, r"model\.lora_rank is decided by the combination's model\.lora"),
         ({"actor_rollout_ref.rollout.ignore_eos": True}, "rollout.ignore_eos is decided by Halfway: a completion ends"),
         ({"model_engine": "veomni"}, "dp .*and megatron"),
     ],
@@ -121,6 +121,21 @@ def test_verls_own_refusal_is_passed_on() -> None:
         preview(with_(ARMS["qwen2.5-math-1.5b-math", "grpo"], "execution", engine=engine))
 
 
+def adapted(spec: RunSpec, **lora: Any) -> RunSpec:
+    model = ModelSpec(name="embedded:llama-64x2", lora=LoraSpec(**{"rank": 4, **lora}))
+    return spec.model_copy(update={"combination": spec.combination.model_copy(update={"model": model})})
+
+
+def test_adapters_in_verls_words() -> None:
+    """Rank, scale and layers; the engine gets them as adapters, not merged."""
+    spec = contract_spec("verl")
+    found = keys(adapted(spec, alpha=32.0, modules=("q_proj",)))
+    model = "actor_rollout_ref.model"
+    assert (found[f"{model}.lora_rank"], found[f"{model}.lora_alpha"], found[f"{model}.target_modules"]) == (4, 32, ["q_proj"])
+    assert keys(adapted(spec))[f"{model}.target_modules"] == "all-linear"
+    assert not any("lora" in key for key in keys(spec))
+
+
 def test_what_verl_cannot_express_is_refused() -> None:
     """Each refusal names the setting and a way out."""
     spec = contract_spec("verl")
@@ -131,9 +146,12 @@ def test_what_verl_cannot_express_is_refused() -> None:
     gspo = with_(spec, "algorithm", ratio_level="sequence", loss_aggregation="sequence-mean")
     with pytest.raises(UserError, match=r"weights replayed rollouts token by token.*use clip_center = 'one'"):
         keys(gspo, Correction("old"))
-    adapted = spec.combination.model_copy(update={"model": ModelSpec(name="embedded:llama-64x2", lora=LoraSpec(rank=4))})
-    with pytest.raises(UserError, match=r"model\.lora runs on the TRL backend only: verl merges adapters in bfloat16"):
-        keys(spec.model_copy(update={"combination": adapted}))
+    with pytest.raises(UserError, match=r"model\.lora\.alpha = 2\.5: verl takes whole numbers"):
+        keys(adapted(spec, alpha=2.5))
+    with pytest.raises(UserError, match=r"model\.lora trains with verl's FSDP engine"):
+        keys(with_(adapted(spec), "execution", engine={"model_engine": "megatron"}))
+    with pytest.raises(UserError, match=r"generation = 'vllm' on a CPU is not supported on verl"):
+        keys(with_(adapted(spec), "execution", generation="vllm"))
     with pytest.raises(UserError, match="staleness = 2 runs on the TRL backend only"):
         keys(with_(spec, "algorithm", staleness=2))
     with pytest.raises(UserError, match="multiple of updates_per_batch = 16"):
