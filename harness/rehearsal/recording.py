@@ -187,7 +187,16 @@ def _policies(models: Sequence[str], wanted: Sequence[str], samples: int, path: 
 
 
 def _metadata(frame: pd.DataFrame, taken: set[str]) -> tuple[dict[str, Any], ...]:
-    names = [str(c) for c in frame.columns if str(c) not in taken and str(c) not in _HIDDEN]
-    plain = [c for c in names if all(isinstance(v, str | int | np.integer) for v in frame[c])]
-    columns = {c: [v.item() if isinstance(v, np.generic) else v for v in frame[c]] for c in plain}
-    return tuple({c: columns[c][i] for c in plain} for i in range(len(frame)))
+    """Texts and whole numbers; fractions are measurements, which no strategy may see. A missing value is left out of its question."""
+    names = [name for name in map(str, frame.columns) if name not in taken and name not in _HIDDEN]
+    columns = {name: [_label(value) for value in frame[name]] for name in names}
+    plain = {c: values for c, values in columns.items() if all(v is None or isinstance(v, str | int) for v in values)}
+    return tuple({c: values[i] for c, values in plain.items() if values[i] is not None} for i in range(len(frame)))
+
+
+def _label(value: Any) -> Any:
+    """A cell as plain Python, None for a missing one; pandas keeps whole numbers as fractions in a column where some are missing."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, float) and not np.isfinite(plain):
+        return None
+    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain

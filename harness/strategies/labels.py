@@ -18,7 +18,7 @@ CATEGORY_KEYS = ("category", "type", "subject", "level", "difficulty", "length")
 def metadata_labels(pool: QuestionPool, key: str | None, usual: Sequence[str]) -> list[Any]:
     """The metadata ``key`` of every question, or the first of the ``usual`` keys that the first question has.
 
-    Raises UserError naming the keys there are.
+    Raises UserError naming the keys there are, or how many questions lack this one.
     """
     known = pool[0].metadata
     name = key if key is not None else next((k for k in usual if k in known), None)
@@ -26,6 +26,12 @@ def metadata_labels(pool: QuestionPool, key: str | None, usual: Sequence[str]) -
         missing = f"no {name!r}" if name is not None else f"none of {', '.join(usual)}"
         raise UserError(
             f"the task's questions have {missing} in their metadata (there is: {', '.join(sorted(known)) or 'nothing'}); set 'label'"
+        )
+    without = [q for q in pool if name not in q.metadata]
+    if without:
+        raise UserError(
+            f"{len(without)} of {len(pool)} questions have no {name!r} in their metadata (the first: {without[0].prompt[:60]!r}); "
+            "give them one, leave them out, or set 'label' to another key"
         )
     return [q.metadata[name] for q in pool]
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from benchmarks import simulated_courses
 from benchmarks.course import fit
+from benchmarks.course.course import course_of_runs
 from benchmarks.simulated_runs import Arm, simulate
 from harness.numerics.latent_skills import SkillSettings
 from harness.spec import AlgorithmSpec
+from tests.benchmarks.made_course import made_runs
 
 POINT = fit.Candidate(SkillSettings(24, 3, 0.6, 2.0, 0.2), 0.03, 0.02, 1e-4)
 ALGORITHM = AlgorithmSpec(groups_per_step=4, group_size=8, max_steps=80, updates_per_batch=2, learning_rate=POINT.learning_rate)
@@ -44,3 +49,17 @@ def test_when_a_target_is_reached() -> None:
     """By hand: between two evaluations, at the first one, never."""
     accuracies = np.array([[0.2, 0.5, 0.2], [0.4, 0.6, 0.3], [0.6, 0.7, 0.35]])
     assert fit._reached(accuracies, 0.5) == pytest.approx([1.5, 1.0, 2.0])
+
+
+def test_arms_of_a_course_beside_their_simulation(tmp_path: Path) -> None:
+    """Every arm with a ratio is simulated with its own settings; the oracle, to which the simulator was fitted, is not ranked."""
+    made_runs(tmp_path)
+    course = course_of_runs(str(tmp_path / "made.toml"), tmp_path / "runs")
+    likeness, ratios = simulated_courses.rows_of(course, course.analysis.combinations[0], range(1, 4), broad=3, narrow=3)
+    assert {row["observable"] for row in likeness} >= {"mean_0", "all_wrong_4", "all_right_2"}
+    assert [row["strategy"] for row in ratios] == ["dots", "dots-rr", "history", "oracle", "rr"]
+    assert {row["strategy"]: row["measured_at_least"] for row in ratios}["history"] == pytest.approx(2)
+    assert [row["fitted"] for row in ratios] == [False, False, False, True, False]
+    table = simulated_courses.markdown(likeness, ratios)
+    assert "| `rr` | " in table
+    assert "n = 4 arms" in table.splitlines()[-1]

@@ -14,6 +14,8 @@ from hypothesis.extra.numpy import arrays
 from harness.errors import UserError
 from harness.rehearsal.engine import smoothed
 from harness.rehearsal.recording import read_recording
+from harness.strategies.labels import metadata_labels
+from harness.types import QuestionPool
 
 
 def table(folder: Path, **columns: object) -> Path:
@@ -30,6 +32,18 @@ def test_lists_are_a_trajectory_cut_to_the_shortest(tmp_path: Path) -> None:
     assert found.rates.tolist() == [[0.0, 0.5], [0.25, 0.5]]
     assert [dict(m) for m in found.metadata] == [{"level": 3}, {"level": 5}]
     assert [q.answer for q in found.pool()] == ["", ""]
+
+
+def test_labels_with_gaps_and_measurements(tmp_path: Path) -> None:
+    """A level that some questions lack is theirs alone who have it, whole as it was; fractions are no label."""
+    path = table(
+        tmp_path, problem=["a", "b"], level=[3.0, float("nan")], type=["x", None], mean=[0.5, 1.0], rates=[[0.0, 0.5], [0.25, 0.5]]
+    )
+    found = read_recording(path)
+    assert [dict(m) for m in found.metadata] == [{"level": 3, "type": "x"}, {}]
+    assert all(isinstance(m["level"], int) for m in found.metadata if "level" in m)
+    with pytest.raises(UserError, match=r"1 of 2 questions have no 'level' in their metadata \(the first: 'b'\)"):
+        metadata_labels(QuestionPool(found.pool()), "level", ())
 
 
 def test_numbered_columns_are_put_in_order(tmp_path: Path) -> None:
