@@ -5,7 +5,7 @@
 Each strategy and size runs in a process of its own (its memory is its own), three steps of 64 groups of 8 on simulated questions; the
 smaller of the last two counts, engine excluded. Seconds are processor seconds of one thread, so that other work on the machine does not
 count. Memory is the process's peak above that of plain GRPO at the same size. Prints a table and writes
-``benchmarks/results/selection_scale.csv``.
+``benchmarks/results/selection_scale.csv``, of which rows of other strategies stay.
 """
 
 from __future__ import annotations
@@ -88,8 +88,12 @@ def main() -> None:
             rows.append((name, size, round(found["seconds"], 4), round(found["first"], 3), round(found["peak"] - base[size], 1)))
             print(f"{name:16} {size:>9,}  {rows[-1][2]:8.4f} s/step  first {rows[-1][3]:7.3f} s  {rows[-1][4]:+8.1f} MiB", flush=True)
     if not arguments.quick:
+        path = ROOT / "benchmarks" / "results" / "selection_scale.csv"
         columns = ["strategy", "questions", "seconds_per_step", "first_step_seconds", "mib_above_grpo"]
-        pd.DataFrame(rows, columns=columns).to_csv(ROOT / "benchmarks" / "results" / "selection_scale.csv", index=False)
+        table = pd.concat([pd.read_csv(path), pd.DataFrame(rows, columns=columns)])
+        table.drop_duplicates(["strategy", "questions"], keep="last").sort_values("questions").sort_values(
+            "strategy", kind="stable", key=lambda names: names.map(list(BUILTIN_STRATEGIES).index)
+        ).to_csv(path, index=False)
 
 
 if __name__ == "__main__":
