@@ -24,6 +24,7 @@ from benchmarks.course.course import Course, course_of_archive, course_of_runs
 from benchmarks.finding.ranks import known, place_of, rank_correlation
 from benchmarks.simulated_runs import Arm, simulate, speed_up, target_of
 from benchmarks.simulated_scale import words as words_of
+from harness.registry import strategy_entry
 from harness.spec import AlgorithmSpec
 from harness.stats import Curve, SpeedUp
 from reports.arms import Arm as Measured
@@ -76,7 +77,8 @@ def rows_of(course: Course, combination: Combination, seeds: Sequence[int], broa
         if arm.is_baseline or not known(measured):
             continue
         ratio = speed_up(plain, played(arm, baseline, point, schedule.pool, seeds), target, LEDGER)
-        names = {**where, "strategy": arm.strategy, "fitted": arm.oracle}
+        own = strategy_entry(str(arm.runs[0].spec["strategy"]["name"])).requires
+        names = {**where, "strategy": arm.strategy, "fitted": arm.oracle, "predictor": "predictor" in own}
         ratios.append({**names, **_columns("measured", measured), **_columns("simulated", ratio)})
     return likeness, ratios
 
@@ -94,23 +96,37 @@ def _baseline(combination: Combination) -> Measured:
 
 
 def correlations(ratios: Sequence[Row]) -> Iterator[tuple[str, str]]:
-    """(combination, rank correlation in words), all together last: arms by the mean of their log ratios over the combinations.
+    """(what, rank correlation in words) per combination, and of the arms' mean log ratios: of all, and of those without a predictor.
 
-    Without the oracle, whose headroom was fitted.
+    Without the oracle, whose headroom was fitted. The simulator's predictors are fitted to its own policies.
     """
-    table = pd.DataFrame(ratios)
-    table = table[table["simulated_place"].notna() & ~table["fitted"]]
+    table = _ranked(ratios)
     for name, part in table.groupby("combination", sort=False):
-        found = rank_correlation(part["measured_place"].to_list(), part["simulated_place"].to_list())
-        yield str(name), found.text if found is not None else "–"
-    if table["combination"].nunique() > 1:
-        means = table.groupby("strategy")[["measured_place", "simulated_place"]].mean()
-        found = rank_correlation(means["measured_place"].to_list(), means["simulated_place"].to_list())
-        yield "mean over the combinations", found.text if found is not None else "–"
+        yield str(name), _correlation(part)
+    means = table.groupby(["strategy", "predictor"])[["measured_place", "simulated_place"]].mean().reset_index()
+    yield "mean over the combinations", _correlation(means)
+    yield "the same, arms without a difficulty predictor", _correlation(means[~means["predictor"]])
+
+
+def factors(ratios: Sequence[Row]) -> dict[str, float]:
+    """Per arm the simulated ratio over the measured one, geometric mean over the combinations: above 1 the simulator flatters it."""
+    table = _ranked(ratios)
+    gaps = (table["simulated_place"] - table["measured_place"]).groupby(table["strategy"], sort=False).mean()
+    return {str(name): math.exp(gap) for name, gap in gaps.items()}
+
+
+def _ranked(ratios: Sequence[Row]) -> pd.DataFrame:
+    table = pd.DataFrame(ratios)
+    return table[table["simulated_place"].notna() & ~table["fitted"].astype(bool)].astype({"predictor": bool})
+
+
+def _correlation(table: pd.DataFrame) -> str:
+    found = rank_correlation(table["measured_place"].to_list(), table["simulated_place"].to_list())
+    return found.text if found is not None else "–"
 
 
 def markdown(likeness: Sequence[Row], ratios: Sequence[Row]) -> str:
-    """Three tables: likeness, ratios, rank correlations."""
+    """Three tables: likeness, ratios with how much the simulator flatters, rank correlations."""
     names = list(dict.fromkeys(r["combination"] for r in ratios))
     shown = ("mean_0", "mean_4", "all_wrong_0", "all_wrong_4", "all_right_0", "all_right_4", "persistence", "noise", "headroom")
     head = ["measured → simulated", "mean, first fifth", "last", "all wrong, first", "last", "all right, first", "last", *shown[-3:]]
@@ -119,11 +135,16 @@ def markdown(likeness: Sequence[Row], ratios: Sequence[Row]) -> str:
         own = {r["observable"]: r for r in likeness if r["combination"] == name}
         cells = [f"{own[o]['measured']:.2f} → {own[o]['simulated']:.2f}" if o in own else "–" for o in shown]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += ["", f"| cost at μ = 1: measured; simulated | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    flattered = factors(ratios)
+    lines += [
+        "",
+        f"| cost at μ = 1: measured; simulated | {' | '.join(names)} | simulated over measured |",
+        "|---|" + "---|" * (len(names) + 1),
+    ]
     for arm in dict.fromkeys(r["strategy"] for r in ratios):
         own = {r["combination"]: r for r in ratios if r["strategy"] == arm}
         cells = [f"{own[n]['measured_words']}; {own[n]['simulated_words']}" if n in own else "–" for n in names]
-        lines.append(f"| `{arm}` | {' | '.join(cells)} |")
+        lines.append(f"| `{arm}` | {' | '.join(cells)} | {f'{flattered[arm]:.2f}' if arm in flattered else 'fitted'} |")
     lines += ["", "| combination | rank correlation of the arms, measured and simulated |", "|---|---|"]
     lines += [f"| {name} | {text} |" for name, text in correlations(ratios)]
     return "\n".join(lines)
@@ -154,7 +175,7 @@ def main() -> None:
     if arguments.quick:
         return
     frame = pd.concat([pd.DataFrame(likeness), pd.DataFrame(ratios)], ignore_index=True).replace(np.inf, np.nan).round(4)
-    frame.drop(columns=["measured_words", "simulated_words"]).to_csv(ROOT / "benchmarks" / "results" / "simulated_courses.csv", index=False)
+    frame.to_csv(ROOT / "benchmarks" / "results" / "simulated_courses.csv", index=False)
     if arguments.into:
         before, _, rest = arguments.into.read_text(encoding="utf-8").partition(f"<!-- {MARK} -->")
         _, _, after = rest.partition(f"<!-- end of {MARK} -->")

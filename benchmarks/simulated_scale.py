@@ -1,6 +1,6 @@
-"""Questions of scale that the paper leaves open, put to a simulated policy: larger pools, other group sizes, other batches.
+"""Questions of scale that the paper leaves open, put to a simulated policy: larger pools, longer runs, other groups and batches, staleness.
 
-    python -m benchmarks.simulated_scale [--seeds 5] [--quick] [--into docs/rehearsal.md]
+    python -m benchmarks.simulated_scale [--only "G = 4"] [--seeds 5] [--quick] [--into docs/rehearsal.md]
 
 The suite ``simulated`` with one thing changed at a time. Speed-up over plain GRPO of the same setting to 90 % of its gain, μ = 1 (median
 of paired seeds, 95 % interval); nothing is tuned anew. Prints and writes ``benchmarks/results/simulated_scale.csv``, and with ``--into``
@@ -30,6 +30,9 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "G = 16": ({"group_size": 16}, {}),
     "B = 8": ({"groups_per_step": 8}, {}),
     "B = 128": ({"groups_per_step": 128}, {}),
+    "800 steps": ({"max_steps": 800}, {}),
+    "rollouts 4 steps old": ({"staleness": 4}, {}),
+    "rollouts 16 steps old": ({"staleness": 16}, {}),
 }
 ARMS: dict[str, dict[str, Any]] = {"rr": {}, "mopps+rr": {}, "frontier": {"features": "embeddings"}}
 MARK = "simulated scale"
@@ -41,12 +44,13 @@ def words(found: SpeedUp) -> str:
     return middle if found.low is None else f"{middle} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
+def markdown(table: pd.DataFrame) -> str:
     """One line per setting, one column per strategy."""
+    rows = table.to_dict("records")
     lines = [f"| simulated | GRPO's informative share | {' | '.join(f'`{a}`' for a in ARMS)} |", "|---|---|" + "---|" * len(ARMS)]
-    for setting in dict.fromkeys(r["setting"] for r in rows):
+    for setting in (name for name in SETTINGS if name in set(table["setting"])):
         own = {r["strategy"]: r for r in rows if r["setting"] == setting}
-        lines.append(f"| {setting} | {own['grpo']['informative']:.2f} | {' | '.join(own[a]['words'] for a in ARMS)} |")
+        lines.append(f"| {setting} | {own['grpo']['informative']:.2f} | {' | '.join(own[a]['ratio'] for a in ARMS)} |")
     return "\n".join(lines)
 
 
@@ -55,11 +59,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="two seeds, 20 steps, nothing written")
+    parser.add_argument("--only", action="append", choices=SETTINGS, help="a setting; repeatable. The rows of the others stay")
     parser.add_argument("--into", type=Path, metavar="FILE.md")
     arguments = parser.parse_args()
     seeds = range(1, 3 if arguments.quick else arguments.seeds + 1)
     rows: list[dict[str, Any]] = []
-    for setting, (changed, task) in SETTINGS.items():
+    chosen = arguments.only or list(SETTINGS)
+    for setting, (changed, task) in ((name, SETTINGS[name]) for name in chosen):
         algorithm = {**changed, "max_steps": 20} if arguments.quick else changed
         baseline: list[Curve] = []
         for name, config in {"grpo": {}, **ARMS}.items():
@@ -72,18 +78,21 @@ def main() -> None:
                 {
                     "setting": setting, "strategy": name, "n": found.n, "at_least": found.at_least, "at_most": found.at_most,
                     "low": found.low, "high": found.high, "informative": informative,
-                    "final_accuracy": float(np.mean([c.accuracy[-1] for c in curves])), "words": words(found),
+                    "final_accuracy": float(np.mean([c.accuracy[-1] for c in curves])), "ratio": words(found),
                 }
             )  # fmt: skip
             print(f"{setting:45} {name:10} {words(found)}", flush=True)
-        if not arguments.quick:
-            frame = pd.DataFrame(rows).drop(columns="words").round(4)
-            frame.to_csv(ROOT / "benchmarks" / "results" / "simulated_scale.csv", index=False)
+    if arguments.quick:
+        return
+    path = ROOT / "benchmarks" / "results" / "simulated_scale.csv"
+    kept = pd.read_csv(path)
+    table = pd.concat([kept[~kept["setting"].isin(chosen)], pd.DataFrame(rows).round(4)], ignore_index=True)
+    table.to_csv(path, index=False)
     if arguments.into:
         before, _, rest = arguments.into.read_text(encoding="utf-8").partition(f"<!-- {MARK} -->")
         _, _, after = rest.partition(f"<!-- end of {MARK} -->")
-        table = f"<!-- {MARK} -->\n{markdown(rows)}\n<!-- end of {MARK} -->"
-        arguments.into.write_text(before + table + after, encoding="utf-8")
+        shown = f"<!-- {MARK} -->\n{markdown(table)}\n<!-- end of {MARK} -->"
+        arguments.into.write_text(before + shown + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

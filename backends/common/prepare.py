@@ -78,7 +78,7 @@ def prepare(spec: RunSpec, cache: Path, progress: Progress) -> Prepared:
         facts = model_metadata(folder)
         detail = {"model": name, "parameters": facts["parameters"], "warm_up_steps": facts["steps"]}
         prepared = Prepared(task, str(folder), one_off=[OneOff("model warm-up", facts["seconds"], detail)])
-    requires = entry_of(spec.strategy).requires
+    requires = entry_of(spec.strategy).build(spec.strategy.config).requires
     artifact = spec.strategy.config.get("predictor")
     if "embed" in requires and artifact and not artifact_embedder(str(artifact)).startswith("policy:"):
         _embed_for_artifact(prepared, Path(str(artifact)), cache, progress)

@@ -17,14 +17,19 @@ from reports.regime import has_headroom, headroom, run_regime
 
 
 def table_of(courses: Iterable[Course]) -> str:
-    """The table as CSV; simulated courses and upper bounds are left out, they are no results."""
-    rows = [row for course in courses if not course.simulated for row in rows_of(course)]
+    """The table as CSV; simulated courses, ablations and upper bounds are left out: nobody should be told to try them."""
+    rows = [row for course in courses if not course.simulated and not is_ablation(course) for row in rows_of(course)]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [f.name for f in fields(CourseRow)], lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({key: _cell(value) for key, value in asdict(row).items()})
     return buffer.getvalue()
+
+
+def is_ablation(course: Course) -> bool:
+    """Whether strategies ran without parts of theirs."""
+    return any(run.spec["strategy"]["config"].get("without") for run in course.analysis.runs)
 
 
 def _cell(value: object) -> object:

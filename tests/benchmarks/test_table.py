@@ -33,3 +33,11 @@ def test_pack_writes_what_recommend_reads(tmp_path: Path) -> None:
     assert {(r.where, r.arm) for r in rows} == {("made/words", arm) for arm in ("dots", "rr", "dots-rr", "history")}
     simulated = course_of_runs(str(made_runs(tmp_path, "other", "simulator", missing=0)), tmp_path / "runs")
     assert len(table_of([simulated]).splitlines()) == 1
+
+
+def test_a_strategy_without_its_parts_is_nothing_to_try(tmp_path: Path) -> None:
+    """One run that left a part of its strategy out makes the course an ablation."""
+    course = course_of_runs(str(made_runs(tmp_path)), tmp_path / "runs")
+    assert len(table_of([course]).splitlines()) > 1
+    course.analysis.runs[0].spec["strategy"]["config"]["without"] = ["prior"]
+    assert len(table_of([course]).splitlines()) == 1

@@ -51,7 +51,7 @@ def test_grpo_is_bit_identical_to_a_bare_trainer(updates: int, tmp_path: Path, c
     [
         ("grpo", {}, {"updates_per_batch": 2, "drop_degenerate": True}),
         ("dots-rr", {"references": 8, "capacity": 16, "interval": 2}, {}),
-        ("frontier", {"uses": 3}, {}),
+        ("frontier", {"uses": 3, "features": "embeddings"}, {}),
     ],
 )
 def test_resume_continues_as_if_never_stopped(strategy: str, config: Any, algorithm: Any, tmp_path: Path, cache: Path) -> None:
