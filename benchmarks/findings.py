@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.course.course import Course, course_of_archive, course_of_runs, finished_runs, resolved
+from benchmarks.course.table import is_ablation
 from benchmarks.courses import COURSES, ROOT
 from benchmarks.finding.chapter import Chapter, listed
 from benchmarks.finding.limits import limits_chapter
@@ -37,6 +38,9 @@ CHAPTERS: tuple[Callable[[Sequence[Course]], Chapter | None], ...] = (
     summary_chapter, regime_chapter, speed_up_chapter, break_even_chapter, savings_chapter, parts_chapter, selection_chapter, batch_chapter,
     ranks_chapter, simulator_chapter, time_chapter, limits_chapter,
 )  # fmt: skip
+
+#: Chapters that count or rank strategies; a course that takes one apart would crowd out the others.
+OF_WHOLE_STRATEGIES = (summary_chapter, ranks_chapter, simulator_chapter)
 
 
 def main() -> None:
@@ -82,7 +86,8 @@ def chapters(courses: Sequence[Course]) -> list[Chapter]:
     """Those that the records of the courses can fill. Raises UserError where there is no course."""
     if not courses:
         raise UserError("there is no course; pack one with 'benchmarks/courses.py pack SUITE', or give --runs-dir")
-    return [chapter for make in CHAPTERS if (chapter := make(courses)) is not None]
+    whole = [course for course in courses if not is_ablation(course)] or courses
+    return [chapter for make in CHAPTERS if (chapter := make(whole if make in OF_WHOLE_STRATEGIES else courses)) is not None]
 
 
 def page(courses: Sequence[Course], found: Sequence[Chapter]) -> str:

@@ -32,6 +32,10 @@ def limits_chapter(courses: Sequence[Course]) -> Chapter | None:
 
 def _gaps(course: Course) -> list[str]:
     notes = []
+    begun = {combination.name for combination in course.analysis.combinations}
+    later = list(dict.fromkeys(where for where, _, _ in course.facts["expected"] if where not in begun))
+    if later:
+        notes.append(f"Not run yet: {listed(later)}.")
     for _, combination in combinations([course]):
         name, target = combination.name, combination.target
         if target.accuracy is None:
