@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.document import insert
 from harness.cli.strategies import strategy_rows
 from harness.records.ledger import LEDGER_NAME, read_ledger
 from harness.stats.speedup import SpeedUp
@@ -102,15 +106,6 @@ def methods_markdown(rows: Iterable[Mapping[str, Any]]) -> str:
 def _markdown(heads: list[str], rows: list[list[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-
-
-def insert(document: Path, marker: str, text: str) -> None:
-    """Put ``text`` between ``<!-- marker -->`` and ``<!-- /marker -->``."""
-    before, start, rest = document.read_text(encoding="utf-8").partition(f"<!-- {marker} -->")
-    _, end, after = rest.partition(f"<!-- /{marker} -->")
-    if not start or not end:
-        raise SystemExit(f"{document} has no place marked {marker}")
-    document.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def main() -> None:

@@ -12,13 +12,16 @@ uniform selection: nothing about any strategy.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from backends.simulator.policy import Policy
+from benchmarks.skill_search import Candidate, Steps, search
 from harness.numerics.latent_skills import SkillSettings, skill_questions
 from harness.rehearsal.recording import read_recording
 from harness.spec import AlgorithmSpec
@@ -26,22 +29,13 @@ from harness.spec import AlgorithmSpec
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT.parent / "shared" / "data" / "dsr1209_training_pass_rates.parquet"
 GROUPS, GROUP_SIZE = 128, 8
+STEPS = Steps(decades=0.12, logits=0.12, share=0.02, most_share=0.4, least_difficulty=0.1)
 
 #: Observable → weight in the sum of squared errors; start and end of the distribution matter most.
 WEIGHTS = {
     "mean_start": 3, "all_wrong_start": 3, "all_right_start": 3, "mean_end": 3, "all_wrong_end": 2, "all_right_end": 2,
     "mean_quarter": 2, "mean_half": 2, "correlation_lag_10": 1, "correlation_lag_40": 2, "risen": 2, "fallen": 2, "never_solved": 1,
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A point of the search."""
-
-    skills: SkillSettings
-    learning_rate: float
-    gradient_noise: float
-    forgetting: float
 
 
 def observables(rates: np.ndarray) -> dict[str, float]:
@@ -95,19 +89,6 @@ def first(rng: np.random.Generator) -> Candidate:
     return Candidate(skills, 10 ** rng.uniform(-3.3, -1.7), 10 ** rng.uniform(-3, -0.7), 10 ** rng.uniform(-5, -2))
 
 
-def near(point: Candidate, rng: np.random.Generator) -> Candidate:
-    """A point near another one: two of its coordinates moved."""
-    skills, moved = point.skills, point
-    for name in rng.choice(["difficulty", "spread", "out_of_reach", "learning_rate", "gradient_noise", "forgetting"], 2, replace=False):
-        if name in ("learning_rate", "gradient_noise", "forgetting"):
-            moved = replace(moved, **{name: getattr(moved, name) * 10 ** rng.normal(0, 0.12)})
-        elif name == "out_of_reach":
-            skills = replace(skills, out_of_reach=float(np.clip(skills.out_of_reach + rng.normal(0, 0.02), 0, 0.4)))
-        else:
-            skills = replace(skills, **{name: max(0.1, getattr(skills, name) + rng.normal(0, 0.12))})
-    return replace(moved, skills=skills)
-
-
 def main() -> None:
     """Search, then judge the best point on seeds that the search has not used."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -117,15 +98,8 @@ def main() -> None:
     recording = read_recording(arguments.table, drop_repeated=True)
     questions, epochs = recording.rates.shape
     wanted = observables(recording.rates)
-    rng = np.random.default_rng(1)
     broad, narrow = (8, 8) if arguments.quick else (150, 1200)
-    points = [first(rng) for _ in range(broad)]
-    best = min(points, key=lambda p: error(observables(simulate(p, questions, epochs, 0)), wanted))
-    least = error(observables(simulate(best, questions, epochs, 0)), wanted)
-    for _ in range(narrow):
-        tried = near(best, rng)
-        if (found := error(observables(simulate(tried, questions, epochs, 0)), wanted)) < least:
-            best, least = tried, found
+    best = search(lambda point: error(observables(simulate(point, questions, epochs, 0)), wanted), first, STEPS, broad, narrow)
     seeds = [observables(simulate(best, questions, epochs, seed)) for seed in range(101, 106)]
     rows = [(name, wanted[name], np.mean([s[name] for s in seeds]), np.std([s[name] for s in seeds], ddof=1)) for name in WEIGHTS]
     frame = pd.DataFrame(rows, columns=["observable", "recorded", "simulated", "seed_deviation"]).round(4)

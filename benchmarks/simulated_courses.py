@@ -21,9 +21,11 @@ import pandas as pd
 
 from benchmarks.course import fit
 from benchmarks.course.course import Course, course_of_archive, course_of_runs
+from benchmarks.document import insert
 from benchmarks.finding.ranks import known, place_of, rank_correlation
 from benchmarks.simulated_runs import Arm, simulate, speed_up, target_of
 from benchmarks.simulated_scale import words as words_of
+from benchmarks.skill_search import Candidate
 from harness.registry import strategy_entry
 from harness.spec import AlgorithmSpec
 from harness.stats import Curve, SpeedUp
@@ -49,7 +51,7 @@ def schedule_of(course: Course, combination: Combination) -> fit.Schedule:
     return fit.Schedule(run.pool_size, algorithm, int(run.spec["evaluation"]["every_steps"]), share)
 
 
-def played(measured: Measured, baseline: Measured, point: fit.Candidate, pool: int, seeds: Sequence[int]) -> list[Curve]:
+def played(measured: Measured, baseline: Measured, point: Candidate, pool: int, seeds: Sequence[int]) -> list[Curve]:
     """Curves of an arm on the simulated policy."""
     spec, base = measured.runs[0].spec, baseline.runs[0].spec
     algorithm = {name: spec["algorithm"][name] for name in ALGORITHM}
@@ -57,14 +59,14 @@ def played(measured: Measured, baseline: Measured, point: fit.Candidate, pool: i
     config = {name: value for name, value in spec["strategy"]["config"].items() if name != "predictor"}
     if spec["strategy"]["name"] == "frontier":
         config["features"] = "embeddings"  # simulated prompts say nothing
-    arm = Arm(spec["strategy"]["name"], config, algorithm, point.task(pool))
+    arm = Arm(spec["strategy"]["name"], config, algorithm, fit.task_of(point, pool))
     return [simulate(arm, seed, int(spec["evaluation"]["every_steps"])).curve(measured.strategy, seed) for seed in seeds]
 
 
 def rows_of(course: Course, combination: Combination, seeds: Sequence[int], broad: int, narrow: int) -> tuple[list[Row], list[Row]]:
     """(observable, measured, simulated) and (arm, measured ratio, simulated ratio) of one combination."""
     wanted, schedule = fit.observed(combination), schedule_of(course, combination)
-    point = fit.search(wanted, schedule, broad, narrow)
+    point = fit.fitted(wanted, schedule, broad, narrow)
     found = fit.simulated(point, schedule, fit.JUDGED)
     where = {"course": course.name, "combination": combination.name}
     likeness = [{**where, "observable": name, "measured": value, "simulated": found[name]} for name, value in wanted.items()]
@@ -177,10 +179,7 @@ def main() -> None:
     frame = pd.concat([pd.DataFrame(likeness), pd.DataFrame(ratios)], ignore_index=True).replace(np.inf, np.nan).round(4)
     frame.to_csv(ROOT / "benchmarks" / "results" / "simulated_courses.csv", index=False)
     if arguments.into:
-        before, _, rest = arguments.into.read_text(encoding="utf-8").partition(f"<!-- {MARK} -->")
-        _, _, after = rest.partition(f"<!-- end of {MARK} -->")
-        table = f"<!-- {MARK} -->\n{markdown(likeness, ratios)}\n<!-- end of {MARK} -->"
-        arguments.into.write_text(before + table + after, encoding="utf-8")
+        insert(arguments.into, MARK, markdown(likeness, ratios))
 
 
 if __name__ == "__main__":

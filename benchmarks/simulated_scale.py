@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.document import insert
 from benchmarks.simulated_runs import Arm, simulate, speed_up, target_of
 from harness.stats import Curve, SpeedUp
 
@@ -89,10 +90,7 @@ def main() -> None:
     table = pd.concat([kept[~kept["setting"].isin(chosen)], pd.DataFrame(rows).round(4)], ignore_index=True)
     table.to_csv(path, index=False)
     if arguments.into:
-        before, _, rest = arguments.into.read_text(encoding="utf-8").partition(f"<!-- {MARK} -->")
-        _, _, after = rest.partition(f"<!-- end of {MARK} -->")
-        shown = f"<!-- {MARK} -->\n{markdown(table)}\n<!-- end of {MARK} -->"
-        arguments.into.write_text(before + shown + after, encoding="utf-8")
+        insert(arguments.into, MARK, markdown(table))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from benchmarks.course.columns import columns_of, records_from
+from benchmarks.course.columns import DECIMALS, columns_of, records_from
 from harness.errors import UserError
 from harness.records.ledger import LEDGER_NAME, line_of, parse_line
 from harness.records.ledger_records import RunStart, from_json, to_json
@@ -30,9 +30,6 @@ PRESET = 9 | lzma.PRESET_EXTREME
 DIGITS = 7
 SHOWN_DIGITS = 4
 _SHOWN = frozenset({"loss", "importance_ratio", "fresh_log_ratio", "fresh_mean_log_ratio"})
-
-#: Decimals of seconds: hundredths of a millisecond.
-SECONDS_DECIMALS = 5
 
 #: What a ledger is called in an archive.
 COLUMNS_NAME = "ledger.columns.json"
@@ -104,7 +101,7 @@ def records_of(paths: RunPaths) -> dict[str, bytes]:
     """``spec.json`` and ``ledger.jsonl`` of a run as they are archived.
 
     Without the folder its suite lay in, which is no part of its identity, and with fractions to ``DIGITS`` digits, seconds to
-    ``SECONDS_DECIMALS``: half of an archive would be the digits of seconds beyond the microsecond.
+    ``DECIMALS``: half of an archive would be the digits of seconds beyond the microsecond.
     """
     spec = paths.spec.read_bytes()
     loaded = RunSpec.load(paths.spec)
@@ -123,7 +120,7 @@ def _rounded(value: Any, key: str = "", digits: int = DIGITS) -> Any:
     """JSON data with its fractions rounded, but for the run's settings, of which its identity is made."""
     match value:
         case float():
-            return round(value, SECONDS_DECIMALS) if key.endswith("seconds") else float(f"{value:.{digits}g}")
+            return round(value, DECIMALS) if key.endswith("seconds") else float(f"{value:.{digits}g}")
         case dict() if key == "phases":
             return {phase: _rounded(seconds, "seconds") for phase, seconds in value.items()}
         case dict():

@@ -14,8 +14,8 @@ from typing import Any
 
 Node = dict[str, Any]
 
-#: Decimals of a fraction that is kept as a difference: sums of such differences, rounded, are the numbers that were there.
-_DECIMALS = 5
+#: Decimals of seconds in an archive, and of fractions kept as differences: sums of these, rounded, are the numbers that were there.
+DECIMALS = 5
 
 _ABSENT: Any = object()
 
@@ -84,4 +84,4 @@ def _sums(differences: Sequence[Any]) -> list[Any]:
 
 
 def _rounded(value: Any) -> Any:
-    return round(value, _DECIMALS) if isinstance(value, float) else value
+    return round(value, DECIMALS) if isinstance(value, float) else value

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from backends.simulator.policy import ADAM_EPSILON
+from benchmarks.skill_search import Candidate, Steps, search
 from harness.numerics.latent_skills import SkillQuestions, SkillSettings, skill_questions
 from harness.spec import AlgorithmSpec
 from harness.step.advantage import STD_EPSILON
@@ -35,23 +36,15 @@ SEARCHED, JUDGED = range(8), range(100, 108)
 WEIGHTS = {f"{name}_{fifth}": 3.0 if fifth in (0, FIFTHS - 1) else 1.0 for name in SHARES for fifth in range(FIFTHS)} | {
     "persistence": 2.0, "noise": 0.05, "headroom": 0.3,
 }  # fmt: skip
+_STEPS = Steps(decades=0.15, logits=0.2, share=0.03, most_share=0.5, least_difficulty=-2.0)
 _LOGARITHMS = frozenset({"noise", "headroom"})
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A point of the search: what the questions are like, and how the policy learns."""
-
-    skills: SkillSettings
-    learning_rate: float
-    gradient_noise: float
-    forgetting: float
-
-    def task(self, train: int) -> dict[str, Any]:
-        """Settings of the task ``latent-skills``."""
-        names = ("skills", "loadings", "difficulty", "spread", "out_of_reach")
-        found = {name: getattr(self.skills, name) for name in names}
-        return {**found, "train": train, "gradient_noise": self.gradient_noise, "forgetting": self.forgetting}
+def task_of(point: Candidate, train: int) -> dict[str, Any]:
+    """Settings of the task ``latent-skills``."""
+    names = ("skills", "loadings", "difficulty", "spread", "out_of_reach")
+    found = {name: getattr(point.skills, name) for name in names}
+    return {**found, "train": train, "gradient_noise": point.gradient_noise, "forgetting": point.forgetting}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +106,9 @@ def error(found: Mapping[str, float], wanted: Mapping[str, float]) -> float:
     return total
 
 
-def search(wanted: Mapping[str, float], schedule: Schedule, broad: int = 80, narrow: int = 240) -> Candidate:
+def fitted(wanted: Mapping[str, float], schedule: Schedule, broad: int = 80, narrow: int = 240) -> Candidate:
     """Random search: ``broad`` points anywhere, then ``narrow`` near the best so far."""
-    rng = np.random.default_rng(1)
-
-    def loss(point: Candidate) -> float:
-        return error(simulated(point, schedule, SEARCHED), wanted)
-
-    best = min((_first(rng) for _ in range(broad)), key=loss)
-    least = loss(best)
-    for _ in range(narrow):
-        tried = _near(best, rng)
-        if (found := loss(tried)) < least:
-            best, least = tried, found
-    return best
+    return search(lambda point: error(simulated(point, schedule, SEARCHED), wanted), _first, _STEPS, broad, narrow)
 
 
 def _first(rng: np.random.Generator) -> Candidate:
@@ -134,20 +116,6 @@ def _first(rng: np.random.Generator) -> Candidate:
         int(rng.choice([12, 24, 48, 96])), int(rng.integers(2, 5)), rng.uniform(-0.5, 2), rng.uniform(1, 4), rng.uniform(0.05, 0.4)
     )
     return Candidate(skills, 10 ** rng.uniform(-2.7, -1.0), 10 ** rng.uniform(-3, -0.5), 10 ** rng.uniform(-5, -2.5))
-
-
-def _near(point: Candidate, rng: np.random.Generator) -> Candidate:
-    skills, moved = point.skills, point
-    for name in rng.choice(["difficulty", "spread", "out_of_reach", "learning_rate", "gradient_noise", "forgetting"], 2, replace=False):
-        if name in ("learning_rate", "gradient_noise", "forgetting"):
-            moved = replace(moved, **{name: getattr(moved, name) * 10 ** rng.normal(0, 0.15)})
-        elif name == "out_of_reach":
-            skills = replace(skills, out_of_reach=float(np.clip(skills.out_of_reach + rng.normal(0, 0.03), 0, 0.5)))
-        else:
-            skills = replace(
-                skills, **{name: float(max(-2.0 if name == "difficulty" else 0.1, getattr(skills, name) + rng.normal(0, 0.2)))}
-            )
-    return replace(moved, skills=skills)
 
 
 @dataclass(frozen=True, slots=True)

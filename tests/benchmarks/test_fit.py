@@ -11,11 +11,12 @@ from benchmarks import simulated_courses
 from benchmarks.course import fit
 from benchmarks.course.course import course_of_runs
 from benchmarks.simulated_runs import Arm, simulate
+from benchmarks.skill_search import Candidate
 from harness.numerics.latent_skills import SkillSettings
 from harness.spec import AlgorithmSpec
 from tests.benchmarks.made_course import made_runs
 
-POINT = fit.Candidate(SkillSettings(24, 3, 0.6, 2.0, 0.2), 0.03, 0.02, 1e-4)
+POINT = Candidate(SkillSettings(24, 3, 0.6, 2.0, 0.2), 0.03, 0.02, 1e-4)
 ALGORITHM = AlgorithmSpec(groups_per_step=4, group_size=8, max_steps=80, updates_per_batch=2, learning_rate=POINT.learning_rate)
 SCHEDULE = fit.Schedule(128, ALGORITHM, 8, 0.75)
 
@@ -25,7 +26,7 @@ def test_side_by_side_is_what_the_driver_simulates() -> None:
     for oracle, name in ((False, "grpo"), (True, "oracle")):
         rates, accuracies = fit._train(POINT, SCHEDULE, range(1, 9), oracle=oracle)
         changed = {k: getattr(ALGORITHM, k) for k in ("groups_per_step", "group_size", "max_steps", "updates_per_batch", "learning_rate")}
-        runs = [simulate(Arm(name, {}, changed, POINT.task(128)), seed, 8) for seed in range(1, 9)]
+        runs = [simulate(Arm(name, {}, changed, fit.task_of(POINT, 128)), seed, 8) for seed in range(1, 9)]
         driven = np.array([[s.pass_rates for s in run.steps] for run in runs]).transpose(1, 0, 2)
         assert driven.shape == rates.shares.shape == (80, 8, 4)
         for ours, theirs in zip(np.array_split(rates.shares, 5), np.array_split(driven, 5), strict=True):
@@ -40,7 +41,7 @@ def test_the_search_comes_nearer_to_what_it_looks_for() -> None:
     """Observables of a known point: the best of a short search is nearer to them than the best of its first points."""
     wanted = fit.simulated(POINT, SCHEDULE, fit.JUDGED)
     assert fit.error(wanted, wanted) == 0
-    first, found = (fit.search(wanted, SCHEDULE, broad=6, narrow=narrow) for narrow in (0, 40))
+    first, found = (fit.fitted(wanted, SCHEDULE, broad=6, narrow=narrow) for narrow in (0, 40))
     errors = [fit.error(fit.simulated(p, SCHEDULE, fit.SEARCHED), wanted) for p in (first, found)]
     assert errors[1] < errors[0] / 2
 
