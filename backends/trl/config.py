@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
     algorithm, execution = spec.algorithm, spec.execution
     _refuse_verl_settings(spec)
     _refuse_staleness(spec)
+    _refuse_sharding()
     high = algorithm.clip_epsilon if algorithm.clip_epsilon_high is None else algorithm.clip_epsilon_high
     cispo, checkpointing = algorithm.surrogate == "cispo", execution.gradient_checkpointing
     rows = rows_per_update(spec, world)
@@ -96,6 +98,20 @@ def _reference(spec: RunSpec) -> dict[str, Any]:
     """What TRL loads the reference model of a KL term with: it knows the policy's name, but not the commit that it was loaded from."""
     revision = spec.combination.model.revision
     return {"model_init_kwargs": {"revision": revision}} if spec.algorithm.kl_coefficient and revision else {}
+
+
+#: What ``accelerate launch`` and its users' shells set; accelerate shards the model where one of them is true.
+_SHARDS = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM")
+
+
+def _refuse_sharding() -> None:
+    """Where accelerate would leave each process a part of the weights: the decoder samples from whole ones."""
+    found = next((name for name in _SHARDS if os.environ.get(name, "false").lower() in ("1", "true", "yes")), None)
+    if found is not None:
+        raise UserError(
+            f"{found} is set, but the TRL backend samples from whole weights, which sharding takes apart; unset it (processes = N "
+            "trains on N devices), or use backend = 'verl', which shards them"
+        )
 
 
 def _refuse_staleness(spec: RunSpec) -> None:

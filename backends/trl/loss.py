@@ -1,6 +1,6 @@
-"""What happens to a batch between generation and TRL's own loss: dropping degenerate groups, weighting off-policy rows.
+"""What happens to a batch between generation and TRL's own loss: dropping degenerate groups, evening padding, weighting off-policy rows.
 
-TRL's loss is not rewritten. Both changes are made on the tensors it reads, and both are exact:
+TRL's loss is not rewritten. The changes are made on the tensors it reads, and they are exact:
 
 * a degenerate group has zero advantage, so without KL its rows add nothing to loss or gradient; dropping them and
   rescaling the advantages by what each ``loss_type`` divides by leaves loss and gradient as they were;
@@ -64,6 +64,22 @@ def trim_padding(batch: Tensors) -> Tensors:
         if value.ndim == 2 and value.shape[1] == full_width:
             trimmed[key] = value[:, :width]
     return trimmed
+
+
+def even_padding(batch: Tensors, log_probs: torch.Tensor) -> torch.Tensor:
+    """``log_probs``, shape (B, T), of the running forward pass with the old policy's at padding, where no token was sampled.
+
+    TRL takes exp(log π − log π_old) of padding too, before its mask. At a low temperature log-probs of the padding token lie far apart:
+    at 0.3 a difference of 30 in the logits becomes 100, exp(100) is infinite in float32, and infinity times the mask's zero is NaN, in
+    the loss or in the gradient alone. The same for the reference policy's, which ``batch`` holds under ``beta``. Values and gradients of
+    sampled tokens are untouched.
+    """
+    mask = batch["completion_mask"].bool()
+    old = batch.get("old_per_token_logps")
+    at_padding = (log_probs.detach() if old is None else old).to(log_probs.dtype)
+    if batch.get("ref_per_token_logps") is not None:
+        batch["ref_per_token_logps"] = torch.where(mask, batch["ref_per_token_logps"], at_padding)
+    return torch.where(mask, log_probs, at_padding)
 
 
 def correct_off_policy(

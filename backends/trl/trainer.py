@@ -26,7 +26,7 @@ from trl.trainer.utils import split_tensor_dict
 
 from backends.common.failures import naming_full_disk
 from backends.trl.books import StepBooks
-from backends.trl.loss import DIVIDES_BY_ROWS, correct_off_policy, drop_degenerate_rows
+from backends.trl.loss import DIVIDES_BY_ROWS, correct_off_policy, drop_degenerate_rows, even_padding
 from backends.trl.rows import is_plain, mark_rows, mask_padding, padded, padding_rows, set_advantages
 from harness.types import PromptGroup, Rollout
 
@@ -134,6 +134,7 @@ class HalfwayGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, *args, **kwargs)
         result = super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, *args, **kwargs)
         batch = self._running_inputs
+        result = (even_padding(batch, result[0]), *result[1:])
         stale = self.session.spec.algorithm.staleness > 0
         if "replayed" in batch and (stale or batch.get("sampling_per_token_logps") is not None):
             correct_off_policy(batch, result[0], self.session.correction, self.books.ratios, stale=stale)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 _ADAPTERS = "adapters are part of the combination: model = { name = …, lora = { rank = 8, alpha = 16 } }"
+_SHARDING = (
+    "on TRL every process holds the whole model, from which rollouts are sampled; backend = 'verl' shards it (FSDP2, FSDP, Megatron: "
+    "[execution.engine], docs/backends.md)"
+)
+_LIGER = "Liger's fused loss keeps no log-prob per token, of which replay's weights and the ledger's log-ratios are made"
 _STEPS = "groups_per_step (questions of a step), updates_per_batch and [execution] micro_batch_rollouts decide it"
 
 #: Name in a trainer → what to do, as the end of "unknown key …: ".
@@ -29,6 +34,8 @@ TRAINER_WORDS: dict[str, str] = {
     "overlong_filtering": "it is mask_truncated",
     **dict.fromkeys(("max_staleness", "staleness_threshold", "off_policy_steps", "num_steps_off_policy"), "it is staleness"),
     "gradient_checkpointing": "it stands under [execution]",
+    **dict.fromkeys(("deepspeed", "fsdp", "fsdp_config", "zero_stage", "accelerate_config", "accelerator_config"), _SHARDING),
+    **dict.fromkeys(("use_liger_kernel", "use_liger_loss", "liger_kernel_config"), _LIGER),
     "entropy_coef": "no strategy here has an entropy bonus, so that arms differ in what they select and replay only",
     "entropy_coeff": "no strategy here has an entropy bonus, so that arms differ in what they select and replay only",
     "top_k": "all tokens are sampled from: stored log-probs are those of the whole distribution",

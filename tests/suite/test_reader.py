@@ -69,6 +69,12 @@ MISTAKES = [
     ("checkpoint_every_steps = 3", "save_steps = 3", "unknown key 'save_steps' in [execution]; it is [execution] checkpoint_every"),
     ("algorithm = { learning_rate = 5e-3 }", "algorithm = { ratio_level = 'sequence' }", "loss_aggregation = 'sequence-mean'"),
     ("learning_rate = 5e-3 }", "surrogate = 'cispo', loss_aggregation = 'dr-grpo' }", "= 'token-mean', not 'dr-grpo'"),
+    ("checkpoint_every_steps = 3", "use_liger_kernel = true", "unknown key 'use_liger_kernel' in [execution]; Liger's fused loss keeps no"),
+    (
+        "checkpoint_every_steps = 3",
+        "deepspeed = 'zero3.json'",
+        "unknown key 'deepspeed' in [execution]; on TRL every process holds the whole",
+    ),
     ("group_size = 4", "max_staleness = 4", "unknown key 'max_staleness' in [algorithm]; it is staleness"),
     ("algorithm = { learning_rate = 5e-3 }", "algorithm = { staleness = -1 }", "staleness must be greater than or equal to 0, not -1"),
     ("seeds = [1, 2]", "seeds = [1, 1]", "seed 1 is listed twice"),

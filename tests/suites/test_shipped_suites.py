@@ -115,9 +115,9 @@ def test_smollm2_is_a_real_model_on_mixed_arithmetic() -> None:
     assert (suite.labels, len(runs)) == (["grpo", "rr", "dots-rr", "frontier"], 12)
     for run in runs:
         a = run.algorithm
-        assert (a.groups_per_step, a.group_size, a.learning_rate, a.max_completion_tokens) == (8, 8, 1e-5, 24)
+        assert (a.groups_per_step, a.group_size, a.learning_rate, a.max_completion_tokens) == (8, 8, 1e-6, 24)
         assert a.drop_degenerate
-        assert run.execution.device == "cpu"
+        assert run.execution.device == "auto"
         assert kind_of(run.combination.model.name) == "FOLDER"
     task = load_task("reasoning-gym")(runs[0].combination.task.config).build()
     assert len(task.split("test")) == 128

@@ -278,3 +278,14 @@ def test_a_killed_build_leaves_nothing_that_counts(tmp_path: Path) -> None:
     done = cached_folder(tmp_path, "thing", {"a": 1}, lambda folder: (folder / "whole").touch())
     assert [p.name for p in done.iterdir()] == ["whole"]
     assert [p for p in tmp_path.iterdir() if p.is_dir()] == [done]
+
+
+def test_a_wide_model_takes_smaller_steps_and_says_where_it_was_built(tmp_path: Path) -> None:
+    """Width 768 warms up at a sixth of the learning rate of width 128; the device is part of what determines its weights."""
+    assert Architecture.parse("embedded:llama-768x12").learning_rate_scale == pytest.approx(1 / 6)
+    assert Architecture.parse("embedded:llama-128x3").learning_rate_scale == 1.0
+    assert not Architecture.parse("embedded:llama-320x1").is_tiny
+    wide = model_metadata(build_tiny_model("embedded:llama-320x1", small_task(steps=1), 0, tmp_path))["identity"]
+    tiny = model_metadata(build_tiny_model("embedded:llama-32x1", small_task(steps=1), 0, tmp_path, device="cuda"))["identity"]
+    assert wide["device"] == "cpu"
+    assert "device" not in tiny

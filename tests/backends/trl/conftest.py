@@ -36,6 +36,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.getbasetemp().parent / "halfway-model-cache"
 
 
+def on_device(device: str) -> str:
+    """The device, of a test that is skipped where there is none. Tests run on the CPU unless they say otherwise: numbers are compared."""
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device here")
+    return device
+
+
 def make_spec(
     strategy: str = "grpo",
     config: dict[str, Any] | None = None,
@@ -59,7 +69,7 @@ def make_spec(
         algorithm=AlgorithmSpec(**{**ALGORITHM, **(algorithm or {})}),
         evaluation=EvaluationSpec(**{"every_steps": 2, "diagnostic_questions": 8, "diagnostic_every": 1, **(evaluation or {})}),
         seed=seed,
-        execution=ExecutionSpec(**{"threads": 1, "checkpoint_every_steps": 2, **execution}),
+        execution=ExecutionSpec(**{"threads": 1, "checkpoint_every_steps": 2, "device": "cpu", **execution}),
     )
 
 

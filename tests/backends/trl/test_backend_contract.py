@@ -17,7 +17,7 @@ from harness.records.ledger_records import Attempt
 from harness.spec import RunSpec
 from harness.testing.backend_contract import RESUME_AFTER, BackendContract, LossCase, Row, Rows, Seen, Training, contract_spec
 from harness.types import FloatArray
-from tests.backends.trl.conftest import start
+from tests.backends.trl.conftest import on_device, start
 
 
 def seen_rows(inputs: dict[str, Any]) -> list[Row]:
@@ -27,7 +27,7 @@ def seen_rows(inputs: dict[str, Any]) -> list[Row]:
         mask = inputs["completion_mask"][i].bool()
         prompt = inputs["prompt_ids"][i][inputs["prompt_mask"][i].bool()]
         mu, old = (
-            inputs[name][i][mask].double().numpy() if inputs.get(name) is not None else None
+            inputs[name][i][mask].double().cpu().numpy() if inputs.get(name) is not None else None
             for name in ("sampling_per_token_logps", "old_per_token_logps")
         )
         tokens = tuple(prompt.tolist()), tuple(inputs["completion_ids"][i][mask].tolist())
@@ -84,32 +84,37 @@ def record(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None =
     return training
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("contract")
+@pytest.fixture(scope="module", params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> str:
+    return on_device(request.param)
 
 
 @pytest.fixture(scope="module")
-def training(folder: Path, cache: Path) -> Training:
-    return record(contract_spec("trl"), folder / "whole", cache, copy_at=(RESUME_AFTER, folder / "stopped"))
+def folder(device: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp(f"contract-{device}")
 
 
 @pytest.fixture(scope="module")
-def resumed(training: Training, folder: Path, cache: Path) -> Training:
+def training(device: str, folder: Path, cache: Path) -> Training:
+    return record(contract_spec("trl", device=device), folder / "whole", cache, copy_at=(RESUME_AFTER, folder / "stopped"))
+
+
+@pytest.fixture(scope="module")
+def resumed(training: Training, device: str, folder: Path, cache: Path) -> Training:
     stopped = folder / "stopped"
     found = newest_complete(stopped / "checkpoints")
     assert found is not None
-    return record(contract_spec("trl"), stopped, cache, found[1])
+    return record(contract_spec("trl", device=device), stopped, cache, found[1])
 
 
 @pytest.fixture(scope="module")
-def plain(folder: Path, cache: Path) -> tuple[list[Rows], list[Rows]]:
+def plain(device: str, folder: Path, cache: Path) -> tuple[list[Rows], list[Rows]]:
     from trl import GRPOTrainer
 
     from backends.common.prepare import prepare
     from benchmarks.overhead import bare_trainer
 
-    spec = contract_spec("trl", "grpo")
+    spec = contract_spec("trl", "grpo", device=device)
     ours = record(spec, folder / "grpo", cache)
     theirs: list[list[Row]] = []
     patch = pytest.MonkeyPatch()
@@ -128,12 +133,12 @@ def plain(folder: Path, cache: Path) -> tuple[list[Rows], list[Rows]]:
 
 
 @pytest.fixture(scope="module")
-def trainer(folder: Path, cache: Path) -> Iterator[Any]:
+def trainer(device: str, folder: Path, cache: Path) -> Iterator[Any]:
     """A real trainer with one update per batch, whose own loss is asked."""
     from backends.common.prepare import prepare
     from backends.trl.run import build_trainer
 
-    spec = contract_spec("trl", "grpo")
+    spec = contract_spec("trl", "grpo", device=device)
     spec = spec.model_copy(update={"algorithm": spec.algorithm.model_copy(update={"updates_per_batch": 1})})
     built = build_trainer(spec, prepare(spec, cache, lambda *_: None), folder / "loss", start(spec, folder / "loss"))
     built.model.train()

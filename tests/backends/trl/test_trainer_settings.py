@@ -94,6 +94,35 @@ def test_loss_and_gradient_equal_the_papers_formula(
         trainer.session.engine.scorer.close()
 
 
+@pytest.mark.parametrize("algorithm", [{}, {"kl_coefficient": 0.5}, {"surrogate": "cispo"}])
+@pytest.mark.parametrize("far", [-200.0, 200.0])
+def test_padding_cannot_make_the_loss_infinite(algorithm: dict[str, Any], far: float, tmp_path: Path, cache: Path) -> None:
+    """Log-probs of padding lie hundreds apart at a low temperature, exp() of which is infinite, and infinity times the mask is NaN.
+
+    Seen with a real model at temperature .3 and four updates a batch: every run diverged, some with a finite loss.
+    """
+    import torch
+
+    trainer = trainer_of({"updates_per_batch": 2, **algorithm}, cache, tmp_path)
+    try:
+        made = trainer._generate_and_score_completions([])
+        with torch.no_grad():
+            made["old_per_token_logps"] = log_probs(trainer, made)
+        loss = trainer.compute_loss(trainer.model, made)
+        expected = gradient(trainer, loss)
+        padding = made["completion_mask"] == 0
+        assert padding.any()
+        for name in {"old_per_token_logps", "ref_per_token_logps"} & set(made):
+            made[name] = torch.where(padding, torch.full_like(made[name], far), made[name])
+            far = -far
+        moved = trainer.compute_loss(trainer.model, made)
+        assert float(moved.detach()) == float(loss.detach())
+        assert torch.equal(gradient(trainer, moved), expected)
+        assert expected.abs().max() > 0
+    finally:
+        trainer.session.engine.scorer.close()
+
+
 def test_a_kl_term_is_against_the_starting_policy(tmp_path: Path, cache: Path) -> None:
     """TRL's reference model has the weights that training began with, and its term is the k3 estimate times the coefficient."""
     import torch
@@ -172,3 +201,13 @@ def test_gspo_trains_with_replay_and_refuses_weights_per_token(tmp_path: Path, c
     assert any(step.replayed_question_ids for step in log.steps)
     with pytest.raises(UserError, match=r"strategy 'rr' weights replayed rollouts token by token.*use clip_center = 'one'"):
         train(make_spec("rr", {"capacity": 16, "clip_center": "old"}, algorithm), tmp_path / "old", cache)
+
+
+@pytest.mark.parametrize("name", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
+def test_sharding_from_the_shell_is_refused(name: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``accelerate launch`` leaves it in the environment; the decoder would sample from a part of the weights."""
+    monkeypatch.setenv(name, "true")
+    with pytest.raises(UserError, match=f"^{name} is set.*use backend = 'verl'"):
+        train(make_spec("grpo"), tmp_path, cache)
+    monkeypatch.setenv(name, "false")
+    assert len(train(make_spec("grpo", algorithm={"max_steps": 1}), tmp_path / "off", cache).steps) == 1

@@ -1,6 +1,6 @@
 """vLLM under TRL, on the CPU build of vLLM: in an environment of its own (nox -s trl_vllm), skipped in any other.
 
-The engine is TRL's own colocated one; its model is wide enough for vLLM's CPU kernels (heads of 32).
+Where torch sees a GPU, on that. The engine is TRL's own colocated one; its model is wide enough for vLLM's CPU kernels (heads of 32).
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs the CPU build of vLLM: nox -s trl_vllm"),
 ]
 
+#: Several engines fit on one GPU; compiling their tiny models would take longer than running them.
+ENGINE: dict[str, Any] = {"vllm_gpu_memory_utilization": 0.1, "vllm": {"enforce_eager": True}}
 WIDE = ModelSpec(name="embedded:llama-192x2")
 #: Other kernels than the trainer's, the same weights: weights of the step before would be further off than 1e-2.
 SAME_WEIGHTS = 1e-4
@@ -44,7 +46,9 @@ def wide(spec: RunSpec, **algorithm: Any) -> RunSpec:
 
 def vllm_spec(strategy: str = "grpo", config: dict[str, Any] | None = None, seed: int = 1, **algorithm: Any) -> RunSpec:
     """A small run through vLLM."""
-    return wide(make_spec(strategy, config, algorithm, seed=seed, generation="vllm-colocate", device="cpu", keep_rollouts=True))
+    return wide(
+        make_spec(strategy, config, algorithm, seed=seed, generation="vllm-colocate", device="auto", engine=ENGINE, keep_rollouts=True)
+    )
 
 
 def run(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None = None) -> RunLog:
@@ -70,7 +74,7 @@ def worst(log: RunLog) -> float:
 
 def test_refusals_refills_and_replay(tmp_path: Path, cache: Path) -> None:
     """The contract's strategy: weights reach the engine every step, μ is the policy's to rounding, replayed tokens have aged."""
-    log = run(wide(contract_spec("trl", generation="vllm-colocate", device="cpu")), tmp_path, cache)
+    log = run(wide(contract_spec("trl", generation="vllm-colocate", device="auto", engine=ENGINE)), tmp_path, cache)
     assert 0 < worst(log) < SAME_WEIGHTS
     replaying = [step for step in log.steps if step.replayed_question_ids]
     assert replaying
@@ -120,8 +124,12 @@ def test_greedy_evaluation_is_the_decoders(tmp_path: Path, cache: Path) -> None:
     greedy = {"temperature": 0.0, "diagnostic_questions": 0}
     once = {"max_steps": 1}
     logs = [
-        run(wide(make_spec(evaluation=greedy, algorithm=once, generation="vllm-colocate", device="cpu")), tmp_path / "vllm", cache),
-        train(wide(make_spec(evaluation=greedy, algorithm=once, device="cpu")), tmp_path / "decoder", cache),
+        run(
+            wide(make_spec(evaluation=greedy, algorithm=once, generation="vllm-colocate", device="auto", engine=ENGINE)),
+            tmp_path / "vllm",
+            cache,
+        ),
+        train(wide(make_spec(evaluation=greedy, algorithm=once, device="auto")), tmp_path / "decoder", cache),
     ]
     mine, decoders = (log.evaluations[0] for log in logs)
     assert mine.accuracy == decoders.accuracy
@@ -156,7 +164,7 @@ def test_adapters_reach_the_engine(tmp_path: Path, cache: Path) -> None:
 def test_two_processes(tmp_path: Path, cache: Path) -> None:
     """Each rank with its own engine: the ledger counts all rollouts, and μ is the policy's on both."""
     spec = vllm_spec("rr", {"capacity": 16, "fresh_fraction": 0.5}).model_copy(
-        update={"execution": make_spec(generation="vllm-colocate", device="cpu", processes=2).execution}
+        update={"execution": make_spec(generation="vllm-colocate", device="auto", engine=ENGINE, processes=2).execution}
     )
     log = run(spec, tmp_path, cache)
     assert [step.step for step in log.steps] == [1, 2, 3, 4]
