@@ -12,8 +12,12 @@ import json
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
-BEGIN, END = "<!-- faults: made by benchmarks/reliability.py -->", "<!-- end of faults -->"
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.document import insert
+
+PAGE = ROOT / "docs" / "reliability.md"
 
 
 def table(lines: list[str]) -> str:
@@ -31,9 +35,7 @@ def table(lines: list[str]) -> str:
 def main() -> None:
     """Replace the table of the page."""
     lines = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
-    text = PAGE.read_text(encoding="utf-8")
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table(lines)}\n\n{END}{after}", encoding="utf-8")
+    insert(PAGE, "faults", table(lines))
 
 
 if __name__ == "__main__":

@@ -23,12 +23,11 @@ def require_peft(spec: RunSpec) -> None:
 def lora_config(spec: RunSpec, model: Any) -> Any:
     """peft's ``LoraConfig`` of a run, None where whole weights are trained; no dropout, so that log-probs are the policy's.
 
-    Raises UserError for a layer that the model does not have.
+    Raises UserError for a layer that the model does not have. peft is there: the run was prepared (:func:`require_peft`).
     """
     lora = spec.combination.model.lora
     if lora is None:
         return None
-    require_peft(spec)
     from peft import LoraConfig
 
     check_layers(spec, model)

@@ -10,7 +10,7 @@ from toy_place import SUITE, ToyPlace, new_run
 from harness.records.file_locks import FileLock
 from harness.records.ledger import read_ledger
 from harness.records.run_folder import RunPaths, check_spec
-from harness.runner.smoke import smoke_runs
+from harness.runner.smoke import smoke_runs, unready
 from harness.suite.reader import load_suite
 from harness.suite.suite import plan
 from tests.edits import edited
@@ -103,3 +103,17 @@ def test_a_smoke_run_is_another_run_than_the_real_one(tmp_path: Path) -> None:
     """Even in one folder they could not be taken for each other: they evaluate on other questions."""
     real = check_spec(RunPaths(new_run(tmp_path)))
     assert smoke_runs([real])[0].run_id != real.run_id
+
+
+def test_what_does_not_fit_is_said_before_it_is_tried(tmp_path: Path) -> None:
+    """A pool smaller than a batch: the sentence that ``plan`` has, in place of a run that ends with it."""
+    spec = check_spec(RunPaths(new_run(tmp_path)))
+    task = spec.combination.task.model_copy(update={"name": "spell-backward", "config": {"train": 8}})
+    larger = spec.model_copy(
+        update={
+            "combination": spec.combination.model_copy(update={"task": task}),
+            "algorithm": spec.algorithm.model_copy(update={"groups_per_step": 16}),
+        }
+    )
+    assert "groups_per_step = 16" in unready([larger], "toy", here=True)[larger.run_id]
+    assert unready([larger], "toy", here=False) == {}
