@@ -30,6 +30,8 @@ PRESET = 9 | lzma.PRESET_EXTREME
 DIGITS = 7
 SHOWN_DIGITS = 4
 _SHOWN = frozenset({"loss", "importance_ratio", "fresh_log_ratio", "fresh_mean_log_ratio"})
+#: Compared with a target, which an accuracy may equal to the last digit: rounded, it would be missed.
+_EXACT = frozenset({"accuracy"})
 
 #: What a ledger is called in an archive.
 COLUMNS_NAME = "ledger.columns.json"
@@ -100,7 +102,7 @@ def _check_entry(entry: tarfile.TarInfo, archive: Path) -> None:
 def records_of(paths: RunPaths) -> dict[str, bytes]:
     """``spec.json`` and ``ledger.jsonl`` of a run as they are archived.
 
-    Without the folder its suite lay in, which is no part of its identity, and with fractions to ``DIGITS`` digits, seconds to
+    Without the folder its suite lay in, which is no part of its identity, and with fractions but accuracies to ``DIGITS`` digits, seconds to
     ``DECIMALS``: half of an archive would be the digits of seconds beyond the microsecond.
     """
     spec = paths.spec.read_bytes()
@@ -119,6 +121,8 @@ def records_of(paths: RunPaths) -> dict[str, bytes]:
 def _rounded(value: Any, key: str = "", digits: int = DIGITS) -> Any:
     """JSON data with its fractions rounded, but for the run's settings, of which its identity is made."""
     match value:
+        case float() if key in _EXACT:
+            return value
         case float():
             return round(value, DECIMALS) if key.endswith("seconds") else float(f"{value:.{digits}g}")
         case dict() if key == "phases":
