@@ -102,7 +102,7 @@ def _check_entry(entry: tarfile.TarInfo, archive: Path) -> None:
 def records_of(paths: RunPaths) -> dict[str, bytes]:
     """``spec.json`` and ``ledger.jsonl`` of a run as they are archived.
 
-    Without the folder its suite lay in, which is no part of its identity, and with fractions but accuracies to ``DIGITS`` digits, seconds to
+    Without the folder its suite lay in, which is no part of its identity; fractions but accuracies to ``DIGITS`` digits, seconds to
     ``DECIMALS``: half of an archive would be the digits of seconds beyond the microsecond.
     """
     spec = paths.spec.read_bytes()

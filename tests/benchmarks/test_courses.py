@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.course import archive
 from benchmarks.course.archive import check_no_machine_paths, check_sizes, packed, records_of, unpack
 from benchmarks.course.clock import covered
 from benchmarks.course.course import course_of_archive, course_of_runs, resolved, share_of_most_drawn
@@ -186,6 +187,11 @@ def test_the_course_of_a_folder_is_that_of_its_archive(kept: Path, tmp_path: Pat
     assert {a.strategy: a.n for a in course.analysis.arms} == {"grpo": 5, "dots": 5, "dots-rr": 5, "history": 5, "rr": 5, "oracle": 4}
     assert len(course.most_drawn["words", "rr"]) == 5
     assert SUITE.count("[[strategies]]") == 6
+
+
+def test_an_accuracy_that_equals_the_target_still_does() -> None:
+    """281 of 512, nine digits: with seven it would lie below a target of the same value. Of other fractions seven are enough."""
+    assert archive._rounded({"accuracy": 281 / 512, "mean_reward": 281 / 512}) == {"accuracy": 0.548828125, "mean_reward": 0.5488281}
 
 
 def test_archived_records_are_rounded_and_nothing_else(kept: Path) -> None:
