@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import parse_flag_from_env
 from trl import GRPOConfig
 
 from backends.trl.vllm import vllm_config
@@ -106,7 +106,7 @@ _SHARDS = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_ME
 
 def _refuse_sharding() -> None:
     """Where accelerate would leave each process a part of the weights: the decoder samples from whole ones."""
-    found = next((name for name in _SHARDS if os.environ.get(name, "false").lower() in ("1", "true", "yes")), None)
+    found = next((name for name in _SHARDS if parse_flag_from_env(name)), None)
     if found is not None:
         raise UserError(
             f"{found} is set, but the TRL backend samples from whole weights, which sharding takes apart; unset it (processes = N "

@@ -75,11 +75,16 @@ def even_padding(batch: Tensors, log_probs: torch.Tensor) -> torch.Tensor:
     sampled tokens are untouched.
     """
     mask = batch["completion_mask"].bool()
-    old = batch.get("old_per_token_logps")
-    at_padding = (log_probs.detach() if old is None else old).to(log_probs.dtype)
+    at_padding = _old_policy(batch, log_probs).to(log_probs.dtype)
     if batch.get("ref_per_token_logps") is not None:
         batch["ref_per_token_logps"] = torch.where(mask, batch["ref_per_token_logps"], at_padding)
     return torch.where(mask, log_probs, at_padding)
+
+
+def _old_policy(batch: Tensors, log_probs: torch.Tensor) -> torch.Tensor:
+    """log π_old, (B, T): where TRL keeps none (one update per batch), the running pass is the old policy's."""
+    old: torch.Tensor | None = batch.get("old_per_token_logps")
+    return log_probs.detach() if old is None else old
 
 
 def correct_off_policy(
@@ -87,14 +92,12 @@ def correct_off_policy(
 ) -> None:
     """Make ``batch`` carry the off-policy correction of its rows; called between TRL's forward pass and its loss.
 
-    log_probs: (B, T), log π of the running forward pass; where TRL keeps no ``old_per_token_logps`` (one update per batch)
-    these are, detached, the old policy's. Behaviour log-probs are ``batch["sampling_per_token_logps"]``. correction: of the replayed
-    rows. stale: an older policy sampled the fresh rows; their weight is ρ, uncapped, in every arm: arms differ in selection and
-    replay alone.
+    log_probs: (B, T), log π of the running forward pass. Behaviour log-probs are ``batch["sampling_per_token_logps"]``. correction: of
+    the replayed rows. stale: an older policy sampled the fresh rows; their weight is ρ, uncapped, in every arm: arms differ in selection
+    and replay alone.
     """
     mask = batch["completion_mask"].bool()
-    old = batch.get("old_per_token_logps")
-    old = log_probs.detach() if old is None else old
+    old = _old_policy(batch, log_probs)
     log_ratio = (old - batch["sampling_per_token_logps"]).masked_fill(~mask, 0.0)
     replayed = batch["replayed"][:, None] & mask
     fresh = ~batch["replayed"][:, None] & mask

@@ -28,14 +28,13 @@ def plan_suite(
     from harness.cli.tables import print_missing
     from harness.data.missing_predictors import missing_predictors
     from harness.data.provenance import unpinned
-    from harness.data.sizes import misfits_by_settings
-    from harness.runner.readiness import missing_models, unready_backends
+    from harness.runner.readiness import unfit_settings, unready_backends
 
     loaded, runs = chosen_runs(suite, plugin, only, runs_dir, untuned, backend)
     if show_config:
         print_configurations(runs)
         return
-    for sentence in (*missing_models(runs), *misfits_by_settings(runs)):
+    for sentence in unfit_settings(runs):
         raise UserError(sentence)
     unready = unready_backends(runs)
     if unready and backend is not None:

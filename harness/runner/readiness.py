@@ -50,6 +50,11 @@ def missing_models(runs: Sequence[RunSpec]) -> list[str]:
     return list(found.values())
 
 
+def unfit_settings(runs: Sequence[RunSpec]) -> list[str]:
+    """A sentence for everything that the runs' settings name or ask for and cannot have; no backend is asked."""
+    return [*missing_models(runs), *misfits_by_settings(runs)]
+
+
 def unready_backends(runs: Sequence[RunSpec]) -> list[str]:
     """A sentence for everything that the Python of a backend lacks: the backend itself, a strategy or a task of somebody's own."""
     grouped: dict[tuple[str, str], list[RunSpec]] = {}
@@ -66,7 +71,7 @@ def unready_backends(runs: Sequence[RunSpec]) -> list[str]:
 
 def refuse_unready(runs: Sequence[RunSpec]) -> None:
     """Raise UserError with the first thing that keeps one of the runs from starting on this machine."""
-    for sentence in (*missing_models(runs), *misfits_by_settings(runs), *unready_backends(runs)):
+    for sentence in (*unfit_settings(runs), *unready_backends(runs)):
         raise UserError(sentence)
 
 

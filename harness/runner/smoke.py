@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.missing_predictors import missing_predictors
-from harness.data.sizes import misfits_by_settings
 from harness.display.base import Display
 from harness.records.file_locks import cannot_use, sole_use
 from harness.records.run_folder import RunStatus, run_paths, suite_folder
-from harness.runner.readiness import missing_models, unready_backends
+from harness.runner.readiness import unfit_settings, unready_backends
 from harness.spec import BudgetSpec, RunSpec
 
 STEPS = 2
@@ -53,7 +52,7 @@ def unready(runs: Sequence[RunSpec], suite: str, here: bool) -> dict[str, str]:
     for run in runs:
         sentences = [found.sentence for found in missing_predictors([run], suite)]
         if here:
-            sentences += [*missing_models([run]), *misfits_by_settings([run])]
+            sentences += unfit_settings([run])
         if lacking:
             sentences += unready_backends([run])
         if sentences:

@@ -19,6 +19,7 @@ from harness.spec import (
     CombinationSpec,
     EvaluationSpec,
     ExecutionSpec,
+    LoraSpec,
     ModelSpec,
     RunSpec,
     StrategySpec,
@@ -71,6 +72,17 @@ def make_spec(
         seed=seed,
         execution=ExecutionSpec(**{"threads": 1, "checkpoint_every_steps": 2, "device": "cpu", **execution}),
     )
+
+
+def with_lora(spec: RunSpec, **lora: Any) -> RunSpec:
+    """The same run, training adapters."""
+    model = spec.combination.model.model_copy(update={"lora": LoraSpec(**lora)})
+    return spec.model_copy(update={"combination": spec.combination.model_copy(update={"model": model})})
+
+
+def worst(log: RunLog) -> float:
+    """The largest |log π_old − log μ| of a fresh token in a run."""
+    return max(step.fresh_log_ratio or 0.0 for step in log.steps)
 
 
 def start(spec: RunSpec, run_dir: Path) -> RunLedger:

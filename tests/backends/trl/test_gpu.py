@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from harness.records.checkpoint import newest_complete
-from harness.records.ledger import LedgerWriter, RunLog, read_ledger
+from harness.records.ledger import LedgerWriter, read_ledger
 from harness.records.ledger_records import Attempt
-from harness.spec import LoraSpec, RunSpec
-from tests.backends.trl.conftest import make_spec, on_device, train
+from harness.spec import RunSpec
+from tests.backends.trl.conftest import make_spec, on_device, train, with_lora, worst
 
 REPLAY: tuple[str, dict[str, Any]] = ("rr", {"capacity": 16, "fresh_fraction": 0.75})
 DOTS: tuple[str, dict[str, Any]] = ("dots-rr", {"references": 8, "capacity": 16, "interval": 2, "fresh_fraction": 0.75})
@@ -32,15 +32,7 @@ def gpu_spec(strategy: str = "grpo", config: dict[str, Any] | None = None, **set
     execution = {k: settings.pop(k) for k in ("generation", "gradient_checkpointing") if k in settings}
     evaluation, rank = settings.pop("evaluation", None), settings.pop("lora", None)
     spec = make_spec(strategy, config, settings, evaluation, device="cuda", **execution)
-    if rank is None:
-        return spec
-    model = spec.combination.model.model_copy(update={"lora": LoraSpec(rank=rank)})
-    return spec.model_copy(update={"combination": spec.combination.model_copy(update={"model": model})})
-
-
-def worst(log: RunLog) -> float:
-    """The largest |log π_old − log μ| of a fresh token in a run."""
-    return max(step.fresh_log_ratio or 0.0 for step in log.steps)
+    return spec if rank is None else with_lora(spec, rank=rank)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

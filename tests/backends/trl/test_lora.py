@@ -16,8 +16,8 @@ from harness.errors import UserError
 from harness.records.checkpoint import newest_complete
 from harness.records.ledger import LedgerWriter, read_ledger
 from harness.records.ledger_records import Attempt
-from harness.spec import LoraSpec, RunSpec
-from tests.backends.trl.conftest import make_spec, start, train
+from harness.spec import RunSpec
+from tests.backends.trl.conftest import make_spec, start, train, with_lora, worst
 from tests.backends.trl.test_runs import numbers
 
 #: Large enough steps that adapters, which start at zero, move the policy within a few updates.
@@ -30,9 +30,7 @@ SAME_POLICY = 1e-4
 def adapted(strategy: str = "grpo", config: dict[str, Any] | None = None, lora: dict[str, Any] | None = None, **settings: Any) -> RunSpec:
     """A small run that trains adapters."""
     algorithm = {**FAST, **settings.pop("algorithm", {})}
-    spec = make_spec(strategy, config, algorithm, **settings)
-    model = spec.combination.model.model_copy(update={"lora": LoraSpec(**{"rank": 4, **(lora or {})})})
-    return spec.model_copy(update={"combination": spec.combination.model_copy(update={"model": model})})
+    return with_lora(make_spec(strategy, config, algorithm, **settings), **{"rank": 4, **(lora or {})})
 
 
 def test_adapters_are_trained_and_the_weights_are_not(tmp_path: Path, cache: Path) -> None:
@@ -58,7 +56,7 @@ def test_adapters_are_trained_and_the_weights_are_not(tmp_path: Path, cache: Pat
 def test_the_adapted_policy_samples(generation: str, tmp_path: Path, cache: Path) -> None:
     """Behaviour log-probs are the adapted policy's in every step, and replayed ones have aged by its updates."""
     log = train(adapted(*REPLAY, algorithm={"max_steps": 6}, generation=generation), tmp_path, cache)
-    assert max(step.fresh_log_ratio or 0 for step in log.steps) < SAME_POLICY
+    assert worst(log) < SAME_POLICY
     replaying = [step for step in log.steps if step.replayed_question_ids]
     assert replaying
     assert all(step.importance_ratio["max"] - step.importance_ratio["min"] > 1e-2 for step in replaying)

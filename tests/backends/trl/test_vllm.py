@@ -18,9 +18,9 @@ import pytest
 
 from harness.records.checkpoint import newest_complete
 from harness.records.ledger import RunLog, read_ledger
-from harness.spec import LoraSpec, ModelSpec, RunSpec
+from harness.spec import ModelSpec, RunSpec
 from harness.testing.backend_contract import contract_spec
-from tests.backends.trl.conftest import make_spec, start, train
+from tests.backends.trl.conftest import make_spec, start, train, with_lora, worst
 from tests.backends.trl.test_runs import numbers
 
 pytestmark = [
@@ -65,11 +65,6 @@ def run(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None = No
 def rollouts(run_dir: Path) -> pd.DataFrame:
     """Every rollout that was trained on."""
     return pd.concat([pd.read_parquet(file) for file in sorted((run_dir / "rollouts").iterdir())])
-
-
-def worst(log: RunLog) -> float:
-    """The largest |log π_old − log μ| of a fresh token in a run."""
-    return max(step.fresh_log_ratio or 0.0 for step in log.steps)
 
 
 def test_refusals_refills_and_replay(tmp_path: Path, cache: Path) -> None:
@@ -155,8 +150,7 @@ def test_adapters_reach_the_engine(tmp_path: Path, cache: Path) -> None:
     """LoRA: TRL merges the adapters into what it ships; the engine samples with the adapted policy, to the rounding of the merge."""
     pytest.importorskip("peft", reason="adapters need the extra [lora]")
     spec = vllm_spec("rr", {"capacity": 16, "fresh_fraction": 0.75}, max_steps=6, learning_rate=1e-2)
-    model = WIDE.model_copy(update={"lora": LoraSpec(rank=4)})
-    log = run(spec.model_copy(update={"combination": spec.combination.model_copy(update={"model": model})}), tmp_path, cache)
+    log = run(with_lora(spec, rank=4), tmp_path, cache)
     assert worst(log) < SAME_WEIGHTS
     assert any(step.replayed_question_ids and step.importance_ratio["max"] > 1.01 for step in log.steps)
 
