@@ -1,0 +1,118 @@
+"""What the runs of the suites smollm2 and gpu-small on a GPU show, from the committed steps of every run (results/*-h100.csv).
+
+    python benchmarks/gpu_courses.py [--figure docs/images/smollm2.svg]
+
+Some runs were cut off when the machine's time ended, so all curves end at a step that every paired run reached. The target is 70 % of the gain that GRPO has made by then. With three seeds no verdict is given, only the pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness.stats import Curve, Target, paired_speed_up, parse_target, reach, resolve_target
+
+RESULTS = Path(__file__).resolve().parent / "results"
+LEDGERS = ("generated_tokens", "price:0.333333", "price:1", "price:5")
+RULE = {"share_of_gain": 0.7}
+#: Suite -> (seeds that are compared, the step at which all curves end).
+COURSES = {"smollm2": ((1, 2, 3), 50), "gpu-small": ((1, 2, 3), 40)}
+
+
+def curves_of(suite: str, results: Path = RESULTS) -> list[Curve]:
+    """The curves of all runs of a suite that got as far as the suite's last common step, cut off there."""
+    seeds, last = COURSES[suite]
+    steps = pd.read_csv(results / f"{suite}-h100.csv")
+    found = []
+    for (strategy, seed), run in steps[steps.seed.isin(seeds)].groupby(["strategy", "seed"]):
+        if run.step.max() < last:
+            continue
+        at = run[run.accuracy.notna() & (run.step <= last)].fillna(0.0)
+        costs = {name: at[name].to_numpy(float) for name in ("generated_tokens", "trained_tokens")}
+        costs["forward_tokens"] = np.zeros(len(at))
+        found.append(Curve("arithmetic", str(strategy), int(seed), at.accuracy.to_numpy(float), costs))
+    return found
+
+
+def target_of(curves: Sequence[Curve]) -> Target:
+    """The target from the baseline's curves."""
+    return resolve_target(parse_target(RULE), [c for c in curves if c.strategy == "grpo"])
+
+
+def speed_ups(curves: Sequence[Curve], target: float) -> pd.DataFrame:
+    """One row per arm other than the baseline: the median of the pairs and every pair, on each ledger."""
+    arms = list(dict.fromkeys(c.strategy for c in curves if c.strategy != "grpo"))
+    rows = []
+    for arm in arms:
+        pairs = [(a, b) for a in curves for b in curves if a.strategy == "grpo" and b.strategy == arm and a.seed == b.seed]
+        row = {"strategy": arm, "seeds": len(pairs)}
+        for ledger in LEDGERS:
+            found = paired_speed_up([(reach(a, target, cost=ledger), reach(b, target, cost=ledger)) for a, b in pairs])
+            each = ", ".join(f"{low:.2f}" if np.isclose(low, high) else f"{low:.2f}–{high:.2f}" for low, high in found.pairs)
+            row[ledger] = f"{found.at_least:.2f} ({each})"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def regime_of(suite: str, results: Path = RESULTS) -> pd.DataFrame:
+    """Mean accuracy and informative share of the fresh groups of every arm, by tenths of steps."""
+    seeds, last = COURSES[suite]
+    steps = pd.read_csv(results / f"{suite}-h100.csv")
+    steps = steps[steps.seed.isin(seeds) & steps.step.between(1, last)]
+    tenths = steps.assign(steps=(steps.step - 1) // 10 * 10 + 10)
+    return tenths.pivot_table(index="strategy", columns="steps", values="informative").round(2)
+
+
+def draw(curves: Sequence[Curve], target: float, path: Path) -> None:
+    """Accuracy of every arm over its cost in trained tokens where a generated one costs as much: thin lines are seeds."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from reports.figures.style import DASHES, PALETTE, STYLE
+
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "halfway"}):
+        figure = Figure(figsize=(7.2, 3.1), layout="constrained", facecolor="white")
+        for axes, (ledger, label) in zip(
+            figure.subplots(1, 2, sharey=True),
+            (("generated_tokens", "generated tokens (thousands)"), ("price:1", "cost at μ = 1 (thousand trained tokens)")),
+            strict=True,
+        ):
+            for number, arm in enumerate(dict.fromkeys(c.strategy for c in curves)):
+                runs = [c for c in curves if c.strategy == arm]
+                points = min(len(c.accuracy) for c in runs)
+                for run in runs:
+                    axes.plot(run.cost(ledger) / 1e3, run.accuracy, color=PALETTE[number], linewidth=0.6, alpha=0.45)
+                cost, accuracy = (np.mean([side(c)[:points] for c in runs], axis=0) for side in (lambda c: c.cost(ledger), lambda c: c.accuracy))
+                axes.plot(cost / 1e3, accuracy, color=PALETTE[number], linestyle=DASHES[number % 4], linewidth=1.9, label=arm)
+            axes.axhline(target, color=PALETTE[0], linewidth=0.8, linestyle=":")
+            axes.set_xlabel(label)
+            axes.set_xlim(left=0)
+        figure.axes[0].set_ylabel("accuracy on test questions")
+        figure.axes[0].legend(loc="lower right", frameon=False)
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--figure", type=Path, help="draw the curves of smollm2 there")
+    options = parser.parse_args()
+    for suite in COURSES:
+        curves = sorted(curves_of(suite), key=lambda c: c.strategy != "grpo")
+        target = target_of(curves)
+        assert target.accuracy is not None
+        start, end = (float(np.median([c.accuracy[i] for c in curves if c.strategy == "grpo"])) for i in (0, -1))
+        print(f"{suite}: accuracy of GRPO {start:.3f} to {end:.3f} at step {COURSES[suite][1]}, target {target.accuracy:.3f}")
+        print(regime_of(suite).to_string(), speed_ups(curves, target.accuracy).to_string(index=False), sep="\n\n", end="\n\n")
+        if options.figure and suite == "smollm2":
+            draw(curves, target.accuracy, options.figure)
+
+
+if __name__ == "__main__":
+    main()
