@@ -70,7 +70,7 @@ def _measure(spec: RunSpec, runs_dir: Path, split: str, questions: int, rollouts
     """(start regime of the combination, draws per question of a run that draws every group fresh)."""
     from harness.cli.predictor.collect import collect_model
     from harness.data.provenance import built_task, model_folder
-    from harness.predictor.collection import CollectionRequest
+    from harness.predictor.collection import CollectionRequest, drop_journals
     from harness.records.run_folder import suite_folder
 
     folder = suite_folder(runs_dir, spec.suite) / FOLDER
@@ -84,6 +84,7 @@ def _measure(spec: RunSpec, runs_dir: Path, split: str, questions: int, rollouts
     )
     with progress_bar() as progress:
         collect_model(request, out.absolute(), progress)
+    drop_journals(out.absolute())
     draws = spec.algorithm.groups_per_step * spec.algorithm.max_steps
     return start_regimes(out, spec.algorithm.group_size)[-1], draws / len(built_task(spec.combination.task).split("train"))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,6 +125,11 @@ class PassRateStore:
 def journal_folder(table: Path) -> Path:
     """Where the journals of a table are while its models are at work."""
     return table.with_name(f"{table.name}.collecting")
+
+
+def drop_journals(table: Path) -> None:
+    """Remove what is beside a table that is finished: journals, request and log."""
+    shutil.rmtree(journal_folder(table), ignore_errors=True)
 
 
 def read_metadata(path: Path) -> tuple[Any, dict[str, dict[str, Any]]]:

@@ -46,7 +46,7 @@ def missing_models(runs: Sequence[RunSpec]) -> list[str]:
         name = run.combination.model.name
         if not built_here(name) and names_a_folder(name) and model_folder(name, run.combination.task.folder) is None:
             sentence = f"combination {run.combination.name!r} names the model folder {name}, which is not there"
-            found.setdefault(name, sentence + (f"; make it with 'halfway import-model smollm2 {name}'" if "smollm2" in name else ""))
+            found.setdefault(name, f"{sentence}; 'halfway import-model SOURCE {name}' makes one of a GGUF file, or of the source smollm2")
     return list(found.values())
 
 

@@ -87,6 +87,7 @@ def test_the_starting_policy_is_rolled_out(tmp_path: Path) -> None:
     assert (row["combination"], row["questions"], row["group_size"]) == ("spell-backward", 16, 8)
     assert sum(row["histogram"]) == pytest.approx(1)
     table = tmp_path / "runs" / "quick" / "regime" / "spell-backward-validation-16.parquet"
+    assert list(table.parent.iterdir()) == [table]  # nothing is left of the work
     before = table.stat().st_mtime_ns
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert table.stat().st_mtime_ns == before

@@ -105,13 +105,17 @@ def test_what_is_taken_for_a_folder(tmp_path: Path, model: str, is_folder: bool)
     """A hub id has no dot or slash in front and at most one slash inside; whether it exists, only the hub knows."""
     (tmp_path / "toy.toml").write_text(edited(SUITE, {'"softmax"': f'"{model}"'}), encoding="utf-8")
     found = missing_models(plan(load_suite(tmp_path / "toy.toml")))
-    assert found == ([f"combination 'bandit' names the model folder {model}, which is not there"] if is_folder else [])
+    advice = f"'halfway import-model SOURCE {model}' makes one of a GGUF file, or of the source smollm2"
+    assert found == ([f"combination 'bandit' names the model folder {model}, which is not there; {advice}"] if is_folder else [])
 
 
 def test_a_model_folder_that_is_not_there(place: ToyPlace) -> None:
     """``run`` and ``plan`` refuse it, ``validate`` lists it as a problem; a folder that is there passes."""
     place.write(edited(SUITE, {'"softmax"': '"./model"'}))
-    sentence = "combination 'bandit' names the model folder ./model, which is not there"
+    sentence = (
+        "combination 'bandit' names the model folder ./model, which is not there; "
+        "'halfway import-model SOURCE ./model' makes one of a GGUF file, or of the source smollm2"
+    )
     assert refused(place, "run", "toy.toml") == sentence
     assert refused(place, "plan", "toy.toml") == sentence
     checked = place.halfway("validate", "toy.toml")

@@ -115,7 +115,7 @@ def test_smollm2_is_a_real_model_on_mixed_arithmetic() -> None:
     assert (suite.labels, len(runs)) == (["grpo", "rr", "dots-rr", "frontier"], 12)
     for run in runs:
         a = run.algorithm
-        assert (a.groups_per_step, a.group_size, a.learning_rate, a.max_completion_tokens) == (8, 8, 1e-6, 24)
+        assert (a.groups_per_step, a.group_size, a.learning_rate, a.max_completion_tokens) == (8, 8, 3e-7, 24)
         assert a.drop_degenerate
         assert run.execution.device == "auto"
         assert kind_of(run.combination.model.name) == "FOLDER"
@@ -126,11 +126,11 @@ def test_smollm2_is_a_real_model_on_mixed_arithmetic() -> None:
     levels = Counter(q.metadata["level"] for q in task.split("train"))
     assert set(levels) == {"single", "products", "sums", "two-digits"}
     draws = runs[0].algorithm.groups_per_step * runs[0].algorithm.max_steps
-    assert 2 <= draws / len(task.split("train")) <= 3
+    assert 3 <= draws / len(task.split("train")) <= 4
 
 
 def test_smollm2_says_how_to_make_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the folder is not there, the sentence holds the command."""
     monkeypatch.chdir(tmp_path)
     (sentence,) = missing_models(plan(load_suite(find_suite("smollm2"))))
-    assert "make it with 'halfway import-model smollm2 ./models/smollm2-135m-instruct'" in sentence
+    assert "'halfway import-model SOURCE ./models/smollm2-135m-instruct' makes one of a GGUF file, or of the source smollm2" in sentence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -191,10 +190,10 @@ def collect_model(request: CollectionRequest, out: Path, progress: Progress) -> 
 
 def _finish(out: Path) -> None:
     """Say what the table holds, and how to go on."""
-    from harness.predictor.collection import journal_folder, read_metadata
+    from harness.predictor.collection import drop_journals, read_metadata
 
     table, facts = read_metadata(out)
-    shutil.rmtree(journal_folder(out), ignore_errors=True)
+    drop_journals(out)
     for name, found in facts.items():
         mean = float(table[name].to_numpy().mean())
         typer.echo(f"{name}: mean {mean:.3f}, {found['tokens']:.0f} tokens, {found['seconds']:.0f} s")
