@@ -19,6 +19,7 @@ from benchmarks.course.course import Course, course_of_archive, course_of_runs, 
 from benchmarks.course.table import is_ablation
 from benchmarks.courses import COURSES, ROOT
 from benchmarks.finding.chapter import Chapter, listed
+from benchmarks.finding.lean import headroom_chapter, lean_chapter
 from benchmarks.finding.limits import limits_chapter
 from benchmarks.finding.parts import batch_chapter, parts_chapter
 from benchmarks.finding.ranks import ranks_chapter, simulator_chapter
@@ -35,12 +36,12 @@ PAGE = ROOT / "docs" / "findings.md"
 ORDER = ("quick", "mini", "regimes")
 
 CHAPTERS: tuple[Callable[[Sequence[Course]], Chapter | None], ...] = (
-    summary_chapter, regime_chapter, speed_up_chapter, break_even_chapter, savings_chapter, parts_chapter, selection_chapter, batch_chapter,
-    ranks_chapter, simulator_chapter, time_chapter, limits_chapter,
+    summary_chapter, regime_chapter, speed_up_chapter, lean_chapter, headroom_chapter, break_even_chapter, savings_chapter, parts_chapter,
+    selection_chapter, batch_chapter, ranks_chapter, simulator_chapter, time_chapter, limits_chapter,
 )  # fmt: skip
 
 #: Chapters that count or rank strategies; a course that takes one apart would crowd out the others.
-OF_WHOLE_STRATEGIES = (summary_chapter, ranks_chapter, simulator_chapter)
+OF_WHOLE_STRATEGIES = (summary_chapter, headroom_chapter, ranks_chapter, simulator_chapter)
 
 
 def main() -> None:

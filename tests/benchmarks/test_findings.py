@@ -14,6 +14,7 @@ from benchmarks.course.archive import LIMIT_MIB
 from benchmarks.course.course import Course, course_of_runs
 from benchmarks.course.table import table_of
 from benchmarks.courses import COURSES, pack
+from benchmarks.finding import lean
 from benchmarks.finding.chapter import listed
 from benchmarks.finding.parts import batch_chapter, tuned, values_of
 from benchmarks.finding.ranks import known, place_of, rank_correlation, spearman
@@ -88,6 +89,28 @@ def test_conclusions_follow_the_verdicts(text: str) -> None:
             f"- {at}, of 4 comparisons on 1 combination: 2 faster than the baseline (`history` and `rr`), 0 slower, 1 undecided, "
             "1 without a run at the target (`dots-rr`).\n"
         ) in text
+
+
+def test_against_the_lean_baseline(two: list[Course], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``rr`` in the place of lean GRPO. A step of it costs 746.7, 960 and 2240 at the prices, one of ``history`` 853.3, 1280 and 3840, and takes half as many."""
+    assert lean.lean_chapter(two) is None
+    monkeypatch.setattr(lean, "LEAN", "rr")
+    found = lean.lean_chapter(two)
+    assert found is not None
+    said = "\n\n".join(found.blocks)
+    assert row(said, "made / words", "`history`") == ["5", "**1.75× [1.75, 1.75]**", "**1.50× [1.50, 1.50]**", "**1.17× [1.17, 1.17]**"]
+    assert "`rr` |" not in said
+    assert "`grpo`" not in said
+
+
+def test_the_share_of_the_headroom(two: list[Course], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oracle is twice as cheap on the other course: ``history``, as dear as the baseline, uses nothing of it; ``rr`` all, and more where tokens are dear."""
+    found = lean.headroom_chapter(two)
+    assert found is not None
+    said = "\n\n".join(found.blocks)
+    assert row(said, "other", "`history`") == ["0 %"] * 4
+    assert row(said, "other", "`rr`") == ["200 %", "119 %", "142 %", "178 %"]  # ln 4, 16/7, 8/3 and 24/7 over ln 2
+    assert "`oracle`" not in said
 
 
 def test_nothing_compared_gives_no_conclusion() -> None:
