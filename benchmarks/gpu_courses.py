@@ -2,7 +2,8 @@
 
     python benchmarks/gpu_courses.py [--figure docs/images/smollm2.svg]
 
-Some runs were cut off when the machine's time ended, so all curves end at a step that every paired run reached. The target is 70 % of the gain that GRPO has made by then. With three seeds no verdict is given, only the pairs.
+Some runs were cut off when the machine's time ended, so all curves end at a step that every paired run reached. The target is 70 % of the
+gain that GRPO has made by then. With three seeds no verdict is given, only the pairs.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def draw(curves: Sequence[Curve], target: float, path: Path) -> None:
                 points = min(len(c.accuracy) for c in runs)
                 for run in runs:
                     axes.plot(run.cost(ledger) / 1e3, run.accuracy, color=PALETTE[number], linewidth=0.6, alpha=0.45)
-                cost, accuracy = (np.mean([side(c)[:points] for c in runs], axis=0) for side in (lambda c: c.cost(ledger), lambda c: c.accuracy))
+                cost = np.mean([run.cost(ledger)[:points] for run in runs], axis=0)
+                accuracy = np.mean([run.accuracy[:points] for run in runs], axis=0)
                 axes.plot(cost / 1e3, accuracy, color=PALETTE[number], linestyle=DASHES[number % 4], linewidth=1.9, label=arm)
             axes.axhline(target, color=PALETTE[0], linewidth=0.8, linestyle=":")
             axes.set_xlabel(label)

@@ -2,8 +2,9 @@
 
     python benchmarks/gpu_price.py [--variants decoder:16 decoder:128 vllm-colocate:128] [-o benchmarks/results/gpu-price.csv]
 
-Run it where ``./models/smollm2-135m-instruct`` is (docs/courses.md). Every variant, ``generation:groups per step``, trains in a process of its own and
-alone on the GPU. Its first three steps warm up and are left out. Every group stays in the loss, so every generated token is trained on once.
+Run it where ``./models/smollm2-135m-instruct`` is (docs/courses.md). Every variant, ``generation:groups per step``, trains in a process of
+its own and alone on the GPU. Its first three steps warm up and are left out. Every group stays in the loss, so every generated token is
+trained on once.
 """
 
 from __future__ import annotations

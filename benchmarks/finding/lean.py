@@ -1,4 +1,4 @@
-"""Against the harder baseline, GRPO that leaves groups without gradient out of its loss; and the share of the oracle's headroom that is used."""
+"""Against the harder baseline, GRPO that leaves groups without gradient out; and the share of the oracle's headroom that is used."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def lean_chapter(courses: Sequence[Course]) -> Chapter | None:
     if not rows:
         return None
     text = (
-        f"Where GRPO trains on every group, a part of any gain over it is a gain by leaving groups without gradient out, which costs nothing. These "
-        f"ratios are over `{LEAN}`, to the same target. *All*: interquartile mean of the pairs of all combinations, stratified bootstrap."
+        f"Where GRPO trains on every group, a part of any gain over it is a gain by leaving groups without gradient out, which costs "
+        f"nothing. These ratios are over `{LEAN}`, to the same target. *All*: interquartile mean of the pairs of all combinations, stratified bootstrap."
     )
     heads = ["course", "arm", "n", *(name for _, name in axes)]
     return Chapter("Against GRPO that leaves groups without gradient out", [text, bold_note(), markdown(heads, rows)])
@@ -64,11 +64,14 @@ def headroom_chapter(courses: Sequence[Course]) -> Chapter | None:
         for name, (found, free) in arms.items() if oracle else ():
             shares = [_share(found.get(cost), oracle.get(cost)) for cost, _ in axes]
             if not free and any(share is not None for share in shares):
-                rows.append([course.name, f"`{name}`", *("–" if share is None else f"{100 * share:.0f} %".replace("-", "−") for share in shares)])
+                rows.append(
+                    [course.name, f"`{name}`", *("–" if share is None else f"{100 * share:.0f} %".replace("-", "−") for share in shares)]
+                )
     if not rows:
         return None
     text = (
-        "By logarithm: 100 % is as cheap as the oracle, whose labels are free, 0 % as dear as the baseline, less is dearer. Over all combinations of a course. "
+        "By logarithm: 100 % is as cheap as the oracle, whose labels are free, 0 % as dear as the baseline, less is dearer. Over all "
+        "combinations of a course. "
         "A dash: the oracle is not surely cheaper than the baseline, or the arm's ratio is only bounded."
     )
     return Chapter("How much of the oracle's headroom is used", [text, markdown(["course", "arm", *(name for _, name in axes)], rows)])

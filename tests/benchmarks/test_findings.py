@@ -92,7 +92,7 @@ def test_conclusions_follow_the_verdicts(text: str) -> None:
 
 
 def test_against_the_lean_baseline(two: list[Course], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ``rr`` in the place of lean GRPO. A step of it costs 746.7, 960 and 2240 at the prices, one of ``history`` 853.3, 1280 and 3840, and takes half as many."""
+    """``rr`` as lean GRPO: a step costs 746.7, 960 and 2240; ``history`` takes half as many steps at 853.3, 1280 and 3840."""
     assert lean.lean_chapter(two) is None
     monkeypatch.setattr(lean, "LEAN", "rr")
     found = lean.lean_chapter(two)
@@ -104,7 +104,7 @@ def test_against_the_lean_baseline(two: list[Course], monkeypatch: pytest.Monkey
 
 
 def test_the_share_of_the_headroom(two: list[Course], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oracle is twice as cheap on the other course: ``history``, as dear as the baseline, uses nothing of it; ``rr`` all, and more where tokens are dear."""
+    """The oracle halves the cost of the other course: ``history``, as dear as the baseline, uses nothing of that, ``rr`` more than all."""
     found = lean.headroom_chapter(two)
     assert found is not None
     said = "\n\n".join(found.blocks)

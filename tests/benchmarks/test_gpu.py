@@ -44,7 +44,10 @@ def test_a_step_and_its_evaluation_are_one_row(tmp_path: Path) -> None:
 
 def test_ratios_are_those_of_the_crossings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """GRPO gains .4 by step 4, so the target is .1 + .7 · .4 = .38: reached at step 3 (300 tokens); rr is there at step 2 (100)."""
-    runs = [record(tmp_path, "grpo", [0.1, 0.2, 0.3, 0.4, 0.5, 0.9], tokens=100), record(tmp_path, "rr", [0.1, 0.2, 0.4, 0.4, 0.5], tokens=50)]
+    runs = [
+        record(tmp_path, "grpo", [0.1, 0.2, 0.3, 0.4, 0.5, 0.9], tokens=100),
+        record(tmp_path, "rr", [0.1, 0.2, 0.4, 0.4, 0.5], tokens=50),
+    ]
     runs.append(record(tmp_path, "cut-off", [0.1, 0.9], tokens=50))
     pd.DataFrame([row for run in runs for row in steps.rows_of(run)]).to_csv(tmp_path / "made-h100.csv", index=False)
     monkeypatch.setattr(gpu_courses, "COURSES", {"made": ((1,), 4)})

@@ -34,7 +34,7 @@ WIDE = ModelSpec(name="embedded:llama-192x2")
 
 
 def rounding() -> float:
-    """How far the engine's log-probs may be off with the same weights: its kernels are not the trainer's, with CUDA not even in their precision.
+    """How far the engine's log-probs may be off with the same weights: its kernels are others, with CUDA not even in the run's precision.
 
     6e-3 was measured there; weights of the step before would be further off than this.
     """
