@@ -21,8 +21,9 @@ def lean_chapter(courses: Sequence[Course]) -> Chapter | None:
     if not rows:
         return None
     text = (
-        f"Where GRPO trains on every group, a part of any gain over it is a gain by leaving groups without gradient out, which costs "
-        f"nothing. These ratios are over `{LEAN}`, to the same target. *All*: interquartile mean of the pairs of all combinations, stratified bootstrap."
+        "Where GRPO trains on every group, a part of any gain over it is a gain by leaving groups without gradient out, which costs nothing. "
+        f"These ratios are over `{LEAN}`, to the same target. *All*: interquartile mean of the pairs of all combinations, stratified "
+        "bootstrap."
     )
     heads = ["course", "arm", "n", *(name for _, name in axes)]
     return Chapter("Against GRPO that leaves groups without gradient out", [text, bold_note(), markdown(heads, rows)])
