@@ -21,7 +21,7 @@ def lean_chapter(courses: Sequence[Course]) -> Chapter | None:
     if not rows:
         return None
     text = (
-        "Where GRPO trains on every group, a part of any gain over it is a gain by leaving groups without gradient out, which costs nothing. "
+        "Where GRPO trains on every group, a part of any gain over it comes of leaving groups without gradient out, which costs nothing. "
         f"These ratios are over `{LEAN}`, to the same target. *All*: interquartile mean of the pairs of all combinations, stratified "
         "bootstrap."
     )
