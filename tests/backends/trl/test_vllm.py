@@ -165,6 +165,10 @@ def test_adapters_reach_the_engine(tmp_path: Path, cache: Path) -> None:
 
 def test_two_processes(tmp_path: Path, cache: Path) -> None:
     """Each rank with its own engine: the ledger counts all rollouts, and μ is the policy's on both."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.device_count() < 2:
+        pytest.skip("two processes need two GPUs")
     spec = vllm_spec("rr", {"capacity": 16, "fresh_fraction": 0.5}).model_copy(
         update={"execution": make_spec(generation="vllm-colocate", device="auto", engine=ENGINE, processes=2).execution}
     )
