@@ -26,6 +26,7 @@ from harness.spec import RunSpec
 from harness.stats import measured_prices
 from harness.suite.suite import find_suite, plan
 
+MODEL = "./models/smollm2-135m-instruct"
 WARM_UP_STEPS = 3
 #: A run's other accelerator memory is the trainer's: weights, Adam's state, activations and logits.
 ENGINE: dict[str, Any] = {"vllm_gpu_memory_utilization": 0.3}
@@ -86,6 +87,12 @@ def main() -> None:
     if options.one:
         train(options.one)
         return
+    import torch
+
+    if not torch.cuda.is_available():
+        sys.exit("gpu_price: torch sees no GPU here")
+    if not Path(MODEL).is_dir():
+        sys.exit(f"gpu_price: there is no folder {MODEL}; make it with 'halfway import-model smollm2 {MODEL}'")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for number, variant in enumerate(options.variants):
