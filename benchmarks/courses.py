@@ -101,7 +101,8 @@ def write_table(folder: Path, known: Mapping[Path, Course] | None = None) -> Pat
     known: courses of some of the archives, which need not be read again.
     """
     path = ROOT / "reports" / "data" / NAME if folder.resolve() == COURSES else folder / NAME
-    write_text(path, table_of((known or {}).get(archive) or course_of_archive(archive) for archive in sorted(folder.glob("*.tar.xz"))))
+    archives = sorted(folder.glob("*.tar.xz"), key=lambda archive: archive.name.removesuffix(".tar.xz"))
+    write_text(path, table_of((known or {}).get(archive) or course_of_archive(archive) for archive in archives))
     return path
 
 
