@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.course.archive import LIMIT_MIB, check_no_machine_paths, check_sizes, packed, records_of, unpack
+from benchmarks.course.archive import LIMIT_MIB, archives_in, check_no_machine_paths, check_sizes, packed, records_of, unpack
 from benchmarks.course.course import FACTS, Course, course_of_archive, facts_of, finished_runs, resolved
 from benchmarks.course.table import table_of
 from harness.cli.regime import regime_tables
@@ -101,8 +101,7 @@ def write_table(folder: Path, known: Mapping[Path, Course] | None = None) -> Pat
     known: courses of some of the archives, which need not be read again.
     """
     path = ROOT / "reports" / "data" / NAME if folder.resolve() == COURSES else folder / NAME
-    archives = sorted(folder.glob("*.tar.xz"), key=lambda archive: archive.name.removesuffix(".tar.xz"))
-    write_text(path, table_of((known or {}).get(archive) or course_of_archive(archive) for archive in archives))
+    write_text(path, table_of((known or {}).get(archive) or course_of_archive(archive) for archive in archives_in(folder).values()))
     return path
 
 

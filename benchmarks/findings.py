@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.course.archive import archives_in
 from benchmarks.course.course import Course, course_of_archive, course_of_runs, finished_runs, resolved
 from benchmarks.course.table import is_ablation
 from benchmarks.courses import COURSES, ROOT
@@ -75,7 +76,7 @@ def has_results(name: str, runs_dir: Path) -> bool:
 
 def archived(folder: Path = COURSES, names: Sequence[str] = ()) -> list[Course]:
     """The courses in a folder of archives, in the order of the page. Raises UserError where a name has no archive."""
-    found = {p.name.removesuffix(".tar.xz"): p for p in folder.glob("*.tar.xz")}
+    found = archives_in(folder)
     absent = [name for name in names if name not in found]
     if absent:
         raise UserError(f"{folder} has no archive of {', '.join(absent)}; pack it with 'benchmarks/courses.py pack {absent[0]}'")

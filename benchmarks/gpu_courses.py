@@ -23,23 +23,28 @@ from harness.stats import Curve, Target, paired_speed_up, parse_target, reach, r
 RESULTS = Path(__file__).resolve().parent / "results"
 LEDGERS = ("generated_tokens", "price:0.333333", "price:1", "price:5")
 RULE = {"share_of_gain": 0.7}
-#: Suite -> (seeds that are compared, the step at which all curves end).
-COURSES = {"smollm2": ((1, 2, 3), 50), "gpu-small": ((1, 2, 3), 40)}
+SEEDS = (1, 2, 3)
+#: Suite -> the step at which all curves end.
+COURSES = {"smollm2": 50, "gpu-small": 40}
 
 
-def curves_of(suite: str, results: Path = RESULTS) -> list[Curve]:
-    """The curves of all runs of a suite that got as far as the suite's last common step, cut off there."""
-    seeds, last = COURSES[suite]
+def steps_of(suite: str, results: Path = RESULTS) -> pd.DataFrame:
+    """The steps of the seeds that are compared, as ``steps.py`` wrote them."""
     steps = pd.read_csv(results / f"{suite}-h100.csv")
+    return steps[steps.seed.isin(SEEDS)]
+
+
+def curves_of(steps: pd.DataFrame, last: int) -> list[Curve]:
+    """The curves of all runs that got as far as step ``last``, cut off there; the baseline's first."""
     found = []
-    for (strategy, seed), run in steps[steps.seed.isin(seeds)].groupby(["strategy", "seed"]):
+    for (strategy, seed), run in steps.groupby(["strategy", "seed"]):
         if run.step.max() < last:
             continue
         at = run[run.accuracy.notna() & (run.step <= last)].fillna(0.0)
         costs = {name: at[name].to_numpy(float) for name in ("generated_tokens", "trained_tokens")}
         costs["forward_tokens"] = np.zeros(len(at))
         found.append(Curve("arithmetic", str(strategy), int(seed), at.accuracy.to_numpy(float), costs))
-    return found
+    return sorted(found, key=lambda curve: curve.strategy != "grpo")
 
 
 def target_of(curves: Sequence[Curve]) -> Target:
@@ -62,17 +67,18 @@ def speed_ups(curves: Sequence[Curve], target: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def regime_of(suite: str, results: Path = RESULTS) -> pd.DataFrame:
-    """Mean accuracy and informative share of the fresh groups of every arm, by tenths of steps."""
-    seeds, last = COURSES[suite]
-    steps = pd.read_csv(results / f"{suite}-h100.csv")
-    steps = steps[steps.seed.isin(seeds) & steps.step.between(1, last)]
-    tenths = steps.assign(steps=(steps.step - 1) // 10 * 10 + 10)
-    return tenths.pivot_table(index="strategy", columns="steps", values="informative").round(2)
+def regime_of(steps: pd.DataFrame, last: int) -> pd.DataFrame:
+    """Informative share of the fresh groups of every arm, by ten steps."""
+    trained = steps[steps.step.between(1, last)]
+    tens = trained.assign(steps=(trained.step - 1) // 10 * 10 + 10)
+    return tens.pivot_table(index="strategy", columns="steps", values="informative").round(2)
 
 
 def draw(curves: Sequence[Curve], target: float, path: Path) -> None:
-    """Accuracy of every arm over its cost in trained tokens where a generated one costs as much: thin lines are seeds."""
+    """Accuracy of every arm over generated tokens, and over its cost where a generated token costs as much as a trained one.
+
+    Thin lines are seeds, the others their mean.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -87,11 +93,10 @@ def draw(curves: Sequence[Curve], target: float, path: Path) -> None:
         ):
             for number, arm in enumerate(dict.fromkeys(c.strategy for c in curves)):
                 runs = [c for c in curves if c.strategy == arm]
-                points = min(len(c.accuracy) for c in runs)
                 for run in runs:
                     axes.plot(run.cost(ledger) / 1e3, run.accuracy, color=PALETTE[number], linewidth=0.6, alpha=0.45)
-                cost = np.mean([run.cost(ledger)[:points] for run in runs], axis=0)
-                accuracy = np.mean([run.accuracy[:points] for run in runs], axis=0)
+                cost = np.mean([run.cost(ledger) for run in runs], axis=0)
+                accuracy = np.mean([run.accuracy for run in runs], axis=0)
                 axes.plot(cost / 1e3, accuracy, color=PALETTE[number], linestyle=DASHES[number % 4], linewidth=1.9, label=arm)
             axes.axhline(target, color=PALETTE[0], linewidth=0.8, linestyle=":")
             axes.set_xlabel(label)
@@ -105,13 +110,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--figure", type=Path, help="draw the curves of smollm2 there")
     options = parser.parse_args()
-    for suite in COURSES:
-        curves = sorted(curves_of(suite), key=lambda c: c.strategy != "grpo")
+    for suite, last in COURSES.items():
+        steps = steps_of(suite)
+        curves = curves_of(steps, last)
         target = target_of(curves)
         assert target.accuracy is not None
         start, end = (float(np.median([c.accuracy[i] for c in curves if c.strategy == "grpo"])) for i in (0, -1))
-        print(f"{suite}: accuracy of GRPO {start:.3f} to {end:.3f} at step {COURSES[suite][1]}, target {target.accuracy:.3f}")
-        print(regime_of(suite).to_string(), speed_ups(curves, target.accuracy).to_string(index=False), sep="\n\n", end="\n\n")
+        print(f"{suite}: accuracy of GRPO {start:.3f} to {end:.3f} at step {last}, target {target.accuracy:.3f}")
+        print(regime_of(steps, last).to_string(), speed_ups(curves, target.accuracy).to_string(index=False), sep="\n\n", end="\n\n")
         if options.figure and suite == "smollm2":
             draw(curves, target.accuracy, options.figure)
 

@@ -144,6 +144,12 @@ def check_no_machine_paths(members: Mapping[str, bytes], places: Sequence[Path])
             )
 
 
+def archives_in(folder: Path) -> dict[str, Path]:
+    """The archives of a folder by their course, in the order of the courses' names."""
+    found = {path.name.removesuffix(".tar.xz"): path for path in folder.glob("*.tar.xz")}
+    return dict(sorted(found.items()))
+
+
 def check_sizes(folder: Path, name: str, size: int) -> int:
     """Bytes of all archives in ``folder`` with ``name`` replaced by one of ``size``. Raises UserError above ``LIMIT_MIB``."""
     total = size + sum(p.stat().st_size for p in folder.glob("*.tar.xz") if p.name != name)

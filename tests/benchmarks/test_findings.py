@@ -103,7 +103,7 @@ def test_against_the_lean_baseline(two: list[Course], monkeypatch: pytest.Monkey
     assert "`grpo`" not in said
 
 
-def test_the_share_of_the_headroom(two: list[Course], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_share_of_the_headroom(two: list[Course]) -> None:
     """The oracle halves the cost of the other course: ``history``, as dear as the baseline, uses nothing of that, ``rr`` more than all."""
     found = lean.headroom_chapter(two)
     assert found is not None

@@ -42,7 +42,7 @@ def test_a_step_and_its_evaluation_are_one_row(tmp_path: Path) -> None:
     assert (second["generated_tokens"], second["trained_tokens"]) == (100, 200)
 
 
-def test_ratios_are_those_of_the_crossings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ratios_are_those_of_the_crossings(tmp_path: Path) -> None:
     """GRPO gains .4 by step 4, so the target is .1 + .7 · .4 = .38: reached at step 3 (300 tokens); rr is there at step 2 (100)."""
     runs = [
         record(tmp_path, "grpo", [0.1, 0.2, 0.3, 0.4, 0.5, 0.9], tokens=100),
@@ -50,8 +50,7 @@ def test_ratios_are_those_of_the_crossings(tmp_path: Path, monkeypatch: pytest.M
     ]
     runs.append(record(tmp_path, "cut-off", [0.1, 0.9], tokens=50))
     pd.DataFrame([row for run in runs for row in steps.rows_of(run)]).to_csv(tmp_path / "made-h100.csv", index=False)
-    monkeypatch.setattr(gpu_courses, "COURSES", {"made": ((1,), 4)})
-    curves = gpu_courses.curves_of("made", tmp_path)
+    curves = gpu_courses.curves_of(gpu_courses.steps_of("made", tmp_path), 4)
     assert {c.strategy for c in curves} == {"grpo", "rr"}  # what ended before the common step is left out
     target = gpu_courses.target_of(curves)
     assert target.accuracy == pytest.approx(0.38)
@@ -69,8 +68,8 @@ def test_ratios_are_those_of_the_crossings(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_committed_steps_make_a_table() -> None:
-    for suite in gpu_courses.COURSES:
-        curves = gpu_courses.curves_of(suite)
+    for suite, last in gpu_courses.COURSES.items():
+        curves = gpu_courses.curves_of(gpu_courses.steps_of(suite), last)
         assert {c.strategy for c in curves} >= {"grpo", "rr", "dots-rr", "frontier"}
         assert set(gpu_courses.speed_ups(curves, gpu_courses.target_of(curves).accuracy or 0).seeds) <= {1, 3}
 
