@@ -12,6 +12,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from backends.common.failures import naming_full_disk
+
 
 def cached_folder(cache_dir: Path, label: str, identity: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
     """``cache_dir/label-<hash of identity>``, made by ``build(folder)`` unless it is there.
@@ -36,12 +38,14 @@ def whole_folder(final: Path) -> Iterator[Path]:
     """A folder beside ``final`` to work in, renamed at the end of the block, so that a crash leaves nothing that counts.
 
     One at a time: a partial folder that is found is taken to be of a process that died. ``final`` is not there, or empty.
+    Whatever a library raises when the disk is full comes out as the disk's own OSError.
     """
     partial = final.with_name(f"{final.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        yield partial
+        with naming_full_disk(partial):
+            yield partial
         partial.replace(final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -113,6 +113,8 @@ def probe_disk(folder: Path, size: int = 1 << 20) -> None:
             file.write(bytes(size))
             file.flush()
             os.fsync(file.fileno())
+    except OSError as error:  # of writing it says no name: the sentence for the user would name the ledger's folder instead
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     finally:
         probe.unlink(missing_ok=True)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.common.prepare import prepare
 from harness.records.checkpoint import MANIFEST, newest_complete
 from harness.records.ledger import RunLog, read_ledger
 from tests.backends.trl.conftest import make_spec
@@ -102,8 +103,14 @@ sys.exit(main())
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_at_a_checkpoint_is_named_and_loses_nothing(tmp_path: Path, cache: Path) -> None:
-    """Files over 200 kB cannot be written: saving the model fails with a sentence; with room again the run goes on from its ledger."""
+@pytest.mark.parametrize("place", ["checkpoints", "models"])
+def test_a_disk_that_fills_up_is_named_and_loses_nothing(place: str, tmp_path: Path, cache: Path) -> None:
+    """Files over 200 kB cannot be written: saving the trained model, or the starting one that is built first, fails with a
+    sentence that names the place; with room again the run goes on from its ledger."""
+    if place == "models":
+        cache = tmp_path / "cache"
+    else:
+        prepare(SPEC, cache, lambda *_: None)
     run_dir = tmp_path / SPEC.run_id
     run_dir.mkdir()
     SPEC.save(run_dir / "spec.json")
@@ -115,6 +122,8 @@ def test_a_disk_that_fills_up_at_a_checkpoint_is_named_and_loses_nothing(tmp_pat
     log = read_ledger(run_dir / "ledger.jsonl")
     assert log.failure is not None
     assert log.failure.kind == "disk"
+    assert "cannot write" in full.stderr
+    assert f"/{place}" in full.stderr
     assert "Traceback" not in full.stderr
     assert newest_complete(run_dir / "checkpoints") is None
     assert start(run_dir, cache).wait(timeout=200) == 0
