@@ -33,7 +33,7 @@ def install(session: nox.Session, *extras: str) -> None:
 
 @nox.session
 def quick(session: nox.Session) -> None:
-    """The main job: GRPO against DOTS + RR on a tiny model, 5 paired seeds, and a report. Arguments go to `halfway run`."""
+    """The main job: GRPO against DOTS + RR on a tiny model, paired seeds, and a report. Arguments go to `halfway run`."""
     install(session, "trl")
     session.run("halfway", "run", "quick", "--report", "runs/quick/report", *session.posargs)
 
@@ -144,6 +144,13 @@ def trl_vllm(session: nox.Session) -> None:
     session.run("pip", "uninstall", "-y", *BUILT_FOR_ANOTHER_TORCH, silent=True)
     # Two threads of vLLM's CPU build wait for each other for longer than they compute.
     session.run("pytest", "tests/backends/trl/test_vllm.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def trl_sharded(session: nox.Session) -> None:
+    """Run the TRL backend's sharded runs, DeepSpeed's too, on two processes of the CPU; its own environment, not part of CI."""
+    install(session, "trl", "lora", "deepspeed", "dev")
+    session.run("pytest", "tests/backends/trl/test_sharding.py", "-p", "no:randomly", *session.posargs)
 
 
 @nox.session

@@ -10,8 +10,10 @@ from backends.common.backend import PreparingBackend
 from backends.common.installed import installed_versions
 from backends.trl.run import train_on_this_rank
 from backends.trl.seams import PACKAGES, SUPPORTED, SUPPORTED_VLLM, unsupported_reason
+from backends.trl.sharding import kind_of, require_sharding
 
 if TYPE_CHECKING:
+    from harness.backend import OneOff, Progress
     from harness.records.ledger import LedgerWriter
     from harness.spec import RunSpec
 
@@ -33,6 +35,10 @@ class TrlBackend(PreparingBackend):
         # A server is another process's vLLM, but its client imports vLLM, too.
         return spec.execution.generation.startswith("vllm")
 
+    def prepare(self, spec: RunSpec, cache: Path, progress: Progress) -> list[OneOff]:
+        require_sharding(spec)
+        return super().prepare(spec, cache, progress)
+
     def preload(self) -> None:
         """See :class:`harness.backend.Preloads`."""
         from backends.trl.run import import_everything
@@ -41,7 +47,8 @@ class TrlBackend(PreparingBackend):
 
     def train(self, spec: RunSpec, run_dir: Path, cache: Path, ledger: LedgerWriter, resume_from: Path | None) -> None:
         self.require_supported()
-        if spec.execution.processes > 1 and "RANK" not in os.environ:
+        # DeepSpeed and FSDP want a process group even of one.
+        if (spec.execution.processes > 1 or kind_of(spec)) and "RANK" not in os.environ:
             from backends.trl.launch import launch
 
             ledger.stopped = launch(spec, run_dir, cache, resume_from)

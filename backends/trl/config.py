@@ -8,6 +8,7 @@ from typing import Any
 from accelerate.utils import parse_flag_from_env
 from trl import GRPOConfig
 
+from backends.trl.sharding import sharding_config
 from backends.trl.vllm import vllm_config
 from harness.errors import UserError
 from harness.spec import RunSpec
@@ -49,10 +50,11 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
     if rows % micro:
         raise UserError(f"micro_batch_rollouts = {micro} does not divide the {rows} rollouts of an update; use a divisor")
     accumulation = rows // micro
+    shards = sharding_config(spec, use_cpu=use_cpu)
     return GRPOConfig(
         output_dir=str(output),
         seed=spec.seed,
-        use_cpu=use_cpu,
+        use_cpu=use_cpu and not shards,  # accelerate shards on what it does not take for a CPU; see shard_on_cpu
         bf16=algorithm.precision == "bfloat16",
         fp16=algorithm.precision == "float16",
         max_steps=algorithm.max_steps * algorithm.updates_per_batch,
@@ -90,6 +92,7 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
         disable_tqdm=True,
         log_level="error",
         **_reference(spec),
+        **shards,
         **vllm_config(spec, use_cpu=use_cpu),
     )
 
@@ -105,12 +108,12 @@ _SHARDS = ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_ME
 
 
 def _refuse_sharding() -> None:
-    """Where accelerate would leave each process a part of the weights: the decoder samples from whole ones."""
+    """Where the shell would have accelerate shard the model without a word of it in the run's spec."""
     found = next((name for name in _SHARDS if parse_flag_from_env(name)), None)
     if found is not None:
         raise UserError(
-            f"{found} is set, but the TRL backend samples from whole weights, which sharding takes apart; unset it (processes = N "
-            "trains on N devices), or use backend = 'verl', which shards them"
+            f"{found} is set, but a run says itself how it is sharded: unset it and write deepspeed or fsdp_config under "
+            "[execution.engine] (processes = N starts N of them), or use backend = 'verl'"
         )
 
 

@@ -15,6 +15,7 @@ import torch
 
 from backends.common.completion import Completion
 from backends.common.scoring_engine import ScoringEngine, stream_seed
+from backends.trl.sharding import whole_weights
 from backends.trl.vllm import rank_seed
 from harness.backend import RolloutPhase
 from harness.errors import FailureKind, RunFailed
@@ -31,6 +32,7 @@ class GenerationTrainer(Protocol):
     """What the engine needs of a ``GRPOTrainer``."""
 
     model: Any
+    model_wrapped: Any
     accelerator: Any
     eos_token_ids: Any
     use_vllm: bool
@@ -171,7 +173,8 @@ class TrlRolloutEngine(ScoringEngine):
         settings = {k: request[k] for k in ("max_new_tokens", "temperature", "top_p")}
         if self._decoder is not None:
             generator = torch.Generator().manual_seed(seed)
-            done: list[list[Completion]] = self._decoder.generate(prompts, counts, generator=generator, **settings)
+            with whole_weights(self.trainer):
+                done: list[list[Completion]] = self._decoder.generate(prompts, counts, generator=generator, **settings)
             return done
         return self._generate_with_trl(prompts, counts, seed, settings, log_probs=request["log_probs"])
 
@@ -182,7 +185,8 @@ class TrlRolloutEngine(ScoringEngine):
         rows = [p for p, n in zip(prompts, counts, strict=True) for _ in range(n)]
         # TRL with vLLM sends every n-th row with n completions each; with unequal counts every row is sent as it is.
         repeats = counts[0] if len(set(counts)) == 1 else 1
-        with _sampling(self.trainer, **settings), _seeded(seed), torch.no_grad():
+        in_trl = whole_weights(self.trainer, in_trl=True)
+        with _sampling(self.trainer, **settings), _seeded(seed), torch.no_grad(), in_trl:
             ids, scored = self.trainer._generate_single_turn(rows, None, {}, repeats)
         if self.spec.algorithm.behaviour_log_probs == "actor":
             scored = None
@@ -210,7 +214,7 @@ class TrlRolloutEngine(ScoringEngine):
             ids[i, left - len(p) : left + len(c)] = torch.tensor([*p, *c], device=device)
             mask[i, left - len(p) : left + len(c)] = 1
         batch = self.spec.execution.micro_batch_rollouts or len(prompts)
-        with torch.no_grad():
+        with torch.no_grad(), whole_weights(self.trainer):
             scored, _, _ = self.trainer._get_per_token_logps_and_entropies(self.trainer.model, ids, mask, right, batch_size=batch)
         return [row[: len(c)].tolist() for row, c in zip(scored.float().cpu(), completions, strict=True)]
 

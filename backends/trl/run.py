@@ -68,6 +68,7 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
     from backends.trl.dataset import run_order_dataset
     from backends.trl.rollout_engine import TrlRolloutEngine
     from backends.trl.session import SessionCallback, TrlSession
+    from backends.trl.sharding import kind_of, shard_on_cpu
     from backends.trl.trainer import HalfwayGRPOTrainer
     from backends.trl.vllm import engine_settings
     from harness.registry import entry_of
@@ -94,6 +95,8 @@ def build_trainer(spec: RunSpec, prepared: Prepared, output: Path, ledger: Ledge
         assert ledger is not None, "rank 0 holds the ledger"
         run = build_session(spec, strategy, engine, prepared, scorer, ledger, output)
     session = TrlSession(spec, engine, run, strategy.correction)
+    if use_cpu and kind_of(spec):
+        shard_on_cpu()
     args = grpo_config(spec, output, world, use_cpu)
     adapters = lora_config(spec, loaded.model)
     if adapters is not None:

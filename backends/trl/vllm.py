@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from backends.common.vllm_engine import keep_linear_weights, refuse_nucleus_log_probs
+from backends.trl.sharding import KEYS as SHARDING
 from harness.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -51,11 +52,14 @@ def vllm_config(spec: RunSpec, *, use_cpu: bool) -> dict[str, Any]:
     sampled by the policy that is trained, and ``fresh_log_ratio`` says how far that holds. Raises UserError for settings that TRL,
     the device or a ledger cannot take.
     """
-    given = dict(spec.execution.engine)
+    given = {key: value for key, value in spec.execution.engine.items() if key not in SHARDING}
     mode = spec.execution.generation.removeprefix("vllm-")
     if not spec.execution.generation.startswith("vllm-"):
         if given:
-            raise UserError("on the TRL backend execution.engine holds settings of vLLM; set generation = 'vllm-colocate', or remove it")
+            raise UserError(
+                f"execution.engine: {next(iter(given))!r} is for vLLM; set generation = 'vllm-colocate', or remove it. Without vLLM the "
+                "TRL backend takes deepspeed and fsdp_config there"
+            )
         return {}
     if mode == "server" and use_cpu:
         raise UserError(
@@ -72,7 +76,7 @@ def vllm_config(spec: RunSpec, *, use_cpu: bool) -> dict[str, Any]:
 
 def _check(given: dict[str, Any], arguments: Any, mode: str) -> None:
     if other := next((key for key in given if key not in PLACEMENT), None):
-        near = did_you_mean(other, (*PLACEMENT, "vllm"))
+        near = did_you_mean(other, (*PLACEMENT, *SHARDING, "vllm"))
         raise UserError(f"execution.engine: {other!r} is not a setting of TRL's vLLM that a run may choose{near}")
     if not isinstance(arguments, dict):
         raise UserError("execution.engine: vllm must be a table, the arguments of vLLM's LLM")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 _ADAPTERS = "adapters are part of the combination: model = { name = …, lora = { rank = 8, alpha = 16 } }"
 _SHARDING = (
-    "on TRL every process holds the whole model, from which rollouts are sampled; backend = 'verl' shards it (FSDP2, FSDP, Megatron: "
-    "[execution.engine], docs/backends.md)"
+    "a run is sharded under [execution.engine]: on TRL deepspeed (a table or a JSON file) or fsdp_config, on verl FSDP2, FSDP and Megatron "
+    "in verl's own keys (docs/backends.md)"
 )
 _LIGER = "Liger's fused loss keeps no log-prob per token, of which replay's weights and the ledger's log-ratios are made"
 _STEPS = "groups_per_step (questions of a step), updates_per_batch and [execution] micro_batch_rollouts decide it"

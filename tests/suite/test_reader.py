@@ -73,7 +73,7 @@ MISTAKES = [
     (
         "checkpoint_every_steps = 3",
         "deepspeed = 'zero3.json'",
-        "unknown key 'deepspeed' in [execution]; on TRL every process holds the whole",
+        "unknown key 'deepspeed' in [execution]; a run is sharded under [execution.engine]",
     ),
     ("group_size = 4", "max_staleness = 4", "unknown key 'max_staleness' in [algorithm]; it is staleness"),
     ("algorithm = { learning_rate = 5e-3 }", "algorithm = { staleness = -1 }", "staleness must be greater than or equal to 0, not -1"),

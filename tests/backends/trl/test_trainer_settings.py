@@ -205,9 +205,9 @@ def test_gspo_trains_with_replay_and_refuses_weights_per_token(tmp_path: Path, c
 
 @pytest.mark.parametrize("name", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
 def test_sharding_from_the_shell_is_refused(name: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``accelerate launch`` leaves it in the environment; the decoder would sample from a part of the weights."""
+    """``accelerate launch`` leaves it in the environment; a run says itself how it is sharded."""
     monkeypatch.setenv(name, "true")
-    with pytest.raises(UserError, match=f"^{name} is set.*use backend = 'verl'"):
+    with pytest.raises(UserError, match=f"^{name} is set.*write deepspeed or fsdp_config under"):
         train(make_spec("grpo"), tmp_path, cache)
     monkeypatch.setenv(name, "false")
     assert len(train(make_spec("grpo", algorithm={"max_steps": 1}), tmp_path / "off", cache).steps) == 1

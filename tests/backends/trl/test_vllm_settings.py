@@ -27,7 +27,7 @@ def test_trls_own_correction_of_fresh_rows_is_off(tmp_path: Path) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({}, {"generation": "decoder", "engine": {"vllm_model_impl": "vllm"}}, "holds settings of vLLM; set generation = 'vllm-colocate'"),
+    ({}, {"generation": "decoder", "engine": {"vllm_model_impl": "vllm"}}, "is for vLLM; set generation = 'vllm-colocate'"),
     ({}, {"engine": {"vllm_gpu_memory_utilisation": 0.5}}, "did you mean 'vllm_gpu_memory_utilization'"),
     ({}, {"engine": {"beta": 0.1}}, "'beta' is not a setting of TRL's vLLM"),
     ({}, {"engine": {"vllm": {"dtype": "float16"}}}, r"vllm\.dtype is decided by \[algorithm\] precision"),
