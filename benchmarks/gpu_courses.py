@@ -1,6 +1,6 @@
 """What the runs of the suites smollm2 and gpu-small on a GPU show, from the committed steps of every run (results/*-h100.csv).
 
-    python benchmarks/gpu_courses.py [--figure docs/images/smollm2.svg]
+    python benchmarks/gpu_courses.py [--write]      # --write: tables into docs/courses.md, the figure into docs/images
 
 Some runs were cut off when the machine's time ended, so all curves end at a step that every paired run reached. The target is 70 % of the
 gain that GRPO has made by then. With three seeds no verdict is given, only the pairs.
@@ -18,9 +18,11 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.document import insert
 from harness.stats import Curve, Target, paired_speed_up, parse_target, reach, resolve_target
 
 RESULTS = Path(__file__).resolve().parent / "results"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 LEDGERS = ("generated_tokens", "price:0.333333", "price:1", "price:5")
 RULE = {"share_of_gain": 0.7}
 SEEDS = (1, 2, 3)
@@ -61,10 +63,17 @@ def speed_ups(curves: Sequence[Curve], target: float) -> pd.DataFrame:
         row = {"strategy": arm, "seeds": len(pairs)}
         for ledger in LEDGERS:
             found = paired_speed_up([(reach(a, target, cost=ledger), reach(b, target, cost=ledger)) for a, b in pairs])
-            each = ", ".join(f"{low:.2f}" if np.isclose(low, high) else f"{low:.2f}–{high:.2f}" for low, high in found.pairs)
+            each = ", ".join(_pair(low, high) for low, high in found.pairs)
             row[ledger] = f"{found.at_least:.2f} ({each})"
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _pair(low: float, high: float) -> str:
+    """One pair: ≤ where the arm missed the target by the last step, ≥ where the baseline did."""
+    if np.isclose(low, high):
+        return f"{low:.2f}"
+    return f"≥ {low:.2f}" if np.isinf(high) else f"≤ {high:.2f}"
 
 
 def regime_of(steps: pd.DataFrame, last: int) -> pd.DataFrame:
@@ -72,6 +81,27 @@ def regime_of(steps: pd.DataFrame, last: int) -> pd.DataFrame:
     trained = steps[steps.step.between(1, last)]
     tens = trained.assign(steps=(trained.step - 1) // 10 * 10 + 10)
     return tens.pivot_table(index="strategy", columns="steps", values="informative").round(2)
+
+
+def table(steps: pd.DataFrame, curves: Sequence[Curve], target: float, last: int) -> str:
+    """Markdown of the informative shares and the speed-ups."""
+    shares = regime_of(steps, last)
+
+    def by_tens(arm: str) -> str:
+        return " ".join(f"{share:.2f}".lstrip("0") for share in shares.loc[arm])
+
+    best_first = speed_ups(curves, target).sort_values(
+        "generated_tokens", ascending=False, key=lambda x: x.str.split().str[0].astype(float)
+    )
+    rows = [
+        f"| `{row['strategy']}` | {by_tens(row['strategy'])} | {' | '.join(row[ledger] for ledger in LEDGERS)} |"
+        for row in best_first.to_dict("records")
+    ]
+    head = [
+        f"| | informative, by ten steps (GRPO {by_tens('grpo')}) | generated tokens | μ = ⅓ | μ = 1 | μ = 5 |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*head, *rows])
 
 
 def draw(curves: Sequence[Curve], target: float, path: Path) -> None:
@@ -108,7 +138,7 @@ def draw(curves: Sequence[Curve], target: float, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--figure", type=Path, help="draw the curves of smollm2 there")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/courses.md and draw the figure of smollm2")
     options = parser.parse_args()
     for suite, last in COURSES.items():
         steps = steps_of(suite)
@@ -117,9 +147,12 @@ def main() -> None:
         assert target.accuracy is not None
         start, end = (float(np.median([c.accuracy[i] for c in curves if c.strategy == "grpo"])) for i in (0, -1))
         print(f"{suite}: accuracy of GRPO {start:.3f} to {end:.3f} at step {last}, target {target.accuracy:.3f}")
-        print(regime_of(steps, last).to_string(), speed_ups(curves, target.accuracy).to_string(index=False), sep="\n\n", end="\n\n")
-        if options.figure and suite == "smollm2":
-            draw(curves, target.accuracy, options.figure)
+        text = table(steps, curves, target.accuracy, last)
+        print(text, end="\n\n")
+        if options.write:
+            insert(DOCS / "courses.md", f"{suite}-h100", text)
+            if suite == "smollm2":
+                draw(curves, target.accuracy, DOCS / "images" / "smollm2.svg")
 
 
 if __name__ == "__main__":

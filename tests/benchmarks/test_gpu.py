@@ -67,11 +67,16 @@ def test_ratios_are_those_of_the_crossings(tmp_path: Path) -> None:
     assert "generated tokens" in (tmp_path / "figure.svg").read_text()
 
 
-def test_the_committed_steps_make_a_table() -> None:
+def test_the_guide_has_the_tables_of_the_committed_steps() -> None:
+    page = (gpu_courses.DOCS / "courses.md").read_text(encoding="utf-8")
     for suite, last in gpu_courses.COURSES.items():
-        curves = gpu_courses.curves_of(gpu_courses.steps_of(suite), last)
+        steps_made = gpu_courses.steps_of(suite)
+        curves = gpu_courses.curves_of(steps_made, last)
         assert {c.strategy for c in curves} >= {"grpo", "rr", "dots-rr", "frontier"}
-        assert set(gpu_courses.speed_ups(curves, gpu_courses.target_of(curves).accuracy or 0).seeds) <= {1, 3}
+        target = gpu_courses.target_of(curves).accuracy
+        assert target is not None
+        table = gpu_courses.table(steps_made, curves, target, last)
+        assert f"<!-- {suite}-h100 -->\n{table}\n<!-- /{suite}-h100 -->" in page
 
 
 def test_the_price_is_of_the_steps_after_the_warm_up(tmp_path: Path) -> None:
