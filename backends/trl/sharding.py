@@ -108,7 +108,8 @@ def _deepspeed(spec: RunSpec) -> dict[str, Any]:
         raise UserError(f"execution.engine.deepspeed: zero_optimization.stage = {stage!r}; it shards with 1, 2 or 3")
     assert isinstance(zero, dict)
     gathered = {"stage3_gather_16bit_weights_on_model_save": True} if stage == 3 else {}  # a checkpoint has a model, as without shards
-    return {**dict.fromkeys(_AUTO, "auto"), **table, "zero_optimization": {**zero, **gathered}}
+    # With an offloaded optimizer DeepSpeed asks for its own Adam, which is another one than the suite's.
+    return {**dict.fromkeys(_AUTO, "auto"), "zero_force_ds_cpu_optimizer": False, **table, "zero_optimization": {**zero, **gathered}}
 
 
 def _is_auto(value: object) -> bool:

@@ -165,6 +165,7 @@ def test_a_deepspeed_file_beside_the_suite(tmp_path: Path) -> None:
             "train_micro_batch_size_per_gpu": "auto",
             "gradient_accumulation_steps": "auto",
             "gradient_clipping": "auto",
+            "zero_force_ds_cpu_optimizer": False,
             "zero_optimization": {"stage": 3, "overlap_comm": True, "stage3_gather_16bit_weights_on_model_save": True},
             "bf16": {"enabled": "auto"},
         }
