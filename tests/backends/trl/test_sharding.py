@@ -37,7 +37,7 @@ def assert_same(log: RunLog, other: RunLog) -> None:
         (s.question_ids, s.pass_rates, s.replayed_question_ids) for s in other.steps
     ]
     assert [s.costs.trained_tokens for s in log.steps] == [s.costs.trained_tokens for s in other.steps]
-    assert [s.loss for s in log.steps] == pytest.approx([s.loss for s in other.steps], abs=1e-6)
+    assert [s.loss for s in log.steps] == pytest.approx([s.loss for s in other.steps], abs=5e-6)
     assert [e.accuracies for e in log.evaluations] == [e.accuracies for e in other.evaluations]
     assert all(s.fresh_log_ratio is None or s.fresh_log_ratio < 1e-4 for s in log.steps)
 
@@ -91,7 +91,7 @@ def test_what_goes_with_shards(what: str, engine: dict[str, Any], shard: str, tm
     plain, sharded = (train(spec, tmp_path / name, cache) for name, spec in zip(("plain", "sharded"), specs, strict=True))
     if what == "staleness":  # fresh rollouts are of older weights, so their ratios are not 1
         assert [s.question_ids for s in sharded.steps] == [s.question_ids for s in plain.steps]
-        assert [s.loss for s in sharded.steps] == pytest.approx([s.loss for s in plain.steps], abs=1e-6)
+        assert [s.loss for s in sharded.steps] == pytest.approx([s.loss for s in plain.steps], abs=5e-6)
         return
     assert_same(sharded, plain)
 
