@@ -100,7 +100,7 @@ def _keeps_weights_whole(fields: Mapping[str, Any]) -> bool:
 def _deepspeed(spec: RunSpec) -> dict[str, Any]:
     """A new DeepSpeed configuration: the run's table or file, with what follows from the run left to transformers ("auto")."""
     table = _table(spec, "deepspeed")
-    if owned := next((k for k, v in table.items() if k in _OWNED_BY_RUN and not _is_auto(v)), None):
+    if owned := next((k for k, v in table.items() if k in _OWNED_BY_RUN and not _follows_the_run(k, v, spec)), None):
         raise UserError(f'execution.engine.deepspeed: {owned} is decided by {_OWNED_BY_RUN[owned]}; remove it, or write "auto"')
     zero = table.get("zero_optimization")
     stage = zero.get("stage") if isinstance(zero, dict) else None
@@ -112,9 +112,14 @@ def _deepspeed(spec: RunSpec) -> dict[str, Any]:
     return {**dict.fromkeys(_AUTO, "auto"), "zero_force_ds_cpu_optimizer": False, **table, "zero_optimization": {**zero, **gathered}}
 
 
-def _is_auto(value: object) -> bool:
-    """Whether every leaf is left to transformers."""
-    return all(map(_is_auto, value.values())) if isinstance(value, dict) else value == "auto"
+_PRECISIONS = {"bf16": "bfloat16", "fp16": "float16"}
+
+
+def _follows_the_run(key: str, value: object, spec: RunSpec) -> bool:
+    """Whether a section leaves to transformers what the suite decides, or says the same."""
+    if key in _PRECISIONS and isinstance(value, dict):  # beside "enabled" stand settings of the loss scale
+        return value.get("enabled") in ("auto", spec.algorithm.precision == _PRECISIONS[key])
+    return value == "auto"
 
 
 def _fsdp(spec: RunSpec) -> dict[str, Any]:

@@ -155,7 +155,9 @@ def test_a_deepspeed_file_beside_the_suite(tmp_path: Path) -> None:
     """What follows from the run is left to transformers, and a checkpoint of ZeRO 3 has a model."""
     from backends.trl.sharding import sharding_config
 
-    (tmp_path / "zero3.json").write_text('{"zero_optimization": {"stage": 3, "overlap_comm": true}, "bf16": {"enabled": "auto"}}')
+    (tmp_path / "zero3.json").write_text(
+        '{"zero_optimization": {"stage": 3, "overlap_comm": true}, "bf16": {"enabled": "auto"}, "fp16": {"enabled": false}}'
+    )
     spec = make_spec("grpo", engine={"deepspeed": "zero3.json"})
     task = spec.combination.task.model_copy(update={"folder": str(tmp_path)})
     spec = spec.model_copy(update={"combination": spec.combination.model_copy(update={"task": task})})
@@ -168,6 +170,7 @@ def test_a_deepspeed_file_beside_the_suite(tmp_path: Path) -> None:
             "zero_force_ds_cpu_optimizer": False,
             "zero_optimization": {"stage": 3, "overlap_comm": True, "stage3_gather_16bit_weights_on_model_save": True},
             "bf16": {"enabled": "auto"},
+            "fp16": {"enabled": False},
         }
     }
 
