@@ -50,7 +50,7 @@ def grpo_config(spec: RunSpec, output: Path, world: int, use_cpu: bool) -> GRPOC
     if rows % micro:
         raise UserError(f"micro_batch_rollouts = {micro} does not divide the {rows} rollouts of an update; use a divisor")
     accumulation = rows // micro
-    shards = sharding_config(spec, use_cpu=use_cpu)
+    shards = sharding_config(spec)
     return GRPOConfig(
         output_dir=str(output),
         seed=spec.seed,

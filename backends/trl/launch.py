@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from backends.trl.sharding import kind_of
 from harness.errors import Interrupted, RunFailed, UserError
 from harness.files import import_from, write_text
 from harness.machine.orphans import die_with_parent
@@ -18,6 +19,8 @@ from harness.spec import RunSpec
 
 #: How rank 0 ended, in the run's folder, for the process that started the ranks.
 _OUTCOME = "rank-outcome.json"
+#: What each rank runs.
+RANK_MODULE = "backends.trl.launch"
 
 
 def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) -> bool:
@@ -30,9 +33,11 @@ def launch(spec: RunSpec, run_dir: Path, cache: Path, resume_from: Path | None) 
     outcome.unlink(missing_ok=True)
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={spec.execution.processes}"),
-        *("-m", "backends.trl.launch", str(run_dir), str(cache), str(resume_from or "")),
+        *("-m", RANK_MODULE, str(run_dir), str(cache), str(resume_from or "")),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(spec.execution.threads)}
+    if kind_of(spec) and spec.execution.device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""  # FSDP takes the accelerator that torch sees, whatever the run's device
     # A killed worker must not leave ranks that go on writing: each process dies with the one that started it.
     code = subprocess.run(command, check=False, env=environment, preexec_fn=partial(die_with_parent, os.getpid())).returncode
     report = json.loads(outcome.read_text(encoding="utf-8")) if outcome.exists() else {}

@@ -18,7 +18,8 @@ class OlderWeights:
     """
 
     def __init__(self, model: torch.nn.Module, lag: int) -> None:
-        self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        # Without a lag no parameter may be kept: FSDP puts others in their place and waits for the old ones to go.
+        self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad and lag}
         self._lag = lag
         self._copies: deque[dict[str, torch.Tensor]] = deque()  # oldest first
 
@@ -36,7 +37,8 @@ class OlderWeights:
             return
         oldest = self._copies[0]
         for name, parameter in self._parameters.items():  # storage changes hands, nothing is copied
-            parameter.data, oldest[name] = oldest[name], parameter.data
+            # DeepSpeed moves a model to its device after a checkpoint's copies are loaded.
+            parameter.data, oldest[name] = oldest[name].to(parameter.device), parameter.data
 
     def remember(self) -> None:
         """Copy the present weights, over the oldest copy if there are enough; once a training step, before its update."""

@@ -7,7 +7,7 @@ over the ranks by whole questions, and scored groups are handed out whole, so th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -185,7 +185,8 @@ class TrlRolloutEngine(ScoringEngine):
         rows = [p for p, n in zip(prompts, counts, strict=True) for _ in range(n)]
         # TRL with vLLM sends every n-th row with n completions each; with unequal counts every row is sent as it is.
         repeats = counts[0] if len(set(counts)) == 1 else 1
-        in_trl = whole_weights(self.trainer, in_trl=True)
+        # vLLM samples from weights of its own, which TRL sends it part by part.
+        in_trl = nullcontext() if self.trainer.use_vllm else whole_weights(self.trainer, in_trl=True)
         with _sampling(self.trainer, **settings), _seeded(seed), torch.no_grad(), in_trl:
             ids, scored = self.trainer._generate_single_turn(rows, None, {}, repeats)
         if self.spec.algorithm.behaviour_log_probs == "actor":

@@ -1,22 +1,23 @@
 """DeepSpeed (ZeRO) and FSDP2 under TRL: a run's tables for them in ``execution.engine``, and whole weights where rollouts are sampled.
 
 Both change where weights, gradients and optimizer states lie, and no number of a run beyond rounding. What they would change otherwise
-(optimizer, schedule, batch sizes, precision) stays with the suite and is refused in their tables.
+(optimizer, schedule, batch sizes, precision, quantised communication) stays with the suite and is refused in their tables.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
+from packaging.version import Version
+from pydantic import Field, ValidationError
 
 from harness.errors import UserError, did_you_mean
+from harness.spec import Settings
 
 if TYPE_CHECKING:
     from harness.spec import RunSpec
@@ -36,11 +37,26 @@ _OWNED_BY_RUN = {
     "gradient_accumulation_steps": "[execution] micro_batch_rollouts",
 }
 _AUTO = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
-
-#: Keys of ``fsdp_config`` that move weights and nothing else; transformers takes any key, misspelled ones without a word.
-_FSDP = (
-    "version", "auto_wrap_policy", "transformer_layer_cls_to_wrap", "min_num_params", "reshard_after_forward", "state_dict_type",
+#: Sections that move or report and change no number.
+_PASSED_ON = (
+    "zero_optimization", "zero_allow_untested_optimizer", "activation_checkpointing", "aio", "steps_per_print", "wall_clock_breakdown",
+    "comms_logger", "flops_profiler", "dump_state", "memory_breakdown",
 )  # fmt: skip
+#: Keys of ``zero_optimization`` that round weights or gradients, or update with old ones.
+_ZERO_CHANGES_NUMBERS = ("zero_quantized_weights", "zero_quantized_nontrainable_weights", "zero_quantized_gradients", "zenflow")
+
+#: Earlier transformers drop half of the table, without a word.
+_FSDP_NEEDS = Version("5.10")
+
+
+class _FsdpTable(Settings):
+    """``fsdp_config``: the keys that move weights and nothing else. transformers itself takes any key, misspelled ones too."""
+
+    version: Literal[2] = 2
+    auto_wrap_policy: Literal["TRANSFORMER_BASED_WRAP", "SIZE_BASED_WRAP", "NO_WRAP"] = "TRANSFORMER_BASED_WRAP"
+    transformer_layer_cls_to_wrap: tuple[str, ...] = Field(default=(), strict=False)
+    min_num_params: int = Field(default=0, ge=0)
+    reshard_after_forward: bool = True
 
 
 def kind_of(spec: RunSpec) -> Literal["deepspeed", "fsdp"] | None:
@@ -51,7 +67,7 @@ def kind_of(spec: RunSpec) -> Literal["deepspeed", "fsdp"] | None:
     return "deepspeed" if "deepspeed" in engine else "fsdp" if "fsdp_config" in engine else None
 
 
-def sharding_config(spec: RunSpec, *, use_cpu: bool) -> dict[str, Any]:
+def sharding_config(spec: RunSpec) -> dict[str, Any]:
     """Fields of ``GRPOConfig`` that shard a run; empty where every process holds the whole model.
 
     Raises UserError for what a table may not hold and for settings of the run that sharded weights cannot serve.
@@ -59,21 +75,29 @@ def sharding_config(spec: RunSpec, *, use_cpu: bool) -> dict[str, Any]:
     kind = kind_of(spec)
     if kind is None:
         return {}
-    if use_cpu and spec.algorithm.precision != "float32":
-        raise UserError(f"precision = {spec.algorithm.precision!r} is sharded on GPUs only; use float32 on a CPU")
+    if spec.algorithm.precision != "float32":
+        raise UserError(
+            f"precision = {spec.algorithm.precision!r}: under shards TRL rounds log-probs and gradients otherwise than without, and replay "
+            "weights rollouts by such log-probs; use float32, or backend = 'verl', which shards in bfloat16 and reduces in float32"
+        )
     fields = {"deepspeed": _deepspeed(spec)} if kind == "deepspeed" else {"fsdp": True, "fsdp_config": _fsdp(spec)}
     if spec.algorithm.staleness and not _keeps_weights_whole(fields):
         raise UserError(
             f"staleness = {spec.algorithm.staleness} keeps copies of whole weights, which ZeRO 3 and FSDP take apart; "
             "use ZeRO 1 or 2, or staleness = 0"
         )
+    if kind == "fsdp" and spec.combination.model.lora and spec.execution.generation.startswith("vllm"):
+        raise UserError(
+            "model.lora with fsdp_config and vLLM: TRL cannot merge sharded adapters for vLLM; use deepspeed, or another generation"
+        )
     return fields
 
 
 def require_sharding(spec: RunSpec) -> None:
     """Raise UserError where a run's tables cannot be used here: before anything is prepared, and in the words of the table's library."""
-    kind = kind_of(spec)
-    fields = sharding_config(spec, use_cpu=False)
+    kind, fields = kind_of(spec), sharding_config(spec)
+    if kind == "fsdp" and Version(importlib.metadata.version("transformers")) < _FSDP_NEEDS:
+        raise UserError(f"execution.engine.fsdp_config needs transformers {_FSDP_NEEDS} or later; pip install -U transformers")
     if kind != "deepspeed":
         return
     if importlib.util.find_spec("deepspeed") is None:
@@ -83,9 +107,12 @@ def require_sharding(spec: RunSpec) -> None:
     try:
         DeepSpeedZeroConfig(**_without_auto(fields["deepspeed"]["zero_optimization"]))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"execution.engine.deepspeed: zero_optimization.{where}: {first['msg']}") from error
+        raise UserError(f"execution.engine.deepspeed: zero_optimization.{_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _without_auto(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,58 +125,55 @@ def _keeps_weights_whole(fields: Mapping[str, Any]) -> bool:
 
 
 def _deepspeed(spec: RunSpec) -> dict[str, Any]:
-    """A new DeepSpeed configuration: the run's table or file, with what follows from the run left to transformers ("auto")."""
-    table = _table(spec, "deepspeed")
-    if owned := next((k for k, v in table.items() if k in _OWNED_BY_RUN and not _follows_the_run(k, v, spec)), None):
-        raise UserError(f'execution.engine.deepspeed: {owned} is decided by {_OWNED_BY_RUN[owned]}; remove it, or write "auto"')
+    """A new DeepSpeed configuration: the run's table, with what follows from the run left to transformers ("auto")."""
+    table = _table(spec, "deepspeed", "{ zero_optimization = { stage = 3 } }")
+    for key, value in table.items():
+        if key in _OWNED_BY_RUN and not _left_to_the_run(key, value):
+            raise UserError(f'execution.engine.deepspeed: {key} is decided by {_OWNED_BY_RUN[key]}; remove it, or write "auto"')
+        if key not in (*_OWNED_BY_RUN, *_PASSED_ON):
+            near = did_you_mean(key, (*_OWNED_BY_RUN, *_PASSED_ON))
+            raise UserError(f"execution.engine.deepspeed: {key!r} is not a section that a run may choose{near}")
     zero = table.get("zero_optimization")
     stage = zero.get("stage") if isinstance(zero, dict) else None
     if stage not in (1, 2, 3) or isinstance(stage, bool):
         raise UserError(f"execution.engine.deepspeed: zero_optimization.stage = {stage!r}; it shards with 1, 2 or 3")
     assert isinstance(zero, dict)
+    if other := next((key for key in _ZERO_CHANGES_NUMBERS if zero.get(key)), None):
+        raise UserError(f"execution.engine.deepspeed: zero_optimization.{other} changes what is trained, not where it lies; remove it")
     gathered = {"stage3_gather_16bit_weights_on_model_save": True} if stage == 3 else {}  # a checkpoint has a model, as without shards
     # With an offloaded optimizer DeepSpeed asks for its own Adam, which is another one than the suite's.
-    return {**dict.fromkeys(_AUTO, "auto"), "zero_force_ds_cpu_optimizer": False, **table, "zero_optimization": {**zero, **gathered}}
+    own = {"zero_force_ds_cpu_optimizer": False, "zero_optimization": {**zero, **gathered}}
+    return {**dict.fromkeys(_AUTO, "auto"), **table, **own}
 
 
-_PRECISIONS = {"bf16": "bfloat16", "fp16": "float16"}
-
-
-def _follows_the_run(key: str, value: object, spec: RunSpec) -> bool:
-    """Whether a section leaves to transformers what the suite decides, or says the same."""
-    if key in _PRECISIONS and isinstance(value, dict):  # beside "enabled" stand settings of the loss scale
-        return value.get("enabled") in ("auto", spec.algorithm.precision == _PRECISIONS[key])
+def _left_to_the_run(key: str, value: object) -> bool:
+    """Whether a section leaves to transformers what the suite decides, or says the same: sharded runs are in float32."""
+    if key in ("bf16", "fp16") and isinstance(value, dict):  # files of others have settings of the loss scale there
+        return value.get("enabled") in ("auto", False) and "bf16_master_weights_and_grads" not in value
     return value == "auto"
 
 
 def _fsdp(spec: RunSpec) -> dict[str, Any]:
-    table = _table(spec, "fsdp_config")
-    plain = {key.removeprefix("fsdp_"): value for key, value in table.items()}
-    if other := next((key for key in plain if key not in _FSDP), None):
-        near = did_you_mean(other, _FSDP)
+    table = _table(spec, "fsdp_config", "{}")
+    if other := next((key for key in table if key not in _FsdpTable.model_fields), None):
+        near = did_you_mean(other.removeprefix("fsdp_"), tuple(_FsdpTable.model_fields))
         raise UserError(f"execution.engine.fsdp_config: {other!r} is not a setting that a run may choose{near}")
-    if plain.get("version", 2) != 2:
-        raise UserError(f"execution.engine.fsdp_config: version = {plain['version']!r}; the backend shards with FSDP2 only")
-    return {"version": 2, "state_dict_type": "FULL_STATE_DICT", **plain}
+    try:
+        checked = _FsdpTable(**table)
+    except ValidationError as error:
+        raise UserError(f"execution.engine.fsdp_config: {_first(error)}") from error
+    if checked.min_num_params and checked.auto_wrap_policy != "SIZE_BASED_WRAP":
+        raise UserError("execution.engine.fsdp_config: min_num_params is for auto_wrap_policy = 'SIZE_BASED_WRAP'")
+    layers = list(checked.transformer_layer_cls_to_wrap)
+    given = {**checked.model_dump(), "transformer_layer_cls_to_wrap": layers, "state_dict_type": "FULL_STATE_DICT"}
+    return {key: value for key, value in given.items() if key != "transformer_layer_cls_to_wrap" or layers}
 
 
-def _table(spec: RunSpec, key: str) -> dict[str, Any]:
-    """The table itself, or that of a JSON file, which is looked for beside the suite."""
+def _table(spec: RunSpec, key: str, example: str) -> dict[str, Any]:
     given: Any = spec.execution.engine[key]
     if isinstance(given, dict):
         return dict(given)
-    if not isinstance(given, str):
-        raise UserError(f"execution.engine.{key} must be a table or the name of a JSON file, not {given!r}")
-    path = Path(spec.combination.task.folder or ".", given)
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"execution.engine.{key}: cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise UserError(f"execution.engine.{key}: {path} is not JSON: {error}") from error
-    if not isinstance(loaded, dict):
-        raise UserError(f"execution.engine.{key}: {path} must hold a JSON object")
-    return loaded
+    raise UserError(f"execution.engine.{key} = {given!r} must be the table itself, so that the run's records hold it: {key} = {example}")
 
 
 def shard_on_cpu() -> None:
@@ -174,24 +198,27 @@ def whole_weights(trainer: Any, *, in_trl: bool = False) -> Iterator[None]:
     """Every rank has all weights for the block, whatever shards them; all ranks enter it together.
 
     Without this the ranks would fetch each layer together at every forward pass, and wait for ever where one decodes for longer.
-    in_trl: the block is TRL's own generation, which gathers those of ZeRO 3 itself.
+    in_trl: the block is TRL's own ``generate``, which gathers the weights of ZeRO 3 itself.
     """
     from trl.models import unwrap_model_for_generation
 
     plugin = trainer.accelerator.state.deepspeed_plugin
     with ExitStack() as stack:
         if trainer.accelerator.is_fsdp2:
-            stack.enter_context(_unsharded(trainer.model_wrapped, trainer.accelerator.state.fsdp_plugin.reshard_after_forward))
+            stack.enter_context(_unsharded(trainer.model_wrapped))
         elif plugin is not None and plugin.zero_stage == 3 and not in_trl:
             stack.enter_context(unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator))
         yield
 
 
 @contextmanager
-def _unsharded(model: Any, reshard_after_forward: bool) -> Iterator[None]:
+def _unsharded(model: Any) -> Iterator[None]:
+    """FSDP2's parts with their weights gathered; afterwards each reshards after its forward pass as it did (not all of them do)."""
     from torch.distributed.fsdp import FSDPModule
 
     parts = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    states = [part._get_fsdp_state() for part in parts]
+    before = [(s, s._auto_reshard_after_forward, [g.post_forward_mesh_info for g in s._fsdp_param_groups]) for s in states]
     for part in parts:
         part.set_reshard_after_forward(False, recurse=False)
         part.unshard()
@@ -199,5 +226,8 @@ def _unsharded(model: Any, reshard_after_forward: bool) -> Iterator[None]:
         yield
     finally:
         for part in parts:
-            part.set_reshard_after_forward(reshard_after_forward, recurse=False)
             part.reshard()
+        for state, automatic, meshes in before:
+            state._auto_reshard_after_forward = automatic
+            for group, mesh in zip(state._fsdp_param_groups, meshes, strict=True):
+                group.post_forward_mesh_info = mesh

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _ADAPTERS = "adapters are part of the combination: model = { name = …, lora = { rank = 8, alpha = 16 } }"
 _SHARDING = (
-    "a run is sharded under [execution.engine]: on TRL deepspeed (a table or a JSON file) or fsdp_config, on verl FSDP2, FSDP and Megatron "
+    "a run is sharded under [execution.engine]: on TRL with the tables deepspeed or fsdp_config, on verl FSDP2, FSDP and Megatron "
     "in verl's own keys (docs/backends.md)"
 )
 _LIGER = "Liger's fused loss keeps no log-prob per token, of which replay's weights and the ledger's log-ratios are made"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backends.trl.config import grpo_config
+from backends.trl.older_weights import OlderWeights
+from backends.trl.sharding import sharding_config
 from harness.errors import UserError
 from harness.records.checkpoint import newest_complete
 from harness.records.ledger import LedgerWriter, RunLog, read_ledger
@@ -19,15 +22,17 @@ from tests.backends.trl.conftest import make_spec, train, with_lora
 needs_deepspeed = pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="needs DeepSpeed: nox -s trl_sharded")
 ZERO_2, ZERO_3 = ({"deepspeed": {"zero_optimization": {"stage": stage}}} for stage in (2, 3))
 FSDP: dict[str, Any] = {"fsdp_config": {}}
-SHARDS = [
-    pytest.param(FSDP, "pytorch_model_fsdp.bin", id="fsdp2"),
-    pytest.param(ZERO_2, "global_step*/zero_pp_rank_1_*optim_states.pt", id="zero2", marks=needs_deepspeed),
-    pytest.param(ZERO_3, "global_step*/zero_pp_rank_1_*model_states.pt", id="zero3", marks=needs_deepspeed),
+SHARDS = [  # what a checkpoint holds, and how much of the weights each of two ranks does
+    pytest.param(FSDP, "pytorch_model_fsdp.bin", 0.5, id="fsdp2"),
+    pytest.param(ZERO_2, "global_step*/zero_pp_rank_1_*optim_states.pt", 1.0, id="zero2", marks=needs_deepspeed),
+    pytest.param(ZERO_3, "global_step*/zero_pp_rank_1_*model_states.pt", 0.5, id="zero3", marks=needs_deepspeed),
 ]
 DOTS_RR = {"references": 8, "capacity": 16}
 
 
 def spec_of(engine: dict[str, Any], algorithm: dict[str, Any], **execution: Any) -> RunSpec:
+    """DOTS + RR on two processes, two updates a batch in two micro-batches each."""
+    execution = {"micro_batch_rollouts": 4, **execution}
     return make_spec("dots-rr", DOTS_RR, {"updates_per_batch": 2, **algorithm}, processes=2, engine=engine, **execution)
 
 
@@ -50,17 +55,24 @@ def whole(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> RunLog:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("engine", "shard"), SHARDS)
-def test_a_sharded_run_is_the_run_of_whole_models(engine: dict[str, Any], shard: str, whole: RunLog, tmp_path: Path, cache: Path) -> None:
+@pytest.mark.parametrize(("engine", "shard", "share"), SHARDS)
+def test_a_sharded_run_is_the_run_of_whole_models(
+    engine: dict[str, Any], shard: str, share: float, whole: RunLog, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Probes, replay, two updates a batch, evaluations; stopped at step 2 and resumed from shards."""
+    from backends.trl import launch
     from backends.trl.backend import TrlBackend
 
+    monkeypatch.setattr(launch, "RANK_MODULE", "tests.backends.trl.sharded_rank")
     train(spec_of(engine, {"max_steps": 2}), tmp_path, cache)
     found = newest_complete(tmp_path / "checkpoints")
     assert found is not None
     step, folder = found
     assert step == 2
-    assert list(folder.glob(shard)), "nothing was sharded"
+    assert list(folder.glob(shard))
+    for rank in range(2):
+        facts = json.loads((tmp_path / f"shard-{rank}.json").read_text())
+        assert facts["here"] / facts["whole"] == pytest.approx(share, abs=0.02)
     ledger = LedgerWriter(tmp_path / "ledger.jsonl")
     ledger.write(Attempt(2, {}, step))
     longer = spec_of(engine, {"max_steps": 4})
@@ -73,9 +85,9 @@ def test_a_sharded_run_is_the_run_of_whole_models(engine: dict[str, Any], shard:
 @pytest.mark.slow
 @needs_deepspeed  # FSDP2 with each of them is left to that session, too
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("engine", "shard"), SHARDS)
+@pytest.mark.parametrize("engine", [pytest.param(FSDP, id="fsdp2"), pytest.param(ZERO_2, id="zero2"), pytest.param(ZERO_3, id="zero3")])
 @pytest.mark.parametrize("what", ["kl", "generate", "lora", "lean", "staleness"])
-def test_what_goes_with_shards(what: str, engine: dict[str, Any], shard: str, tmp_path: Path, cache: Path) -> None:
+def test_what_goes_with_shards(what: str, engine: dict[str, Any], tmp_path: Path, cache: Path) -> None:
     """A reference model, TRL's own generation, adapters, dropped groups with gradient checkpointing, older weights."""
     if what == "staleness" and engine is not ZERO_2:
         pytest.skip("refused: test_what_a_run_cannot_have")
@@ -102,16 +114,6 @@ def test_a_process_of_its_own_is_a_group_too(tmp_path: Path, cache: Path) -> Non
     assert [s.step for s in log.steps] == [1]
 
 
-def config(tmp_path: Path, engine: dict[str, Any], algorithm: dict[str, Any] | None = None, **execution: Any) -> Any:
-    spec = make_spec("grpo", algorithm=algorithm, engine=engine, **execution)
-    spec = spec.model_copy(
-        update={
-            "combination": spec.combination.model_copy(update={"task": spec.combination.task.model_copy(update={"folder": str(tmp_path)})})
-        }
-    )
-    return grpo_config(spec, tmp_path, 1, True)
-
-
 ZERO: dict[str, Any] = {"zero_optimization": {"stage": 1}}
 
 
@@ -121,47 +123,55 @@ ZERO: dict[str, Any] = {"zero_optimization": {"stage": 1}}
         ({"deepspeed": ZERO, "fsdp_config": {}}, "deepspeed and fsdp_config both shard the model"),
         ({"deepspeed": {}}, r"zero_optimization\.stage = None; it shards with 1, 2 or 3"),
         ({"deepspeed": {"zero_optimization": {"stage": 0}}}, r"zero_optimization\.stage = 0; it shards with 1, 2 or 3"),
+        ({"deepspeed": {"zero_optimization": {"stage": 3, "zenflow": {}, "zero_quantized_gradients": True}}}, "gradients changes what is"),
         (
             {"deepspeed": {**ZERO, "optimizer": {"type": "AdamW", "params": {"lr": 1e-5}}}},
             r"deepspeed: optimizer is decided by \[algorithm\]",
         ),
         ({"deepspeed": {**ZERO, "bf16": {"enabled": True}}}, r"deepspeed: bf16 is decided by \[algorithm\] precision"),
         ({"deepspeed": {**ZERO, "train_batch_size": 8}}, "train_batch_size is decided by"),
-        ({"deepspeed": 3}, "deepspeed must be a table or the name of a JSON file, not 3"),
-        ({"deepspeed": "absent.json"}, r"cannot read .*absent\.json: No such file"),
-        ({"deepspeed": "broken.json"}, r"broken\.json is not JSON"),
-        ({"deepspeed": "list.json"}, r"list\.json must hold a JSON object"),
-        ({"fsdp_config": {"version": 1}}, "version = 1; the backend shards with FSDP2 only"),
-        ({"fsdp_config": {"reshard_after_foward": True}}, "did you mean 'reshard_after_forward'"),
+        ({"deepspeed": {**ZERO, "gradient_cliping": 1}}, "'gradient_cliping' is not a section .*did you mean 'gradient_clipping'"),
+        ({"deepspeed": {**ZERO, "torch_autocast": {"enabled": True}}}, "'torch_autocast' is not a section that a run may choose"),
+        (
+            {"deepspeed": "zero3.json"},
+            r"deepspeed = 'zero3.json' must be the table itself.*deepspeed = \{ zero_optimization = \{ stage = 3 \} \}",
+        ),
+        ({"fsdp_config": True}, r"fsdp_config = True must be the table itself.*fsdp_config = \{\}"),
+        ({"fsdp_config": {"version": 1}}, "fsdp_config: version: Input should be 2"),
+        ({"fsdp_config": {"auto_wrap_policy": "transformer"}}, "fsdp_config: auto_wrap_policy: Input should be 'TRANSFORMER_BASED_WRAP'"),
+        ({"fsdp_config": {"reshard_after_forward": 4}}, "fsdp_config: reshard_after_forward: Input should be a valid boolean"),
+        (
+            {"fsdp_config": {"transformer_layer_cls_to_wrap": 3}},
+            "fsdp_config: transformer_layer_cls_to_wrap: Input should be a valid tuple",
+        ),
+        ({"fsdp_config": {"min_num_params": 5}}, "min_num_params is for auto_wrap_policy = 'SIZE_BASED_WRAP'"),
+        ({"fsdp_config": {"fsdp_reshard_after_foward": True}}, "did you mean 'reshard_after_forward'"),
         ({"deepspeedd": ZERO}, "'deepspeedd' is for vLLM; .* takes deepspeed and fsdp_config there"),
     ],
 )
 def test_what_a_table_may_not_hold(engine: dict[str, Any], words: str, tmp_path: Path) -> None:
-    (tmp_path / "broken.json").write_text("{")
-    (tmp_path / "list.json").write_text("[]")
     with pytest.raises(UserError, match=words):
-        config(tmp_path, engine)
+        grpo_config(make_spec("grpo", engine=engine), tmp_path, 1, True)
 
 
 @pytest.mark.parametrize("engine", [ZERO_3, FSDP])
-def test_what_a_run_cannot_have(engine: dict[str, Any], tmp_path: Path) -> None:
+def test_what_a_run_cannot_have(engine: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="staleness = 1 keeps copies of whole weights, which ZeRO 3 and FSDP take apart"):
-        config(tmp_path, engine, {"staleness": 1})
-    with pytest.raises(UserError, match="precision = 'bfloat16' is sharded on GPUs only"):
-        config(tmp_path, engine, {"precision": "bfloat16"})
+        sharding_config(make_spec("grpo", algorithm={"staleness": 1}, engine=engine))
+    with pytest.raises(UserError, match=r"precision = 'bfloat16': under shards TRL rounds .* use float32"):
+        sharding_config(make_spec("grpo", algorithm={"precision": "bfloat16"}, engine=engine))
+    adapted = with_lora(make_spec("grpo", engine=engine, generation="vllm-colocate"), rank=4)
+    if engine is FSDP:
+        with pytest.raises(UserError, match="cannot merge sharded adapters for vLLM"):
+            sharding_config(adapted)
+    else:
+        assert sharding_config(adapted)
 
 
-def test_a_deepspeed_file_beside_the_suite(tmp_path: Path) -> None:
-    """What follows from the run is left to transformers, and a checkpoint of ZeRO 3 has a model."""
-    from backends.trl.sharding import sharding_config
-
-    (tmp_path / "zero3.json").write_text(
-        '{"zero_optimization": {"stage": 3, "overlap_comm": true}, "bf16": {"enabled": "auto"}, "fp16": {"enabled": false}}'
-    )
-    spec = make_spec("grpo", engine={"deepspeed": "zero3.json"})
-    task = spec.combination.task.model_copy(update={"folder": str(tmp_path)})
-    spec = spec.model_copy(update={"combination": spec.combination.model_copy(update={"task": task})})
-    assert sharding_config(spec, use_cpu=True) == {
+def test_what_follows_from_the_run_is_left_to_transformers() -> None:
+    """A checkpoint of ZeRO 3 has a model, and an offloaded optimizer stays the suite's."""
+    table = {"zero_optimization": {"stage": 3, "overlap_comm": True}, "bf16": {"enabled": "auto"}, "fp16": {"enabled": False}}
+    assert sharding_config(make_spec("grpo", engine={"deepspeed": table})) == {
         "deepspeed": {
             "train_batch_size": "auto",
             "train_micro_batch_size_per_gpu": "auto",
@@ -173,6 +183,29 @@ def test_a_deepspeed_file_beside_the_suite(tmp_path: Path) -> None:
             "fp16": {"enabled": False},
         }
     }
+
+
+@needs_deepspeed
+def test_a_key_that_deepspeed_does_not_know_is_named_before_anything_is_prepared(tmp_path: Path) -> None:
+    from backends.trl.backend import TrlBackend
+
+    engine = {"deepspeed": {"zero_optimization": {"stage": 3, "overlp_comm": True}}}
+    with pytest.raises(UserError, match=r"zero_optimization\.overlp_comm: Extra inputs are not permitted"):
+        TrlBackend().prepare(make_spec("grpo", engine=engine), tmp_path, lambda *_: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_staleness_no_parameter_is_kept() -> None:
+    """FSDP frees the whole weights only when nothing else refers to them."""
+    import weakref
+
+    import torch
+
+    model = torch.nn.Linear(2, 2)
+    older, weight = OlderWeights(model, 0), weakref.ref(model.weight)
+    del model
+    assert weight() is None
+    assert older is not None
 
 
 @pytest.mark.skipif(importlib.util.find_spec("deepspeed") is not None, reason="DeepSpeed is installed here")
