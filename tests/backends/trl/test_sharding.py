@@ -54,6 +54,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> RunLog:
 
 
 @pytest.mark.slow
+@pytest.mark.sharded
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("engine", "shard", "share"), SHARDS)
 def test_a_sharded_run_is_the_run_of_whole_models(
@@ -83,6 +84,7 @@ def test_a_sharded_run_is_the_run_of_whole_models(
 
 
 @pytest.mark.slow
+@pytest.mark.sharded
 @needs_deepspeed  # FSDP2 with each of them is left to that session, too
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("engine", [pytest.param(FSDP, id="fsdp2"), pytest.param(ZERO_2, id="zero2"), pytest.param(ZERO_3, id="zero3")])
@@ -108,6 +110,9 @@ def test_what_goes_with_shards(what: str, engine: dict[str, Any], tmp_path: Path
     assert_same(sharded, plain)
 
 
+@pytest.mark.slow
+@pytest.mark.sharded
+@needs_deepspeed  # left to that session, like the variants above
 def test_a_process_of_its_own_is_a_group_too(tmp_path: Path, cache: Path) -> None:
     """One process with FSDP is launched like several, and trains."""
     log = train(make_spec("grpo", algorithm={"max_steps": 1}, engine=FSDP), tmp_path, cache)
