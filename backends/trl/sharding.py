@@ -10,14 +10,15 @@ import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from packaging.version import Version
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from harness.errors import UserError, did_you_mean
 from harness.spec import Settings
+from harness.validation import explain
 
 if TYPE_CHECKING:
     from harness.spec import RunSpec
@@ -54,7 +55,7 @@ class _FsdpTable(Settings):
 
     version: Literal[2] = 2
     auto_wrap_policy: Literal["TRANSFORMER_BASED_WRAP", "SIZE_BASED_WRAP", "NO_WRAP"] = "TRANSFORMER_BASED_WRAP"
-    transformer_layer_cls_to_wrap: tuple[str, ...] = Field(default=(), strict=False)
+    transformer_layer_cls_to_wrap: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     min_num_params: int = Field(default=0, ge=0)
     reshard_after_forward: bool = True
 
@@ -107,12 +108,12 @@ def require_sharding(spec: RunSpec) -> None:
     try:
         DeepSpeedZeroConfig(**_without_auto(fields["deepspeed"]["zero_optimization"]))
     except ValidationError as error:
-        raise UserError(f"execution.engine.deepspeed: zero_optimization.{_first(error)}") from error
+        raise UserError(f"execution.engine.deepspeed: zero_optimization.{_in_words(error, DeepSpeedZeroConfig)}") from error
 
 
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+def _in_words(error: ValidationError, model: type[BaseModel]) -> str:
+    where, words = explain(error.errors()[0], model)
+    return f"{'.'.join(map(str, where))}: {words}"
 
 
 def _without_auto(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,19 +155,13 @@ def _left_to_the_run(key: str, value: object) -> bool:
 
 
 def _fsdp(spec: RunSpec) -> dict[str, Any]:
-    table = _table(spec, "fsdp_config", "{}")
-    if other := next((key for key in table if key not in _FsdpTable.model_fields), None):
-        near = did_you_mean(other.removeprefix("fsdp_"), tuple(_FsdpTable.model_fields))
-        raise UserError(f"execution.engine.fsdp_config: {other!r} is not a setting that a run may choose{near}")
     try:
-        checked = _FsdpTable(**table)
+        checked = _FsdpTable(**_table(spec, "fsdp_config", "{}"))
     except ValidationError as error:
-        raise UserError(f"execution.engine.fsdp_config: {_first(error)}") from error
+        raise UserError(f"execution.engine.fsdp_config: {_in_words(error, _FsdpTable)}") from error
     if checked.min_num_params and checked.auto_wrap_policy != "SIZE_BASED_WRAP":
         raise UserError("execution.engine.fsdp_config: min_num_params is for auto_wrap_policy = 'SIZE_BASED_WRAP'")
-    layers = list(checked.transformer_layer_cls_to_wrap)
-    given = {**checked.model_dump(), "transformer_layer_cls_to_wrap": layers, "state_dict_type": "FULL_STATE_DICT"}
-    return {key: value for key, value in given.items() if key != "transformer_layer_cls_to_wrap" or layers}
+    return {**checked.model_dump(mode="json", exclude_none=True), "state_dict_type": "FULL_STATE_DICT"}
 
 
 def _table(spec: RunSpec, key: str, example: str) -> dict[str, Any]:
@@ -193,22 +188,22 @@ def shard_on_cpu() -> None:
     PartialState._prepare_backend = prepare_backend
 
 
-@contextmanager
-def whole_weights(trainer: Any, *, in_trl: bool = False) -> Iterator[None]:
-    """Every rank has all weights for the block, whatever shards them; all ranks enter it together.
+def whole_weights(trainer: Any, *, in_trl: bool = False) -> AbstractContextManager[Any]:
+    """A block in which every rank has all weights, whatever shards them; all ranks enter it together.
 
     Without this the ranks would fetch each layer together at every forward pass, and wait for ever where one decodes for longer.
     in_trl: the block is TRL's own ``generate``, which gathers the weights of ZeRO 3 itself.
     """
-    from trl.models import unwrap_model_for_generation
+    accelerator = trainer.accelerator
+    if accelerator.is_fsdp2:
+        return _unsharded(trainer.model_wrapped)
+    plugin = accelerator.state.deepspeed_plugin
+    if plugin is not None and plugin.zero_stage == 3 and not in_trl:
+        from trl.models import unwrap_model_for_generation
 
-    plugin = trainer.accelerator.state.deepspeed_plugin
-    with ExitStack() as stack:
-        if trainer.accelerator.is_fsdp2:
-            stack.enter_context(_unsharded(trainer.model_wrapped))
-        elif plugin is not None and plugin.zero_stage == 3 and not in_trl:
-            stack.enter_context(unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator))
-        yield
+        gathered: AbstractContextManager[Any] = unwrap_model_for_generation(trainer.model_wrapped, accelerator)
+        return gathered
+    return nullcontext()
 
 
 @contextmanager

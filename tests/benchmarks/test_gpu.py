@@ -75,6 +75,7 @@ def test_the_guide_has_the_tables_of_the_committed_steps() -> None:
         assert {c.strategy for c in curves} >= {"grpo", "rr", "dots-rr", "frontier"}
         target = gpu_courses.target_of(curves).accuracy
         assert target is not None
+        assert set(gpu_courses.speed_ups(curves, target).seeds) <= {1, 3}
         table = gpu_courses.table(steps_made, curves, target, last)
         assert f"<!-- {suite}-h100 -->\n{table}\n<!-- /{suite}-h100 -->" in page
 
