@@ -1,4 +1,4 @@
-"""Write docs/findings.md and its figures from the archives of whole courses; no number in it is typed.
+"""Write docs/findings.md, its figures and the README's table from the archives of whole courses; no number in them is typed.
 
     python benchmarks/findings.py                            # from benchmarks/results/courses/*.tar.xz
     python benchmarks/findings.py --runs-dir runs quick mini # from folders of runs, before they are archived
@@ -19,6 +19,8 @@ from benchmarks.course.archive import archives_in
 from benchmarks.course.course import Course, course_of_archive, course_of_runs, finished_runs, resolved
 from benchmarks.course.table import is_ablation
 from benchmarks.courses import COURSES, ROOT
+from benchmarks.document import insert
+from benchmarks.finding.answer import answer_table
 from benchmarks.finding.chapter import Chapter, listed
 from benchmarks.finding.lean import headroom_chapter, lean_chapter
 from benchmarks.finding.limits import limits_chapter
@@ -32,6 +34,7 @@ from harness.files import write_text
 from reports.figures.style import STYLE
 
 PAGE = ROOT / "docs" / "findings.md"
+README = ROOT / "README.md"
 
 #: Courses in the order of the page; others follow by name.
 ORDER = ("quick", "mini", "regimes")
@@ -61,6 +64,8 @@ def main() -> None:
         else:
             courses = archived(options.archives, options.suites)
         write(courses, options.output)
+        if options.output.resolve() == PAGE and not options.suites and options.runs_dir is None:
+            insert(README, "answer", answer_table(courses))
     except UserError as error:
         sys.exit(f"findings: {error}")
     print(f"{options.output}: {', '.join(c.name for c in courses)}")

@@ -38,7 +38,10 @@ Key = tuple[str, str, int]
 
 @dataclass(slots=True)
 class Course:
-    """facts: ``course.json``. most_drawn: per (combination, arm) and run, the share of draws that fell on the 50 most drawn questions."""
+    """facts: ``course.json``. most_drawn: per (combination, arm) and run, the share of draws that fell on the 50 most drawn questions.
+
+    run_seconds: wall time of every complete run (of its last attempt), start-up and evaluations included.
+    """
 
     name: str
     facts: dict[str, Any]
@@ -46,6 +49,7 @@ class Course:
     lock: TuningLock | None
     regimes: dict[str, StartRegime]
     most_drawn: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    run_seconds: list[float] = field(default_factory=list)
 
     @property
     def simulated(self) -> bool:
@@ -118,12 +122,14 @@ def course_of_archive(archive: Path) -> Course:
 
 
 def _course(facts: dict[str, Any], specs: Mapping[Path, dict[str, Any]], folder: Path, lock: Path | None) -> Course:
-    runs, most_drawn = [], {}
+    runs, most_drawn, took = [], {}, []
     for path, spec in specs.items():
         log = read_ledger(path)
         log.spec = spec
         run = condense(log)
         runs.append(run)
+        if log.attempt_seconds is not None:
+            took.append(log.attempt_seconds)
         share = share_of_most_drawn(log)
         if share is not None:
             most_drawn.setdefault((run.combination, run.strategy), []).append(share)
@@ -137,7 +143,7 @@ def _course(facts: dict[str, Any], specs: Mapping[Path, dict[str, Any]], folder:
         prices=[TokenPrices(p, facts["forward_price"]) for p in facts["prices"]],
     )
     regimes = _regimes(folder, {r.combination: int(r.spec["algorithm"]["group_size"]) for r in runs})
-    return Course(facts["suite"], facts, analysis, None if lock is None else TuningLock.read(lock), regimes, most_drawn)
+    return Course(facts["suite"], facts, analysis, None if lock is None else TuningLock.read(lock), regimes, most_drawn, took)
 
 
 def share_of_most_drawn(log: RunLog) -> float | None:

@@ -30,7 +30,9 @@ def lean_chapter(courses: Sequence[Course]) -> Chapter | None:
 
 
 def _rows(course: Course, costs: Sequence[str]) -> list[list[str]]:
-    places = [(c, lean, arm) for _, c in combinations([course]) if (lean := _arm(c, LEAN)) is not None for arm in c.arms if _compares(arm)]
+    places = [
+        (c, lean, arm) for _, c in combinations([course]) if (lean := arm_of(c, LEAN)) is not None for arm in c.arms if _compares(arm)
+    ]
     rows = []
     for name in dict.fromkeys(arm.strategy for _, _, arm in places):
         own = [(c, lean, arm) for c, lean, arm in places if arm.strategy == name]
@@ -51,7 +53,8 @@ def _compares(arm: Arm) -> bool:
     return not arm.is_baseline and arm.strategy != LEAN
 
 
-def _arm(combination: Combination, name: str) -> Arm | None:
+def arm_of(combination: Combination, name: str) -> Arm | None:
+    """The arm of that label, if it has runs."""
     return next((arm for arm in combination.arms if arm.strategy == name and arm.runs), None)
 
 

@@ -77,19 +77,23 @@ def _figure(courses: Sequence[Course]) -> Figure:
 
 
 def time_chapter(courses: Sequence[Course]) -> Chapter | None:
-    """Wall time and processor time of each course and of its tuning, from the times of its files."""
+    """Wall and processor time of each course and of its tuning: of the last sittings from times of files, of all from the ledgers."""
     rows = []
     for course in courses:
+        whole = [words.seconds(sum(course.run_seconds)), str(len(course.run_seconds))] if course.run_seconds else [words.NO_VALUE] * 2
         for what, key in (("runs", "time"), ("tuning", "tuning_time")):
             took = course.facts.get(key)
             if took:
                 times = [words.seconds(took[k]) for k in ("wall_seconds", "busy_seconds")]
                 times.append(words.NO_VALUE if course.simulated else words.seconds(took["processor_seconds"]))  # simulated, too
-                rows.append([course.name, what, str(took["runs"]), *times])
+                rows.append([course.name, what, str(took["runs"]), *times, *(whole if what == "runs" else [words.NO_VALUE] * 2)])
     if not rows:
         return None
     text = (
-        "Wall time: from the start of the first run to the end of the last. Busy: of that, while at least one run was under way. Processor "
-        "time: of training on the clock, over all runs, without evaluations and start-up."
+        "Of the runs whose files still say when they began (those of the last sittings): wall time, from the start of the first to the end "
+        "of the last; busy, of that, while at least one was under way; processor time, of training on the clock, without evaluations and "
+        "start-up. Whole course: every complete run of it from its start to its end, evaluations included, added up over all sittings; two "
+        "ran beside each other, so an uninterrupted course takes about half of that."
     )
-    return Chapter("What the courses took", [text, markdown(["course", "what", "runs", "wall time", "busy", "processor time"], rows)])
+    titles = ["course", "what", "runs", "wall time", "busy", "processor time", "whole course: runs added up", "complete runs"]
+    return Chapter("What the courses took", [text, markdown(titles, rows)])

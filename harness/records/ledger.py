@@ -160,6 +160,7 @@ class RunLog:
     warnings: list[str] = field(default_factory=list)
     failure: Failure | None = None
     complete: bool = False
+    attempt_seconds: float | None = None
     lost_seconds: float = 0.0
 
     @property
@@ -187,7 +188,7 @@ class RunLog:
             case Failure():
                 self.failure = record
             case Complete():
-                self.complete = True
+                self.complete, self.attempt_seconds = True, record.seconds
             case RunStart():
                 raise ValueError("a second run record")
             case Checkpoint():
@@ -198,7 +199,7 @@ class RunLog:
         self.steps = [s for s in self.steps if s.step <= step]
         # Without a checkpoint the run starts anew, its evaluation of step 0 included.
         self.evaluations = [e for e in self.evaluations if e.step <= step] if step else []
-        self.complete = False
+        self.complete, self.attempt_seconds = False, None
 
 
 def open_log(path: Path, record: Record) -> RunLog:

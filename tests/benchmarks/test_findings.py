@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ from benchmarks.course.course import Course, course_of_runs
 from benchmarks.course.table import table_of
 from benchmarks.courses import COURSES, pack
 from benchmarks.finding import lean
+from benchmarks.finding.answer import answer_table
 from benchmarks.finding.chapter import listed
 from benchmarks.finding.parts import batch_chapter, tuned, values_of
 from benchmarks.finding.ranks import known, place_of, rank_correlation, spearman
+from benchmarks.finding.regimes import time_chapter
 from benchmarks.finding.selection import in_steps, selection_chapter
 from benchmarks.finding.verdicts import conclusion
-from benchmarks.findings import PAGE, archived, chapters, page, versions_that_differ, write
+from benchmarks.findings import PAGE, README, archived, chapters, page, versions_that_differ, write
 from harness.errors import UserError
 from harness.stats import SpeedUp
 from harness.tuning.lock_file import LockedParameter, LockedStudy, LockedTrial, TuningLock
@@ -275,6 +278,13 @@ def test_where_settings_are_from(two: list[Course]) -> None:
     assert said["dots-rr"] == "the suite's own"
 
 
+def test_what_a_course_took_over_all_its_sittings(two: list[Course]) -> None:
+    """Runs of earlier sittings have no file that says when they began, but their ledgers say how long they took: 30 minutes and 90."""
+    found = time_chapter([replace(two[0], run_seconds=[1800.0, 5400.0])])
+    assert found is not None
+    assert row(str(found.blocks[-1]), "made", "runs")[-2:] == ["2.00 h", "2"]
+
+
 def test_time_and_limits(text: str) -> None:
     """28·1000 + 60 s from first start to last end, 29 minutes busy; what is missing is named."""
     assert row(chapter(text, "What the courses took"), "made", "runs")[:3] == ["29", "7.79 h", "29.0 min"]
@@ -333,6 +343,7 @@ def test_the_committed_page_is_what_the_script_writes(committed: list[Course]) -
     found = chapters(committed)
     assert PAGE.read_text(encoding="utf-8") == page(committed, found)
     assert all((PAGE.parent / "images" / f"findings-{name}.svg").is_file() for c in found for name, _, _ in c.figures)
+    assert f"<!-- answer -->\n{answer_table(committed)}\n<!-- /answer -->" in README.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
