@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.course.course import Course
-from benchmarks.finding.chapter import markdown
+from benchmarks.finding.chapter import markdown, ratio
 from benchmarks.finding.lean import LEAN, arm_of
 from harness.stats import SpeedUp, pooled_speed_up
-from reports import words
 from reports.arms import pairs_of
 
 #: Where a generated token costs as much as a trained one.
@@ -39,7 +38,7 @@ def answer_table(courses: Sequence[Course]) -> str:
         if course is None or overall is None:
             continue
         lean = None if arm == LEAN else _over_lean(course, arm)
-        rows.append([called, _plain(overall.speed_ups.get(EQUAL)), _plain(lean) if lean is not None else ""])
+        rows.append([called, ratio(overall.speed_ups.get(EQUAL), bold=False), ratio(lean, bold=False) if lean is not None else ""])
     return markdown(["", "over GRPO as the paper runs it", "over lean GRPO"], rows)
 
 
@@ -50,7 +49,3 @@ def _over_lean(course: Course, arm: str) -> SpeedUp | None:
         if (lean := arm_of(combination, LEAN)) is not None and (own := arm_of(combination, arm)) is not None
     ]
     return pooled_speed_up(pairs) if pairs else None
-
-
-def _plain(found: SpeedUp | None) -> str:
-    return f"{words.speed_up(found)} {words.interval(found)}" if found is not None and found.n else words.NO_VALUE

@@ -76,12 +76,12 @@ def verdict(place: Place, ledger: str) -> str | None:
     return found.verdict if found.verdict in (FASTER, SLOWER) else UNDECIDED
 
 
-def ratio(found: SpeedUp | None) -> str:
-    """``1.31× [1.12, 1.50]``, bold where the verdict is one; a dash where nothing was compared."""
+def ratio(found: SpeedUp | None, *, bold: bool = True) -> str:
+    """``1.31× [1.12, 1.50]``, bold where the verdict is one (unless ``bold`` is off); a dash where nothing was compared."""
     if found is None or not found.n:
         return words.NO_VALUE
     text = f"{words.speed_up(found)} {words.interval(found)}"
-    return f"**{text}**" if found.verdict in (FASTER, SLOWER) else text
+    return f"**{text}**" if bold and found.verdict in (FASTER, SLOWER) else text
 
 
 def label(arm: Arm) -> str:
