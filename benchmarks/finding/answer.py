@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.course.course import Course
 from benchmarks.finding.chapter import markdown, ratio
-from benchmarks.finding.lean import LEAN, arm_of
-from harness.stats import SpeedUp, pooled_speed_up
-from reports.arms import pairs_of
+from benchmarks.finding.lean import LEAN, against_lean, pooled_over_lean, ratios_of
 
 #: Where a generated token costs as much as a trained one.
 EQUAL = "price:1"
@@ -33,19 +31,8 @@ def answer_table(courses: Sequence[Course]) -> str:
     by_name = {course.name: course for course in courses}
     rows = []
     for name, arm, called in ROWS:
-        course = by_name.get(name)
-        overall = next((item for item in course.analysis.overall if item.strategy == arm), None) if course is not None else None
-        if course is None or overall is None:
-            continue
-        lean = None if arm == LEAN else _over_lean(course, arm)
-        rows.append([called, ratio(overall.speed_ups.get(EQUAL), bold=False), ratio(lean, bold=False) if lean is not None else ""])
+        if name in by_name and (over_baseline := ratios_of(by_name[name]).get(arm)):
+            pairs = [pair for pair in against_lean(by_name[name]) if pair[2].strategy == arm]
+            over_lean = ratio(pooled_over_lean(pairs, EQUAL), bold=False) if pairs else ""
+            rows.append([called, ratio(over_baseline[0].get(EQUAL), bold=False), over_lean])
     return markdown(["", "over GRPO as the paper runs it", "over lean GRPO"], rows)
-
-
-def _over_lean(course: Course, arm: str) -> SpeedUp | None:
-    pairs = [
-        pairs_of(lean, own, EQUAL)
-        for combination in course.analysis.combinations
-        if (lean := arm_of(combination, LEAN)) is not None and (own := arm_of(combination, arm)) is not None
-    ]
-    return pooled_speed_up(pairs) if pairs else None

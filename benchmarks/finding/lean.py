@@ -13,6 +13,9 @@ from reports.arms import SECONDS, TOKENS, Arm, Combination, pairs_of
 #: Label of the lean baseline's arm, where the baseline itself trains on every group.
 LEAN = "grpo-lean"
 
+#: A combination, its lean baseline, and an arm.
+Pair = tuple[Combination, Arm, Arm]
+
 
 def lean_chapter(courses: Sequence[Course]) -> Chapter | None:
     """Every arm against the lean baseline, to the same target, per combination and over all combinations of a course."""
@@ -29,10 +32,19 @@ def lean_chapter(courses: Sequence[Course]) -> Chapter | None:
     return Chapter("Against GRPO that leaves groups without gradient out", [text, bold_note(), markdown(heads, rows)])
 
 
+def against_lean(course: Course) -> list[Pair]:
+    """(combination, its lean baseline, an arm to compare with it), for every arm of every combination that has one."""
+    leans = [(c, lean) for _, c in combinations([course]) if (lean := _arm(c, LEAN)) is not None]
+    return [(c, lean, arm) for c, lean in leans for arm in c.arms if _compares(arm)]
+
+
+def pooled_over_lean(pairs: Sequence[Pair], cost: str) -> SpeedUp:
+    """Over the combinations of these pairs together."""
+    return pooled_speed_up([pairs_of(lean, arm, cost) for _, lean, arm in pairs])
+
+
 def _rows(course: Course, costs: Sequence[str]) -> list[list[str]]:
-    places = [
-        (c, lean, arm) for _, c in combinations([course]) if (lean := arm_of(c, LEAN)) is not None for arm in c.arms if _compares(arm)
-    ]
+    places = against_lean(course)
     rows = []
     for name in dict.fromkeys(arm.strategy for _, _, arm in places):
         own = [(c, lean, arm) for c, lean, arm in places if arm.strategy == name]
@@ -40,8 +52,7 @@ def _rows(course: Course, costs: Sequence[str]) -> list[list[str]]:
             found = {cost: paired_speed_up(pairs_of(lean, arm, cost)) for cost in costs}
             rows.append(_row(where_of(course, c.name), arm, found))
         if len(own) > 1:
-            pooled = {cost: pooled_speed_up([pairs_of(lean, arm, cost) for _, lean, arm in own]) for cost in costs}
-            rows.append(_row(f"{course.name} / *all {len(own)}*", own[0][2], pooled))
+            rows.append(_row(f"{course.name} / *all {len(own)}*", own[0][2], {cost: pooled_over_lean(own, cost) for cost in costs}))
     return rows
 
 
@@ -53,8 +64,7 @@ def _compares(arm: Arm) -> bool:
     return not arm.is_baseline and arm.strategy != LEAN
 
 
-def arm_of(combination: Combination, name: str) -> Arm | None:
-    """The arm of that label, if it has runs."""
+def _arm(combination: Combination, name: str) -> Arm | None:
     return next((arm for arm in combination.arms if arm.strategy == name and arm.runs), None)
 
 
@@ -63,7 +73,7 @@ def headroom_chapter(courses: Sequence[Course]) -> Chapter | None:
     axes = [(TOKENS, "generated tokens"), *((ledger, name) for ledger, name in ledgers(courses) if ledger != SECONDS)]
     rows = []
     for course in courses:
-        arms = _ratios(course)
+        arms = ratios_of(course)
         oracle = next((found for found, free in arms.values() if free), None)
         for name, (found, free) in arms.items() if oracle else ():
             shares = [_share(found.get(cost), oracle.get(cost)) for cost, _ in axes]
@@ -81,7 +91,7 @@ def headroom_chapter(courses: Sequence[Course]) -> Chapter | None:
     return Chapter("How much of the oracle's headroom is used", [text, markdown(["course", "arm", *(name for _, name in axes)], rows)])
 
 
-def _ratios(course: Course) -> dict[str, tuple[dict[str, SpeedUp], bool]]:
+def ratios_of(course: Course) -> dict[str, tuple[dict[str, SpeedUp], bool]]:
     """(ratios by ledger, whether its labels are free) of every arm, over all combinations."""
     if len(course.analysis.combinations) > 1:
         return {item.strategy: (item.speed_ups, item.oracle) for item in course.analysis.overall}

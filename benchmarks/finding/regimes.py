@@ -80,13 +80,14 @@ def time_chapter(courses: Sequence[Course]) -> Chapter | None:
     """Wall and processor time of each course and of its tuning: of the last sittings from times of files, of all from the ledgers."""
     rows = []
     for course in courses:
-        whole = [words.seconds(sum(course.run_seconds)), str(len(course.run_seconds))] if course.run_seconds else [words.NO_VALUE] * 2
-        for what, key in (("runs", "time"), ("tuning", "tuning_time")):
+        # Ledgers of the tuning are not archived, so of it only the last sittings are known.
+        for what, key, whole in (("runs", "time", course.run_seconds), ("tuning", "tuning_time", [])):
             took = course.facts.get(key)
             if took:
                 times = [words.seconds(took[k]) for k in ("wall_seconds", "busy_seconds")]
                 times.append(words.NO_VALUE if course.simulated else words.seconds(took["processor_seconds"]))  # simulated, too
-                rows.append([course.name, what, str(took["runs"]), *times, *(whole if what == "runs" else [words.NO_VALUE] * 2)])
+                added = [words.seconds(sum(whole)), str(len(whole))] if whole else [words.NO_VALUE] * 2
+                rows.append([course.name, what, str(took["runs"]), *times, *added])
     if not rows:
         return None
     text = (

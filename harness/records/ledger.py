@@ -147,7 +147,10 @@ def cut_torn_tail(path: Path) -> int:
 
 @dataclass(slots=True)
 class RunLog:
-    """A ledger as it counts: what later attempts took back is left out, everything else is in order."""
+    """A ledger as it counts: what later attempts took back is left out, everything else is in order.
+
+    attempt_seconds: wall time of the attempt that completed the run, where it is complete and says so.
+    """
 
     path: Path
     run_id: str
