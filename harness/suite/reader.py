@@ -42,6 +42,7 @@ class _CombinationTable(Settings):
     model: str | ModelSpec
     task: str | dict[str, JsonValue]
     algorithm: dict[str, JsonValue] = Field(default_factory=dict)
+    evaluation: dict[str, JsonValue] = Field(default_factory=dict)
     expected: Expected | None = None
 
 
@@ -139,12 +140,20 @@ class SuiteReader:
         strategies = [self._strategy(i, s, names) for i, s in enumerate(table.strategies)]
         entries = [entry_of(spec) for spec in strategies]
         for i, combination in enumerate(table.combinations):
-            resolved = self._combination(i, combination)
+            resolved, evaluation = self._combination(i, combination), self._evaluation(table, i)
             for j, (strategy, spec) in enumerate(zip(table.strategies, strategies, strict=True)):
                 if strategy.combinations is None or combination.name in strategy.combinations:
                     if refused := refusal(entries[j], resolved.backend, spec.config):
                         raise self.error(("strategies", j, "name"), f"{refused}; give it combinations with another backend")
-                    yield Arm(resolved, spec, self._algorithm(table, i, j), strategy.settings_of)
+                    yield Arm(resolved, spec, self._algorithm(table, i, j), strategy.settings_of, own_evaluation=evaluation)
+
+    def _evaluation(self, table: _SuiteTable, combination: int) -> EvaluationSpec | None:
+        """The suite's evaluation with what the combination says otherwise; None where it says nothing."""
+        own = table.combinations[combination].evaluation
+        if not own:
+            return None
+        common = table.evaluation.model_dump(mode="json")
+        return self.validate(EvaluationSpec, {**common, **own}, ("combinations", combination, "evaluation"))
 
     def _algorithm(self, table: _SuiteTable, combination: int, strategy: int) -> AlgorithmSpec:
         """Strategy over combination over suite; an error points at the table that the value came from."""

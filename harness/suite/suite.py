@@ -3,8 +3,8 @@
 Whatever is wrong in a suite file is one :class:`SuiteError` that names the file, the line and the key, with a suggestion
 where a known word is near. A suite has ``name``, ``description``, ``seeds`` and ``baseline`` at the top, optional tables
 ``[algorithm] [evaluation] [target] [execution] [budget] [tuning] [report]``, and the arrays ``[[combinations]]`` and ``[[strategies]]``,
-whose ``algorithm`` tables override the suite's (strategy over combination over suite). A combination's ``expected`` table says what
-a run costs, with its source; it is shown by ``halfway plan`` and changes nothing else.
+whose ``algorithm`` tables override the suite's (strategy over combination over suite); so does a combination's ``evaluation``. A
+combination's ``expected`` table says what a run costs, with its source; it is shown by ``halfway plan`` and changes nothing else.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Arm:
 
     settings_of: label of the arm whose tuned algorithm settings this one takes instead of being tuned (a control), or None.
     steps_scale: steps of this arm that stand for one of the suite's own; not 1 where tuning changed the batch size.
+    own_evaluation: how its combination is evaluated, where not as the suite says.
     """
 
     combination: CombinationSpec
@@ -50,9 +51,11 @@ class Arm:
     algorithm: AlgorithmSpec
     settings_of: str | None = None
     steps_scale: float = 1.0
+    own_evaluation: EvaluationSpec | None = None
 
     def evaluation(self, common: EvaluationSpec) -> EvaluationSpec:
-        """The suite's evaluation, as often per prompt group as in the other arms."""
+        """The combination's evaluation or the suite's, as often per prompt group as in the other arms."""
+        common = self.own_evaluation or common
         every = max(1, round(common.every_steps * self.steps_scale))
         return common if every == common.every_steps else common.model_copy(update={"every_steps": every})
 

@@ -56,9 +56,24 @@ def _running_count(entry: Entry) -> str:
     return steps
 
 
+def _legs_so_far(entry: Entry) -> str:
+    """``2 dogs, 3 birds, 1 ant`` → ``2*4=8;3*2=6;8+6=14;1*6=6;14+6=20``: the legs of each kind, and the sums."""
+    from reasoning_gym.arithmetic.leg_counting import ANIMALS as legs_of
+
+    steps, total = [], 0
+    for place, (animal, number) in enumerate(entry["metadata"]["animals"].items()):
+        legs = number * legs_of[animal]
+        steps.append(f"{number}*{legs_of[animal]}={legs}")
+        if place:
+            steps.append(f"{total}+{legs}={total + legs}")
+        total += legs
+    return ";".join(steps)
+
+
 STEPS: dict[str, Callable[[Entry], str]] = {
     "chain_sum": _partial_sums,
     "products": _partial_products,
     "letter_counting": _running_count,
+    "leg_counting": _legs_so_far,
 }
 """Families with worked solutions."""

@@ -194,6 +194,21 @@ def test_overrides_and_filters(tmp_path: Path) -> None:
     assert runs["second/grpo/1"].combination.task.config == {"questions": 48, "actions": 5}
 
 
+def test_a_combination_may_be_evaluated_its_own_way(tmp_path: Path) -> None:
+    """What a combination's ``evaluation`` says replaces the suite's, key by key, and the rest stays; a mistake is named with its line."""
+    second = '\n[[combinations]]\nname = "second"\nbackend = "trl"\nmodel = "m"\ntask = "toy_engine:ToyTask"\n'
+    text = SUITE + second + "evaluation = { samples_per_question = 3 }\n"
+    file = tmp_path / "s.toml"
+    file.write_text(text, encoding="utf-8")
+    runs = {run.title: run.evaluation for run in plan(load_suite(file))}
+    common = runs["bandit/grpo/1"]
+    assert (common.every_steps, common.samples_per_question) == (2, 1)
+    assert runs["second/grpo/1"] == runs["second/grpo/2"] == common.model_copy(update={"samples_per_question": 3})
+    message = load(tmp_path, text.replace("samples_per_question", "samples_per_qestion"))
+    assert message.startswith(f"mine.toml, line {text.count(chr(10))}: ")
+    assert "unknown key 'samples_per_qestion' in [combinations.evaluation]; did you mean 'samples_per_question'?" in message
+
+
 def test_default_written_out_is_the_same_run(tmp_path: Path) -> None:
     """Identity is that of the resolved settings: writing a default into the file changes nothing."""
     file = tmp_path / "s.toml"

@@ -18,6 +18,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "chain_sum": {"prompt_pattern": ": (.*)$", "family_config": {"min_terms": 3, "max_terms": 5, "min_digits": 1, "max_digits": 1}},
     "products": {"prompt_pattern": r": (.*?\.)"},
     "letter_counting": {"prompt_pattern": 'letter "(.)" appear in the text: "(.*")', "family_config": {"min_words": 2, "max_words": 4}},
+    "leg_counting": {"prompt_pattern": r"you have (.*)\?"},
 }
 
 
@@ -40,6 +41,13 @@ def build(family: str) -> TaskData:
             {"target_letter": "a", "span": ["Banana", "is", "Alas"]},
             "Ba1na2na3 is A4la5s<answer>5</answer>",
         ),
+        (
+            "leg_counting",
+            "20",
+            {"animals": {"dog": 2, "bird": 3, "ant": 1}},
+            "2*4=8;3*2=6;8+6=14;1*6=6;14+6=20<answer>20</answer>",
+        ),
+        ("leg_counting", "0", {"animals": {"snake": 7}}, "7*0=0<answer>0</answer>"),
     ],
 )
 def test_steps_by_hand(family: str, answer: str, metadata: dict[str, Any], worked: str) -> None:
@@ -61,7 +69,7 @@ def test_only_warm_up_targets_hold_the_steps(family: str) -> None:
 
 def test_equations_in_the_steps_are_true() -> None:
     """Each ``a±b=c`` and ``a*b=c`` that a model is shown holds, and the last one gives the answer."""
-    for family in ("chain_sum", "products"):
+    for family in ("chain_sum", "products", "leg_counting"):
         for question in build(family).split(WARM_UP):
             steps, _, rest = question.answer.partition("<answer>")
             for step in steps.split(";"):
@@ -100,5 +108,5 @@ def test_a_prompt_pattern_may_have_several_groups() -> None:
 
 def test_a_family_without_steps_is_refused_in_words() -> None:
     """The message lists the families that have worked solutions."""
-    with pytest.raises(TaskError, match="needs a family with worked solutions: chain_sum, products, letter_counting; 'gcd' has none"):
+    with pytest.raises(TaskError, match="needs a family with worked solutions: chain_sum, products, letter_counting, leg_counting; 'gcd' has none"):
         ReasoningGym({"family": "gcd", "worked": True})

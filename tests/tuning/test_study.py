@@ -248,6 +248,11 @@ def test_what_cannot_be_run_ends_the_command(tmp_path: Path) -> None:
     [
         ("seeds = [11, 12]", "seeds = [11, 2]", "seed 2 is one of the suite's seeds and of tuning.seeds"),
         ("every_steps = 2", 'every_steps = 2\nsets = ["test", "validation"]', "evaluation.sets names 'validation'"),
+        (
+            'task = "tuned_task:Task"',
+            'task = "tuned_task:Task"\nevaluation = { sets = ["validation"] }',
+            "evaluation.sets names 'validation'",
+        ),
         ('task = "tuned_task:Task"', 'task = "tuned_task:WithoutValidation"', "has no validation questions"),
         ('name = "rr"\n', 'name = "rr"\ncombinations = ["first"]\n', None),
         (
