@@ -19,11 +19,11 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.document import insert
-from harness.stats import Curve, Target, paired_speed_up, parse_target, reach, resolve_target
+from harness.stats import DEFAULT_PRICES, EQUAL_PRICES, Curve, Target, TokenPrices, paired_speed_up, parse_target, reach, resolve_target
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-LEDGERS = ("generated_tokens", "price:0.333333", "price:1", "price:5")
+LEDGERS = ("generated_tokens", *(TokenPrices(price).ledger for price in DEFAULT_PRICES))
 RULE = {"share_of_gain": 0.7}
 SEEDS = (1, 2, 3)
 #: Suite -> the step at which all curves end.
@@ -118,7 +118,7 @@ def draw(curves: Sequence[Curve], target: float, path: Path) -> None:
         figure = Figure(figsize=(7.2, 3.1), layout="constrained", facecolor="white")
         for axes, (ledger, label) in zip(
             figure.subplots(1, 2, sharey=True),
-            (("generated_tokens", "generated tokens (thousands)"), ("price:1", "cost at μ = 1 (thousand trained tokens)")),
+            (("generated_tokens", "generated tokens (thousands)"), (EQUAL_PRICES, "cost at μ = 1 (thousand trained tokens)")),
             strict=True,
         ):
             for number, arm in enumerate(dict.fromkeys(c.strategy for c in curves)):

@@ -28,12 +28,11 @@ from benchmarks.simulated_scale import words as words_of
 from benchmarks.skill_search import Candidate
 from harness.registry import strategy_entry
 from harness.spec import AlgorithmSpec
-from harness.stats import Curve, SpeedUp
+from harness.stats import EQUAL_PRICES, Curve, SpeedUp
 from reports.arms import Arm as Measured
 from reports.arms import Combination
 
 ROOT = Path(__file__).resolve().parents[1]
-LEDGER = "price:1"
 MARK = "simulated courses"
 
 #: What of an arm's algorithm the simulated policy is trained with; the learning rate counts relative to the baseline's.
@@ -75,10 +74,10 @@ def rows_of(course: Course, combination: Combination, seeds: Sequence[int], broa
     target = target_of(plain, schedule.share)
     ratios = []
     for arm in combination.arms:
-        measured = arm.speed_ups.get(LEDGER)
+        measured = arm.speed_ups.get(EQUAL_PRICES)
         if arm.is_baseline or not known(measured):
             continue
-        ratio = speed_up(plain, played(arm, baseline, point, schedule.pool, seeds), target, LEDGER)
+        ratio = speed_up(plain, played(arm, baseline, point, schedule.pool, seeds), target, EQUAL_PRICES)
         own = strategy_entry(str(arm.runs[0].spec["strategy"]["name"])).requires
         names = {**where, "strategy": arm.strategy, "fitted": arm.oracle, "predictor": "predictor" in own}
         ratios.append({**names, **_columns("measured", measured), **_columns("simulated", ratio)})

@@ -18,7 +18,7 @@ import pandas as pd
 
 from benchmarks.document import insert
 from benchmarks.simulated_runs import Arm, simulate, speed_up, target_of
-from harness.stats import Curve, SpeedUp
+from harness.stats import EQUAL_PRICES, Curve, SpeedUp
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Setting → (changes to the algorithm, changes to the task).
@@ -73,7 +73,7 @@ def main() -> None:
             runs = [simulate(Arm(name, config, algorithm, task), seed) for seed in seeds]
             curves = [r.curve(name, s) for r, s in zip(runs, seeds, strict=True)]
             baseline = baseline or curves
-            found = speed_up(baseline, curves, target_of(baseline), "price:1")
+            found = speed_up(baseline, curves, target_of(baseline), EQUAL_PRICES)
             informative = float(np.mean([s.non_degenerate_share for r in runs for s in r.steps]))
             rows.append(
                 {

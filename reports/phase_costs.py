@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.stats import PRICED_LEDGERS, TokenPrices, measured_prices
+from harness.stats import EQUAL_PRICES, PRICED_LEDGERS, TokenPrices, measured_prices
 from harness.types import PHASES
 from reports.arms import CPU_SECONDS, ROLLOUT_PHASES, SECONDS, Arm, Combination
 from reports.condensed import Run
@@ -70,7 +70,7 @@ def measured_prices_of(arm: Arm | None) -> TokenPrices | None:
 
 def measured_prices_of_runs(runs: Sequence[Run]) -> TokenPrices | None:
     """The prices that the phases of runs show together; None where they recorded no seconds or no tokens."""
-    runs = [r for r in runs if len(r.curve.accuracy) and r.curve.has("price:1")]
+    runs = [r for r in runs if len(r.curve.accuracy) and r.curve.has(EQUAL_PRICES)]
     seconds = {name: sum(r.phase_seconds[p] for r in runs for p in phases) for name, phases in _PRICED_PHASES.items()}
     tokens = {ledger: sum(float(r.curve.costs[ledger][-1]) for r in runs) for ledger in PRICED_LEDGERS}
     if min(seconds["rollout"], seconds["update"], tokens["generated_tokens"], tokens["trained_tokens"]) <= 0:

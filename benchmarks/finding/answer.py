@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from benchmarks.course.course import Course
 from benchmarks.finding.chapter import markdown, ratio
 from benchmarks.finding.lean import LEAN, against_lean, pooled_over_lean, ratios_of
-
-#: Where a generated token costs as much as a trained one.
-EQUAL = "price:1"
+from harness.stats import EQUAL_PRICES
 
 #: Rows: (course, arm, what a reader of the README calls it).
 ROWS = (
@@ -33,6 +31,6 @@ def answer_table(courses: Sequence[Course]) -> str:
     for name, arm, called in ROWS:
         if name in by_name and (over_baseline := ratios_of(by_name[name]).get(arm)):
             pairs = [pair for pair in against_lean(by_name[name]) if pair[2].strategy == arm]
-            over_lean = ratio(pooled_over_lean(pairs, EQUAL), bold=False) if pairs else ""
-            rows.append([called, ratio(over_baseline[0].get(EQUAL), bold=False), over_lean])
+            over_lean = ratio(pooled_over_lean(pairs, EQUAL_PRICES), bold=False) if pairs else ""
+            rows.append([called, ratio(over_baseline[0].get(EQUAL_PRICES), bold=False), over_lean])
     return markdown(["", "over GRPO as the paper runs it", "over lean GRPO"], rows)

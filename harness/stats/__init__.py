@@ -32,7 +32,7 @@ from harness.stats.aggregate import (
 from harness.stats.break_even import PRICES, PriceCurve, TokensSpent, pooled_price_curve, price_curve
 from harness.stats.curve import COST_LEDGERS, CostModel, Crossing, Curve, Reach, crossing_index, reach, reach_everywhere, reach_rate
 from harness.stats.pass_at_k import pass_at_k
-from harness.stats.price import DEFAULT_PRICES, FORWARD_PRICE, PRICED_LEDGERS, TokenPrices, measured_prices, prices_of
+from harness.stats.price import DEFAULT_PRICES, EQUAL_PRICES, FORWARD_PRICE, PRICED_LEDGERS, TokenPrices, measured_prices, prices_of
 from harness.stats.saturating import SaturatingFit, fit_saturating
 from harness.stats.small_samples import (
     evidence,
@@ -71,6 +71,7 @@ __all__ = [
     "COST_LEDGERS",
     "DEFAULT_PRICES",
     "DRAWS",
+    "EQUAL_PRICES",
     "FORWARD_PRICE",
     "LEAST_PAIRS",
     "PLATEAU_SHARE",

@@ -26,6 +26,9 @@ DEFAULT_PRICES = (1 / 3, 1.0, 5.0)
 #: A cost ledger of this kind is called ``price:1`` or, with a price of a forward-only token of its own, ``price:1:0.5``.
 PREFIX = "price:"
 
+#: The ledger at which a generated token costs as much as a trained one.
+EQUAL_PRICES = f"{PREFIX}1"
+
 #: The ledgers that a price applies to.
 PRICED_LEDGERS = ("generated_tokens", "forward_tokens", "trained_tokens")
 

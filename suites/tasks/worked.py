@@ -58,12 +58,12 @@ def _running_count(entry: Entry) -> str:
 
 def _legs_so_far(entry: Entry) -> str:
     """``2 dogs, 3 birds, 1 ant`` → ``2*4=8;3*2=6;8+6=14;1*6=6;14+6=20``: the legs of each kind, and the sums."""
-    from reasoning_gym.arithmetic.leg_counting import ANIMALS as legs_of
+    from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
     steps, total = [], 0
     for place, (animal, number) in enumerate(entry["metadata"]["animals"].items()):
-        legs = number * legs_of[animal]
-        steps.append(f"{number}*{legs_of[animal]}={legs}")
+        legs = number * ANIMALS[animal]
+        steps.append(f"{number}*{ANIMALS[animal]}={legs}")
         if place:
             steps.append(f"{total}+{legs}={total + legs}")
         total += legs

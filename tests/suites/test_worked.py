@@ -108,5 +108,7 @@ def test_a_prompt_pattern_may_have_several_groups() -> None:
 
 def test_a_family_without_steps_is_refused_in_words() -> None:
     """The message lists the families that have worked solutions."""
-    with pytest.raises(TaskError, match="needs a family with worked solutions: chain_sum, products, letter_counting, leg_counting; 'gcd' has none"):
+    with pytest.raises(
+        TaskError, match="needs a family with worked solutions: chain_sum, products, letter_counting, leg_counting; 'gcd' has none"
+    ):
         ReasoningGym({"family": "gcd", "worked": True})
