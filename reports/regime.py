@@ -77,6 +77,8 @@ class RunRegime:
     start, end: (mean pass rate, share all wrong, share all right) over the first and the last groups of the baseline. visits: draws per
     question of the pool. noise: seed deviation of accuracy over the median gain. persistence:
     how questions' pass rates at the start and at the end of the runs correlate. headroom: speed-up of the oracle in generated tokens.
+    drift_error, informative_errors: standard errors over the runs of the drift, and of the informative shares at start and end; None
+    below two runs.
     """
 
     start: tuple[float, float, float] | None
@@ -86,6 +88,8 @@ class RunRegime:
     noise: float | None
     headroom: SpeedUp | None
     persistence: Persistence | None = None
+    drift_error: float | None = None
+    informative_errors: tuple[float, float] | None = None
 
     @property
     def drift(self) -> float | None:
@@ -102,7 +106,7 @@ def run_regime(combination: Combination) -> RunRegime:
     visits = [r.selected_questions / r.pool_size for r in runs if r.pool_size]
     return RunRegime(
         start, end, float(np.median(visits)) if visits else None, base.rollout_share if base is not None else None,
-        _noise(combination), headroom(combination), persistence(r.revisits for r in runs),
+        _noise(combination), headroom(combination), persistence(r.revisits for r in runs), *_errors(ends),
     )  # fmt: skip
 
 
@@ -117,6 +121,17 @@ def _ends(run: Run) -> list[tuple[float, float, float]]:
 def _middle(found: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
     first, second, third = np.median(np.array(found), axis=0)
     return float(first), float(second), float(third)
+
+
+def _errors(ends: Sequence[Sequence[tuple[float, float, float]]]) -> tuple[float | None, tuple[float, float] | None]:
+    """Standard errors over runs, from (start, end) of each: of the change of the mean pass rate, and of both informative shares."""
+    if len(ends) < 2:
+        return None, None
+    found = np.array(ends)  # run, start or end, (mean pass rate, all wrong, all right)
+    root = math.sqrt(len(ends))
+    drift = float(np.std(found[:, 1, 0] - found[:, 0, 0], ddof=1)) / root
+    first, last = np.std(found[:, :, 1] + found[:, :, 2], axis=0, ddof=1) / root
+    return drift, (float(first), float(last))
 
 
 def _noise(combination: Combination) -> float | None:

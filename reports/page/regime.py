@@ -114,11 +114,15 @@ def regime_notes(combination: Combination, found: RunRegime) -> list[str]:
                 "there is little that a selector could add."
             )
         if min(informative) < bands["informative_throughout"][0]:
-            notes.append(f"{name}: at times only {100 * min(informative):.0f} % of the baseline's groups are informative.")
+            lowest = informative.index(min(informative))
+            errors = found.informative_errors
+            error = _error(100 * errors[lowest] if errors is not None else None, ".0f", " points")
+            share = 100 * informative[lowest]
+            notes.append(f"{name}: at times only {share:.0f} %{error} of the baseline's groups are informative.")
     if found.drift is not None and not bands["drift"][0] <= found.drift <= bands["drift"][1]:
         notes.append(
-            f"{name}: the mean pass rate changes by {found.drift:+.2f} over the run; in a real run it rises by "
-            f"{bands['drift'][0]:.2f} to {bands['drift'][1]:.2f}."
+            f"{name}: the mean pass rate changes by {found.drift:+.2f}{_error(found.drift_error, '.2f')} over the run; in a real run it "
+            f"rises by {bands['drift'][0]:.2f} to {bands['drift'][1]:.2f}."
         )
     kept = found.persistence
     if kept is not None and kept.corrected is not None and kept.corrected < bands["persistence"][0]:
@@ -133,6 +137,11 @@ def regime_notes(combination: Combination, found: RunRegime) -> list[str]:
             "μ = 1 and 5, too."
         )
     return notes
+
+
+def _error(found: float | None, shown: str, unit: str = "") -> str:
+    """What a standard error over runs adds to a number; nothing where there is none."""
+    return f" (standard error {found:{shown}}{unit})" if found is not None else ""
 
 
 def no_headroom(combination: Combination) -> str:

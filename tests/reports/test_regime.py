@@ -79,6 +79,21 @@ def test_the_regime_of_runs_by_hand(tmp_path: Path) -> None:
     assert "rollouts are 40 % of the time here" in notes[1]
 
 
+def test_errors_of_the_regime_by_hand(tmp_path: Path) -> None:
+    """Two runs drift by .3 and .5: standard error |.5 − .3|/2 = .1; informative .6 and .6, then .3 and .5: errors 0 and .1."""
+    runs = [condense(log) for log in read([write_run(tmp_path, "grpo", seed, steps=24, accuracies=SLOW) for seed in (1, 2)])]
+    for run, end, wrong in zip(runs, (0.5, 0.7), (0.7, 0.5), strict=True):
+        for name, values in (("mean_pass_rate", (0.2, end)), ("all_wrong", (0.4, wrong)), ("all_right", (0.0, 0.0))):
+            run.steps[name][:] = np.repeat([values[0], 9.0, values[1]], 8)
+    combination = analyse(runs, baseline="grpo", target={"share_of_gain": 0.9}).combinations[0]
+    found = run_regime(combination)
+    assert found.drift_error == pytest.approx(0.1)
+    assert found.informative_errors == pytest.approx((0.0, 0.1))
+    notes = regime_notes(combination, found)
+    assert notes[0] == "spell-backward: at times only 40 % (standard error 10 points) of the baseline's groups are informative."
+    assert notes[1].startswith("spell-backward: the mean pass rate changes by +0.40 (standard error 0.10) over the run; in a real run")
+
+
 def test_the_page_shows_the_regime_before_the_verdict(tmp_path: Path) -> None:
     """Its section comes first, and what ``halfway regime`` measured has a row of its own."""
     paths = [write_run(tmp_path, label, s, steps=24, accuracies=SLOW) for label in ("grpo", "rr") for s in (1, 2)]
