@@ -153,7 +153,8 @@ class SuiteReader:
         if not own:
             return None
         common = table.evaluation.model_dump(mode="json")
-        return self.validate(EvaluationSpec, {**common, **own}, ("combinations", combination, "evaluation"))
+        resolved: EvaluationSpec = self.validate(EvaluationSpec, {**common, **own}, ("combinations", combination, "evaluation"))
+        return resolved
 
     def _algorithm(self, table: _SuiteTable, combination: int, strategy: int) -> AlgorithmSpec:
         """Strategy over combination over suite; an error points at the table that the value came from."""
