@@ -112,7 +112,6 @@ class SuiteReader:
             seeds=tuple(table.seeds),
             baseline=table.baseline,
             arms=arms,
-            evaluation=table.evaluation,
             target=table.target,
             execution=table.execution,
             budget=table.budget,
@@ -145,15 +144,12 @@ class SuiteReader:
                 if strategy.combinations is None or combination.name in strategy.combinations:
                     if refused := refusal(entries[j], resolved.backend, spec.config):
                         raise self.error(("strategies", j, "name"), f"{refused}; give it combinations with another backend")
-                    yield Arm(resolved, spec, self._algorithm(table, i, j), strategy.settings_of, own_evaluation=evaluation)
+                    yield Arm(resolved, spec, self._algorithm(table, i, j), evaluation, strategy.settings_of)
 
-    def _evaluation(self, table: _SuiteTable, combination: int) -> EvaluationSpec | None:
-        """The suite's evaluation with what the combination says otherwise; None where it says nothing."""
-        own = table.combinations[combination].evaluation
-        if not own:
-            return None
-        common = table.evaluation.model_dump(mode="json")
-        resolved: EvaluationSpec = self.validate(EvaluationSpec, {**common, **own}, ("combinations", combination, "evaluation"))
+    def _evaluation(self, table: _SuiteTable, combination: int) -> EvaluationSpec:
+        """The suite's evaluation with what the combination says otherwise."""
+        merged = {**table.evaluation.model_dump(mode="json"), **table.combinations[combination].evaluation}
+        resolved: EvaluationSpec = self.validate(EvaluationSpec, merged, ("combinations", combination, "evaluation"))
         return resolved
 
     def _algorithm(self, table: _SuiteTable, combination: int, strategy: int) -> AlgorithmSpec:

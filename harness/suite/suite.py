@@ -43,21 +43,22 @@ class Arm:
 
     settings_of: label of the arm whose tuned algorithm settings this one takes instead of being tuned (a control), or None.
     steps_scale: steps of this arm that stand for one of the suite's own; not 1 where tuning changed the batch size.
-    own_evaluation: how its combination is evaluated, where not as the suite says.
+    unscaled_evaluation: how its combination is evaluated with the suite's own batch size.
     """
 
     combination: CombinationSpec
     strategy: StrategySpec
     algorithm: AlgorithmSpec
+    unscaled_evaluation: EvaluationSpec
     settings_of: str | None = None
     steps_scale: float = 1.0
-    own_evaluation: EvaluationSpec | None = None
 
-    def evaluation(self, common: EvaluationSpec) -> EvaluationSpec:
-        """The combination's evaluation or the suite's, as often per prompt group as in the other arms."""
-        common = self.own_evaluation or common
-        every = max(1, round(common.every_steps * self.steps_scale))
-        return common if every == common.every_steps else common.model_copy(update={"every_steps": every})
+    @property
+    def evaluation(self) -> EvaluationSpec:
+        """How it is evaluated: as often per prompt group as the combination's other arms."""
+        own = self.unscaled_evaluation
+        every = max(1, round(own.every_steps * self.steps_scale))
+        return own if every == own.every_steps else own.model_copy(update={"every_steps": every})
 
 
 class Expected(Settings):
@@ -79,7 +80,6 @@ class Suite:
     seeds: tuple[int, ...]
     baseline: str
     arms: tuple[Arm, ...]
-    evaluation: EvaluationSpec
     target: TargetSpec
     execution: ExecutionSpec
     budget: BudgetSpec
@@ -155,7 +155,7 @@ def _run(suite: Suite, arm: Arm, seed: int) -> RunSpec:
         combination=arm.combination,
         strategy=arm.strategy,
         algorithm=arm.algorithm,
-        evaluation=arm.evaluation(suite.evaluation),
+        evaluation=arm.evaluation,
         seed=seed,
         execution=suite.execution,
         target=suite.target,

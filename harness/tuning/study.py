@@ -121,9 +121,7 @@ class Study:
             combination=arm.combination,
             strategy=arm.strategy.model_copy(update={"label": label}),
             algorithm=arm.algorithm,
-            evaluation=arm.evaluation(self.suite.evaluation).model_copy(
-                update={"sets": (VALIDATION,), "also": (), "diagnostic_questions": 0}
-            ),
+            evaluation=arm.evaluation.model_copy(update={"sets": (VALIDATION,), "also": (), "diagnostic_questions": 0}),
             seed=seed,
             execution=self.suite.execution.model_copy(update={"keep_rollouts": False, "trackers": ()}),
             target=self.suite.target,

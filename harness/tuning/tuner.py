@@ -158,7 +158,7 @@ def check_disjoint_seeds(suite: Suite) -> None:
 
 
 def _check_validation(suite: Suite, chosen: Sequence[Arm]) -> None:
-    if any(VALIDATION in arm.evaluation(suite.evaluation).sets for arm in chosen):
+    if any(VALIDATION in arm.evaluation.sets for arm in chosen):
         raise UserError(
             f"{suite.path}: evaluation.sets names {VALIDATION!r}, but tuning chooses settings on these questions; report others"
         )

@@ -6,7 +6,7 @@ Only warm-up targets contain them. A model is free to write anything before its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 ANSWER_TAGS = ("<answer>", "</answer>")
@@ -34,15 +34,7 @@ def _partial_sums(entry: Entry) -> str:
 def _partial_products(entry: Entry) -> str:
     """``23 * 47`` → ``23*7=161;23*40=920;161+920=1081``: times each digit of the second factor from the right, and the sums."""
     first, second = entry["metadata"]["expression"].split(" * ")
-    steps, total = [], 0
-    for place, digit in enumerate(reversed(second)):
-        factor = int(digit) * 10**place
-        product = int(first) * factor
-        steps.append(f"{first}*{factor}={product}")
-        if place:
-            steps.append(f"{total}+{product}={total + product}")
-        total += product
-    return ";".join(steps)
+    return _sum_of_products((int(first), int(digit) * 10**place) for place, digit in enumerate(reversed(second)))
 
 
 def _running_count(entry: Entry) -> str:
@@ -60,13 +52,17 @@ def _legs_so_far(entry: Entry) -> str:
     """``2 dogs, 3 birds, 1 ant`` → ``2*4=8;3*2=6;8+6=14;1*6=6;14+6=20``: the legs of each kind, and the sums."""
     from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
+    return _sum_of_products((number, ANIMALS[animal]) for animal, number in entry["metadata"]["animals"].items())
+
+
+def _sum_of_products(pairs: Iterable[tuple[int, int]]) -> str:
+    """Each product and, from the second on, the sum so far: (2, 4), (3, 2) → ``2*4=8;3*2=6;8+6=14``."""
     steps, total = [], 0
-    for place, (animal, number) in enumerate(entry["metadata"]["animals"].items()):
-        legs = number * ANIMALS[animal]
-        steps.append(f"{number}*{ANIMALS[animal]}={legs}")
+    for place, (a, b) in enumerate(pairs):
+        steps.append(f"{a}*{b}={a * b}")
         if place:
-            steps.append(f"{total}+{legs}={total + legs}")
-        total += legs
+            steps.append(f"{total}+{a * b}={total + a * b}")
+        total += a * b
     return ";".join(steps)
 
 

@@ -136,7 +136,7 @@ def test_another_batch_trains_on_as_many_groups(tmp_path: Path) -> None:
         found[groups] = (spec.algorithm.max_steps, spec.evaluation.every_steps)
     assert found == {3: (40, 4), 6: (20, 2), 12: (10, 1)}
     again = with_settings(with_settings(study.arm, {"groups_per_step": 3}, {}), {"groups_per_step": 12}, {})
-    assert (again.algorithm.max_steps, again.evaluation(suite.evaluation).every_steps) == (10, 1)
+    assert (again.algorithm.max_steps, again.evaluation.every_steps) == (10, 1)
 
 
 def test_a_choice_that_is_a_table_is_refused(tmp_path: Path) -> None:
