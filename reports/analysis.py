@@ -29,6 +29,7 @@ from harness.stats import (
     reach_everywhere,
     resolve_target,
     sign_test,
+    steep_shares,
 )
 from reports.arms import COMPARED, CPU_SECONDS, SECONDS, TOKENS, Analysis, Arm, Combination, Overall, pairs_of, tokens_spent
 from reports.condensed import Run
@@ -125,7 +126,8 @@ def _combination(
         if base is not None and not arm.is_baseline and target.accuracy is not None:
             _compare(arm, base, comparable, prices)
     _adjust(arms)
-    return Combination(name, target, plateau, arms, comparable, main)
+    steep = steep_shares(base_curves, cost=main, assumed_deviation=assumed_deviation)
+    return Combination(name, target, plateau, arms, comparable, main, steep)
 
 
 def _main_cost(runs: Sequence[Run], comparable: bool) -> str:

@@ -132,7 +132,8 @@ class Combination:
     """One model-task-backend combination with all its arms; ``arms[0]`` is the baseline if it has runs.
 
     seconds_comparable: False where runs come from different machines; then seconds are shown but never compared. main_cost: the
-    ledger of the verdict: seconds, or tokens where seconds may not be compared, or what outside curves have instead.
+    ledger of the verdict: seconds, or tokens where seconds may not be compared, or what outside curves have instead. steep_shares: usual
+    shares of the gain at which the baseline is not on a plateau, highest first.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Combination:
     arms: list[Arm]
     seconds_comparable: bool
     main_cost: str = SECONDS
+    steep_shares: tuple[float, ...] = ()
     duplicates: list[str] = field(default_factory=list)
 
     @property

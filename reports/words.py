@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from harness.stats import LEAST_PAIRS, CostModel, SpeedUp, TokenPrices
+from harness.stats import LEAST_PAIRS, CostModel, SpeedUp, TargetRule, TokenPrices
 from harness.stats.speedup import LEVEL
 from reports.arms import COMPARED, TOKENS, Analysis, Arm, Combination, Overall
 
@@ -226,6 +226,13 @@ def overall_sentence(item: Overall, analysis: Analysis) -> str:
     if flat:
         text += f" Plateau warning on {flat} of them."
     return text + (" Upper bound, labels not charged." if item.oracle else "")
+
+
+def steeper_target(combinations: Sequence[Combination], rule: TargetRule) -> str:
+    """What to aim for instead of a target on a plateau: the highest usual share of the gain without one on all of ``combinations``."""
+    steep = set.intersection(*(set(c.steep_shares) for c in combinations))
+    lower = [share for share in steep if rule.kind != "share_of_gain" or share < rule.value]
+    return f" At {100 * max(lower):g} % of the gain it is steep enough (share_of_gain = {max(lower):g})." if lower else ""
 
 
 def small_sample_note(n: int) -> str:

@@ -63,6 +63,7 @@ from harness.stats.target import (
     check_plateau,
     parse_target,
     resolve_target,
+    steep_shares,
     target_from_text,
 )
 
@@ -120,6 +121,7 @@ __all__ = [
     "reached_share",
     "resolve_target",
     "sign_test",
+    "steep_shares",
     "student_t_cdf",
     "student_t_quantile",
     "target_from_text",

@@ -16,6 +16,9 @@ Kind = Literal["share_of_gain", "accuracy", "final"]
 #: One seed standard deviation of accuracy may move the crossing by at most this share of the budget.
 PLATEAU_SHARE = 0.15
 
+#: Usual shares of the gain for a target (docs/protocol.md), highest first, without the whole gain.
+GAIN_SHARES = (0.9, 0.75, 0.5)
+
 
 @dataclass(frozen=True, slots=True)
 class TargetRule:
@@ -177,6 +180,13 @@ def check_plateau(
     forward = (after if after is not None else budget) - at
     shift = max(backward, forward) / budget
     return Plateau(deviation, shift, shift > PLATEAU_SHARE, measured)
+
+
+def steep_shares(baseline: Sequence[Curve], *, cost: str = "training_seconds", assumed_deviation: float | None = None) -> tuple[float, ...]:
+    """Those of ``GAIN_SHARES`` at which the baseline is not on a plateau, highest first."""
+    targets = {share: resolve_target(TargetRule("share_of_gain", share), baseline) for share in GAIN_SHARES}
+    checked = {s: check_plateau(baseline, t.accuracy, cost=cost, assumed_deviation=assumed_deviation) for s, t in targets.items()}
+    return tuple(share for share, plateau in checked.items() if plateau is not None and not plateau.flagged)
 
 
 def _cost_at(rising: Array, costs: Array, level: float) -> float | None:

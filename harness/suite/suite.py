@@ -94,6 +94,11 @@ class Suite:
         return self.path.stem if self.path.parent == suites_folder() else str(self.path)
 
     @property
+    def tuning_target(self) -> TargetSpec:
+        """What trials aim for; by default what runs are compared at."""
+        return self.tuning.target or self.target
+
+    @property
     def combinations(self) -> list[str]:
         """Names of the combinations, in the order of the file."""
         return list(dict.fromkeys(arm.combination.name for arm in self.arms))

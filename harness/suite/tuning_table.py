@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from harness.errors import UserError
-from harness.spec import Settings
+from harness.spec import Settings, TargetSpec
 from harness.stats import COST_LEDGERS, prices_of
 
 VALIDATION = "validation"
@@ -71,6 +71,7 @@ class TuningTable(Settings):
     cost: str = Field(
         default="token_cost", description="cost ledger of the time to target that is minimised, or price:1 (a price per token)"
     )
+    target: TargetSpec | None = Field(default=None, description="what trials aim for, where it is not the suite's own [target]")
     space: dict[str, Range] = Field(
         default_factory=lambda: dict(DEFAULT_SPACE), description="algorithm settings searched for every strategy"
     )

@@ -30,7 +30,7 @@ def freeze(suite: Suite, state: TuningState, runs_dir: Path, before: TuningLock 
     if before is not None:
         names = {t.combination for t in targets}
         targets += [t for t in before.targets if t.combination not in names and any(s.combination == t.combination for s in kept)]
-    rule = parse_target(suite.target.model_dump(mode="json"))
+    rule = parse_target(suite.tuning_target.model_dump(mode="json"))
     order = [(arm.combination.name, arm.strategy.label) for arm in suite.arms]
     return TuningLock(
         suite=suite.name,

@@ -99,7 +99,7 @@ class Study:
             "algorithm": [_identity(mine, "algorithm."), mine.algorithm.max_steps],
             "evaluation": _identity(mine, "evaluation."),
             "baseline": [_identity(base, "strategy."), _identity(base, "algorithm."), base.algorithm.max_steps],
-            "target": self.suite.target.model_dump(mode="json"),
+            "target": self.suite.tuning_target.model_dump(mode="json"),
             "budget": self.suite.budget.model_dump(mode="json"),
             "tuning": [
                 RULES, STARTUP_TRIALS, self.suite.tuning.cost, self.suite.tuning.seeds,
@@ -124,7 +124,7 @@ class Study:
             evaluation=arm.evaluation.model_copy(update={"sets": (VALIDATION,), "also": (), "diagnostic_questions": 0}),
             seed=seed,
             execution=self.suite.execution.model_copy(update={"keep_rollouts": False, "trackers": ()}),
-            target=self.suite.target,
+            target=self.suite.tuning_target,
             budget=self.suite.budget,
         )
 

@@ -125,7 +125,7 @@ class Tuner:
 def standard_of(suite: Suite, combination: str, logs: Sequence[RunLog]) -> Standard:
     """Target and budget from the baseline's first trial. Raises UserError where there is no target to tune for."""
     curves = [curve_until(log) for log in logs]
-    rule, cost = parse_target(suite.target.model_dump(mode="json")), suite.tuning.cost
+    rule, cost = parse_target(suite.tuning_target.model_dump(mode="json")), suite.tuning.cost
     target = resolve_target(rule, curves)
     ends = [float(c.cost(cost)[-1]) for c in curves if len(c.accuracy)]
     budget = float(np.median(ends)) if ends else 0.0
@@ -133,7 +133,7 @@ def standard_of(suite: Suite, combination: str, logs: Sequence[RunLog]) -> Stand
         why = target.note or "the baseline's runs show no accuracy above their first"
         raise UserError(
             f"{combination} cannot be tuned: {why}, on validation questions with seeds {', '.join(map(str, suite.tuning.seeds))}; "
-            "give it more steps or set another [target]"
+            "give it more steps or set another target"
         )
     yard = Yardstick(target.accuracy, target.start, budget, cost, rule.crossing)
     return Standard(yard, target, check_plateau(curves, target.accuracy, cost=cost), tuple(log.run_id for log in logs))

@@ -41,7 +41,7 @@ def target_notes(analysis: Analysis, combination: Combination) -> list[str]:
         notes.append(
             f"Plateau warning: one seed standard deviation ({100 * plateau.deviation:.1f} points"
             f"{'' if plateau.measured else ', assumed'}) moves the baseline's crossing {moved}, more than "
-            f"{100 * PLATEAU_SHARE:.0f} %. Time to this target says little."
+            f"{100 * PLATEAU_SHARE:.0f} %. Time to this target says little.{words.steeper_target([combination], analysis.rule)}"
         )
     if not combination.seconds_comparable:
         notes.append(

@@ -115,6 +115,7 @@ def alarms(analysis: Analysis) -> list[str]:
         found.append(
             f"Plateau: the baseline is nearly flat at the target on {', '.join(flat)}, so one seed's scatter moves its crossing by more "
             f"than {100 * PLATEAU_SHARE:.0f} % of the budget, and time to the target says little there."
+            f"{words.steeper_target(analysis.combinations, analysis.rule)}"
         )
     return found
 

@@ -119,12 +119,13 @@ def test_a_busy_machine_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_plateau_is_flagged(tmp_path: Path) -> None:
-    """A target on the flat part of the baseline's curve: one deviation moves the crossing out of the budget."""
+    """A target on the flat part of the baseline's curve: one deviation moves the crossing out of the budget. Below, it is steep."""
     flat = [0.1, 0.4, 0.40, 0.41, 0.40, 0.41, 0.40]
     paths = [write_run(tmp_path, "grpo", s, steps=24, accuracies=[a + 0.02 * s for a in flat]) for s in (1, 2, 3)]
     paths += [write_run(tmp_path, "rr", s, steps=24, accuracies=flat) for s in (1, 2, 3)]
     text = text_of(build_report(read(paths), tmp_path / "o", title="T", baseline="grpo", target={"final": True}).read_text("utf-8"))
     assert "Plateau warning" in text
+    assert text.count("of the gain it is steep enough (share_of_gain = ") == 2, "on top of the page and at the target"
 
 
 @pytest.mark.slow

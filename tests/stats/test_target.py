@@ -21,6 +21,7 @@ from harness.stats import (
     reach_everywhere,
     reach_rate,
     resolve_target,
+    steep_shares,
 )
 from harness.types import Costs, EvalPoint
 from tests.stats.curves import curve
@@ -198,6 +199,24 @@ def test_plateau_check_says_nothing_where_it_knows_nothing() -> None:
     assert (assumed.measured, assumed.flagged) == (False, False)
     assert check_plateau(run, None, assumed_deviation=0.1) is None
     assert check_plateau(run, 5.0, assumed_deviation=0.1) is None
+
+
+@pytest.mark.parametrize(
+    ("apart", "steep"),
+    [
+        (0.01, (0.9, 0.75, 0.5)),  # deviation .014; the flat part rises by .002 a second: 7 s of 100 s at .54
+        (0.03, (0.75, 0.5)),  # .042: 21 s at .54; at .45, .01 a second: 4 s
+        (0.08, (0.5,)),  # .113: from .45 (45 s) to .563 (82 s); from .30 to .413: 11 s
+        (0.2, ()),  # .283: from .30 (30 s) to .583 (91 s)
+    ],
+)
+def test_shares_of_the_gain_without_a_plateau(apart: float, steep: tuple[float, ...]) -> None:
+    """A baseline that rises by .1 in 10 s until .5 and by .02 from there to .6: targets at 90, 75, 50 % of the gain are .54, .45, .30."""
+    line = [0.1 * i for i in range(6)] + [0.5 + 0.02 * i for i in range(1, 6)]
+    runs = [curve([a + apart for a in line]), curve([a - apart for a in line], seed=2)]
+    assert steep_shares(runs) == steep
+    assert steep_shares(runs[:1]) == ()
+    assert steep_shares(runs[:1], assumed_deviation=apart * 2**0.5) == steep
 
 
 def test_curve_of_a_ledger_carries_every_cost() -> None:

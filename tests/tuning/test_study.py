@@ -15,7 +15,7 @@ from harness.errors import FailureKind, UserError
 from harness.records.ledger_records import Attempt, Failure
 from harness.records.run_folder import RunPaths, run_paths
 from harness.spec import RunSpec
-from harness.suite.suite import Suite
+from harness.suite.suite import Suite, plan
 from harness.suite.tuning_table import VALIDATION
 from harness.tuning.freeze import freeze
 from harness.tuning.study import half_way
@@ -271,6 +271,23 @@ def test_suites_that_cannot_be_tuned(tmp_path: Path, old: str, new: str, words: 
     with pytest.raises(UserError, match=words):
         tuner(suite, tmp_path)
     assert not (tmp_path / "made-up.tuning").exists()
+
+
+def test_trials_may_aim_beyond_what_is_compared(tmp_path: Path) -> None:
+    """With a target of its own, tuning is that of a suite compared there: same targets, same trials, whatever [target] says."""
+    compared_there = made_up_suite(tmp_path / "a", SUITE + "\n[target]\nshare_of_gain = 0.6\n")
+    ask = edited(SUITE, {"seeds = [11, 12]": "seeds = [11, 12]\ntarget = { share_of_gain = 0.6 }"})
+    beyond = made_up_suite(tmp_path / "b", ask + "\n[target]\nshare_of_gain = 0.3\n")
+    there, here = run(compared_there, tmp_path / "a"), run(beyond, tmp_path / "b")
+    assert sequence(here) == sequence(there)
+    for standard in here.standards.values():
+        start, final, accuracy = standard.target.start, standard.target.final, standard.yard.accuracy
+        assert start is not None
+        assert final is not None
+        assert accuracy == pytest.approx(start + 0.6 * (final - start), abs=0.02)  # the median gain is not the gain of the medians
+    locked = freeze(beyond, here, tmp_path / "b", None)
+    assert locked.target == "60 % of the baseline's gain, crossing sustained"
+    assert {run.target.share_of_gain for run in plan(beyond)} == {0.3}
 
 
 def test_a_baseline_that_learns_nothing_sets_no_target(tmp_path: Path) -> None:

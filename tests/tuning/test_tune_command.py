@@ -202,6 +202,8 @@ def test_plan_uses_the_lock_and_untuned_does_not(tuned: Place) -> None:
         ("max_steps = 20", "max_steps = 30", "is stale: first/grpo was tuned before the suite's algorithm and baseline settings"),
         ("every_steps = 2", "every_steps = 4", "is stale: first/grpo was tuned before the suite's evaluation settings"),
         ("[tuning]", "[target]\naccuracy = 0.4\n\n[tuning]", "was tuned before the suite's target settings"),
+        ("[tuning]", "[tuning]\ntarget = { accuracy = 0.4 }", "was tuned before the suite's target settings"),
+        ("[tuning]", "[target]\naccuracy = 0.4\n\n[tuning]\ntarget = { share_of_gain = 0.9 }", None),
         (
             "config = { capacity = 32 }",
             "config = { capacity = 48 }",
