@@ -1,4 +1,4 @@
-"""Write docs/findings.md, its figures and the README's table from the archives of whole courses; no number in them is typed.
+"""Write docs/findings.md, its figures, and the tables of README and docs/frontier.md from the archives of whole courses.
 
     python benchmarks/findings.py                            # from benchmarks/results/courses/*.tar.xz
     python benchmarks/findings.py --runs-dir runs quick mini # from folders of runs, before they are archived
@@ -20,14 +20,16 @@ from benchmarks.course.course import Course, course_of_archive, course_of_runs, 
 from benchmarks.course.table import is_ablation
 from benchmarks.courses import COURSES, ROOT
 from benchmarks.document import insert
-from benchmarks.finding.answer import answer_table
+from benchmarks.finding.answer import answer_table, regimes_table
 from benchmarks.finding.chapter import Chapter, listed
+from benchmarks.finding.claims import claim_tables
 from benchmarks.finding.lean import headroom_chapter, lean_chapter
 from benchmarks.finding.limits import limits_chapter
 from benchmarks.finding.parts import batch_chapter, parts_chapter
 from benchmarks.finding.ranks import ranks_chapter, simulator_chapter
 from benchmarks.finding.regimes import regime_chapter, time_chapter
 from benchmarks.finding.selection import selection_chapter
+from benchmarks.finding.targets import targets_chapter
 from benchmarks.finding.verdicts import break_even_chapter, savings_chapter, speed_up_chapter, summary_chapter
 from harness.errors import UserError
 from harness.files import write_text
@@ -35,17 +37,18 @@ from reports.figures.style import STYLE
 
 PAGE = ROOT / "docs" / "findings.md"
 README = ROOT / "README.md"
+FRONTIER = ROOT / "docs" / "frontier.md"
 
 #: Courses in the order of the page; others follow by name.
 ORDER = ("quick", "mini", "regimes")
 
 CHAPTERS: tuple[Callable[[Sequence[Course]], Chapter | None], ...] = (
-    summary_chapter, regime_chapter, speed_up_chapter, lean_chapter, headroom_chapter, break_even_chapter, savings_chapter, parts_chapter,
-    selection_chapter, batch_chapter, ranks_chapter, simulator_chapter, time_chapter, limits_chapter,
+    summary_chapter, regime_chapter, targets_chapter, speed_up_chapter, lean_chapter, headroom_chapter, break_even_chapter, savings_chapter,
+    parts_chapter, selection_chapter, batch_chapter, ranks_chapter, simulator_chapter, time_chapter, limits_chapter,
 )  # fmt: skip
 
 #: Chapters that count or rank strategies; a course that takes one apart would crowd out the others.
-OF_WHOLE_STRATEGIES = (summary_chapter, headroom_chapter, ranks_chapter, simulator_chapter)
+OF_WHOLE_STRATEGIES = (summary_chapter, targets_chapter, headroom_chapter, ranks_chapter, simulator_chapter)
 
 
 def main() -> None:
@@ -66,6 +69,9 @@ def main() -> None:
         write(courses, options.output)
         if options.output.resolve() == PAGE and not options.suites and options.runs_dir is None:
             insert(README, "answer", answer_table(courses))
+            insert(README, "regimes", regimes_table(courses))
+            for place, table in claim_tables(courses).items():
+                insert(FRONTIER, place, table)
     except UserError as error:
         sys.exit(f"findings: {error}")
     print(f"{options.output}: {', '.join(c.name for c in courses)}")

@@ -11,6 +11,7 @@ difference of each and exits with code 1.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -66,7 +67,11 @@ def difference(before: Path, after: Path) -> str | None:
 
 def main() -> int:
     """Print one line per run and return 0 if all are equal."""
-    before, after = (runs(Path(argument)) for argument in sys.argv[1:3])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before", type=Path, help="a folder of runs, as given to --runs-dir")
+    parser.add_argument("after", type=Path)
+    folders = parser.parse_args()
+    before, after = runs(folders.before), runs(folders.after)
     failed = sorted(set(before) ^ set(after))
     for name in failed:
         print(f"{name}: on one side only")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from harness.tuning.lock_file import NAME as LOCK
 from harness.tuning.lock_file import TuningLock, find_tuning_lock
 from reports.analysis import analyse
 from reports.arms import Analysis
-from reports.condensed import condense
+from reports.condensed import Run, condense
 from reports.regime import StartRegime
 
 FACTS = "course.json"
@@ -55,6 +55,10 @@ class Course:
     def simulated(self) -> bool:
         """Whether its policy is a simulated one."""
         return all(run.spec["combination"]["backend"] == "simulator" for run in self.analysis.runs)
+
+    def at_share(self, share: float) -> Analysis:
+        """The same runs compared at another share of the baseline's gain."""
+        return _analysis(self.analysis.runs, self.facts, {"share_of_gain": share, "crossing": self.analysis.rule.crossing})
 
 
 def resolved(name: str, runs_dir: Path) -> Suite:
@@ -133,17 +137,21 @@ def _course(facts: dict[str, Any], specs: Mapping[Path, dict[str, Any]], folder:
         share = share_of_most_drawn(log)
         if share is not None:
             most_drawn.setdefault((run.combination, run.strategy), []).append(share)
+    analysis = _analysis(runs, facts, facts["target"])
+    regimes = _regimes(folder, {r.combination: int(r.spec["algorithm"]["group_size"]) for r in runs})
+    return Course(facts["suite"], facts, analysis, None if lock is None else TuningLock.read(lock), regimes, most_drawn, took)
+
+
+def _analysis(runs: Sequence[Run], facts: Mapping[str, Any], target: Mapping[str, Any]) -> Analysis:
     begun = {run.combination for run in runs}  # of a suite that is run combination by combination the others are not there yet
-    analysis = analyse(
+    return analyse(
         runs,
         baseline=facts["baseline"],
-        target=facts["target"],
+        target=target,
         expected=[(c, s, int(seed)) for c, s, seed in facts["expected"] if c in begun],
         absent={(c, s, int(seed)): (state, why) for c, s, seed, state, why in facts["absent"] if c in begun},
         prices=[TokenPrices(p, facts["forward_price"]) for p in facts["prices"]],
     )
-    regimes = _regimes(folder, {r.combination: int(r.spec["algorithm"]["group_size"]) for r in runs})
-    return Course(facts["suite"], facts, analysis, None if lock is None else TuningLock.read(lock), regimes, most_drawn, took)
 
 
 def share_of_most_drawn(log: RunLog) -> float | None:

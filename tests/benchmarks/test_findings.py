@@ -16,14 +16,16 @@ from benchmarks.course.course import Course, course_of_runs
 from benchmarks.course.table import table_of
 from benchmarks.courses import COURSES, pack
 from benchmarks.finding import lean
-from benchmarks.finding.answer import answer_table
+from benchmarks.finding.answer import answer_table, regimes_table
 from benchmarks.finding.chapter import listed
+from benchmarks.finding.claims import claim_tables
 from benchmarks.finding.parts import batch_chapter, tuned, values_of
 from benchmarks.finding.ranks import known, place_of, rank_correlation, spearman
 from benchmarks.finding.regimes import time_chapter
 from benchmarks.finding.selection import in_steps, selection_chapter
+from benchmarks.finding.targets import targets_chapter
 from benchmarks.finding.verdicts import conclusion
-from benchmarks.findings import PAGE, README, archived, chapters, page, versions_that_differ, write
+from benchmarks.findings import FRONTIER, PAGE, README, archived, chapters, page, versions_that_differ, write
 from harness.errors import UserError
 from harness.stats import SpeedUp
 from harness.tuning.lock_file import LockedParameter, LockedStudy, LockedTrial, TuningLock
@@ -78,6 +80,22 @@ def test_a_tie_a_miss_and_few_pairs(text: str) -> None:
     assert row(part, "made / words", "`dots`")[2] == "1.00× [0.91, 1.11]"
     assert row(part, "made / words", "`dots-rr`")[1:3] == ["0 of 5", "at most 1.04× [0.00, 1.04]"]
     assert row(part, "made / words", "`oracle` (upper bound)")[:3] == ["4", "4 of 4", "2.00× [2.00, 2.00]"]
+
+
+def test_other_targets(text: str, tmp_path: Path) -> None:
+    """Where all seeds rise at once no target is on a plateau, and ratios are the same at every one.
+
+    One seed at step 24, one at 32, three at 40: deviation .083 = √((2·.018 + 2·.027) / 13). From .47 (step 39.6) and .425 (39) one
+    more is never reached, which leaves 8.4 and 9 of 48 steps; from .35 (38) it takes 1.1.
+    """
+    part = chapter(text, "Where the target lies")
+    assert row(part, "made / words", "a fixed accuracy") == ["0 %"] * 3
+    assert row(part, "made", "`rr`") == ["**1.33× [1.33, 1.33]**"] * 3
+    uneven = course_of_runs(str(made_runs(tmp_path, "uneven", reached=REACHED | {"grpo": (24, 32, 40, 40, 40)})), tmp_path / "runs")
+    found = targets_chapter([uneven])
+    assert found is not None
+    shifts = row("\n\n".join(found.blocks), "uneven / words", "a fixed accuracy")
+    assert shifts == ["**17 %**", "**19 %**", "2 %"]  # 17.5 % in binary is just below
 
 
 def test_seconds_of_a_simulated_course_are_none(text: str) -> None:
@@ -343,7 +361,12 @@ def test_the_committed_page_is_what_the_script_writes(committed: list[Course]) -
     found = chapters(committed)
     assert PAGE.read_text(encoding="utf-8") == page(committed, found)
     assert all((PAGE.parent / "images" / f"findings-{name}.svg").is_file() for c in found for name, _, _ in c.figures)
-    assert f"<!-- answer -->\n{answer_table(committed)}\n<!-- /answer -->" in README.read_text(encoding="utf-8")
+    readme = README.read_text(encoding="utf-8")
+    assert f"<!-- answer -->\n{answer_table(committed)}\n<!-- /answer -->" in readme
+    assert f"<!-- regimes -->\n{regimes_table(committed)}\n<!-- /regimes -->" in readme
+    frontier = FRONTIER.read_text(encoding="utf-8")
+    for place, table in claim_tables(committed).items():
+        assert f"<!-- {place} -->\n{table}\n<!-- /{place} -->" in frontier, place
 
 
 @pytest.mark.slow
