@@ -19,6 +19,7 @@ from harness.backend import WHOLE_GROUPS
 from harness.errors import UserError, did_you_mean, first_line
 from harness.strategies.uniform import Uniform
 from harness.strategy import Composition, NoReplay, Part, Replay, Requirement, Selector, Strategy
+from harness.validation import explain, most_telling
 
 if TYPE_CHECKING:
     from harness.spec import StrategySpec, TaskSpec
@@ -137,9 +138,9 @@ class StrategyEntry:
             try:
                 made.append(part.Config(**own))
             except ValidationError as error:
-                first = error.errors()[0]
-                at = ".".join(str(x) for x in first["loc"]) or part.__name__
-                raise RegistryError(f"strategy {self.name!r}, setting {at!r}: {first['msg']}") from error
+                location, words = explain(most_telling(error), part.Config)
+                at = ".".join(map(str, location)) or part.__name__
+                raise RegistryError(f"strategy {self.name!r}, setting {at!r}: {words}") from error
         return made[0], made[1]
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from harness.errors import did_you_mean
+
+
+def most_telling(error: ValidationError) -> Any:
+    """Of several errors the one to show. Unknown keys before missing ones: a misspelt key is usually why another is missing."""
+    order = {"extra_forbidden": 0, "missing": 2}
+    # Of the branches of a union, the one that got deepest is the one that was meant.
+    return min(error.errors(), key=lambda e: (order.get(e["type"], 1), -len(e["loc"])))
 
 
 def explain(error: Any, model: type[BaseModel] | None = None) -> tuple[tuple[str | int, ...], str]:
@@ -34,9 +42,21 @@ def explain(error: Any, model: type[BaseModel] | None = None) -> tuple[tuple[str
 
 
 def _known_keys(model: type[BaseModel] | None, location: tuple[str | int, ...]) -> list[str]:
+    """Keys of the table at ``location`` below ``model``; none where that is no table with fixed keys."""
+    here: Any = model
     for part in location:
-        if model is None or part not in model.model_fields:
-            return []
-        annotation = model.model_fields[str(part)].annotation
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-    return list(model.model_fields) if model is not None else []
+        if _is_model(here):
+            here = _given(here.model_fields[str(part)].annotation) if part in here.model_fields else None
+        else:  # a value of a mapping or an item of a list: its type comes last, but for the ... of tuple[X, ...]
+            here = next((_given(a) for a in reversed(get_args(here)) if a is not Ellipsis), None)
+    return list(here.model_fields) if _is_model(here) else []
+
+
+def _given(annotation: Any) -> Any:
+    """What a key holds where it is given: ``X`` of ``X | None``."""
+    kinds = [a for a in get_args(annotation) if a is not NoneType]
+    return kinds[0] if get_origin(annotation) in (Union, UnionType) and len(kinds) == 1 else annotation
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -29,7 +29,9 @@ from harness.spec import (
     TaskSpec,
     explain,
 )
+from harness.suite.tuning_table import TuningTable
 from harness.types import Costs
+from harness.validation import most_telling
 
 
 def make(**changes: Any) -> RunSpec:
@@ -182,6 +184,21 @@ def test_bad_values_are_explained(model: type[BaseModel], settings: dict[str, An
     with pytest.raises(ValidationError) as raised:
         model(**settings)
     assert words in explain(raised.value.errors()[0], model)[1]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"target": {"share_of_gian": 0.5}}, "did you mean 'share_of_gain'?"),  # a table that may be absent
+        ({"space": {"learning_rate": {"fctor": 3.0}}}, "did you mean 'factor'?"),  # a value of a mapping
+        ({"trails": 3}, "did you mean 'trials'?"),
+    ],
+)
+def test_unknown_keys_come_with_a_suggestion(table: dict[str, Any], words: str) -> None:
+    """Wherever the table is: in an optional part, below a key of the user's own."""
+    with pytest.raises(ValidationError) as raised:
+        TuningTable(**table)
+    assert explain(most_telling(raised.value), TuningTable)[1].endswith(words)
 
 
 def test_the_default_target_is_ninety_percent_of_the_gain() -> None:

@@ -33,7 +33,7 @@ from harness.suite.suite import DEFAULT_BASELINE, Arm, Expected, Suite, SuiteErr
 from harness.suite.toml_lines import KeyPath, key_lines, line_of
 from harness.suite.trainer_words import TRAINER_WORDS
 from harness.suite.tuning_table import TuningTable
-from harness.validation import explain
+from harness.validation import explain, most_telling
 
 
 class _CombinationTable(Settings):
@@ -253,7 +253,7 @@ class SuiteReader:
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            location, words = explain(_most_telling(error), model)
+            location, words = explain(most_telling(error), model)
             location = (*at, *(part for part in location if part not in _UNION_TAGS))
             if words.startswith("unknown key"):
                 words = _in_words_of_trainers(_unknown_key(words, location), location)
@@ -267,13 +267,6 @@ class SuiteReader:
 
 #: What pydantic adds to the location of an error inside ``str | ModelSpec`` and ``str | dict``.
 _UNION_TAGS = frozenset({"str", "ModelSpec", "dict[str,JsonValue]", "dict[str,json-or-python[json=list,python=list]]"})
-
-
-def _most_telling(error: ValidationError) -> Any:
-    """Unknown keys before missing ones: a misspelt key is usually why another is missing."""
-    order = {"extra_forbidden": 0, "missing": 2}
-    # Of the branches of a union, the one that got deepest is the one that was meant.
-    return min(error.errors(), key=lambda e: (order.get(e["type"], 1), -len(e["loc"])))
 
 
 def _unknown_key(words: str, location: KeyPath) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import did_you_mean
 from harness.task import TaskError
+from harness.validation import explain, most_telling
 
 
 class SplitSizes(BaseModel):
@@ -51,7 +52,6 @@ def parse_config(model: type[ConfigT], config: Mapping[str, Any], task: str) -> 
     try:
         return model(**config)
     except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(str(x) for x in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise TaskError(f"task {task!r}{f', setting {at!r}' if at else ''}: {message}") from error
+        location, words = explain(most_telling(error), model)
+        at = ".".join(map(str, location))
+        raise TaskError(f"task {task!r}{f', setting {at!r}' if at else ''}: {words}") from error
