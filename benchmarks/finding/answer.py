@@ -29,12 +29,12 @@ ROWS = (
 #: Rows of the other regimes: (course, combination, what it is like); their baseline is lean GRPO.
 REGIMES = (
     ("regimes", "base-hard", "where a base model starts: nearly every group is all wrong"),
-    ("frontier2", "base-hard", "the same, preregistered"),
+    ("frontier2", "base-hard", "the same pool, preregistered"),
     ("frontier2", "mid", "the middle regime, preregistered"),
     ("regimes", "saturated", "a saturated model: half of the groups all right"),
-    ("frontier-regimes", "saturated", "the same, preregistered"),
+    ("frontier-regimes", "saturated", "the same pool, preregistered"),
     ("regimes", "wrong-golds", "a fifth of the gold answers wrong"),
-    ("frontier-regimes", "wrong-golds", "the same, preregistered"),
+    ("frontier-regimes", "wrong-golds", "the same pool, preregistered"),
 )
 
 #: Columns of that table: arm and its name in a head.
