@@ -19,7 +19,7 @@ def limits_chapter(courses: Sequence[Course]) -> Chapter | None:
         return None
     blocks = []
     for course in courses:
-        notes = [*certainty_notes(course.analysis), *filter(None, map(no_headroom, course.analysis.combinations)), *_gaps(course)]
+        notes = [*certainty_notes(course.analysis), *filter(None, [no_headroom(course.analysis)]), *_gaps(course)]
         blocks += [
             f"**{course.name}**" + (" (simulated, not measured)" if course.simulated else ""),
             "\n".join(f"- {note}" for note in notes),

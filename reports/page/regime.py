@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.stats import SpeedUp
 from reports import words
-from reports.arms import Analysis, Combination
+from reports.arms import TOKENS, Analysis, Combination
 from reports.page.parts import Cell, Section, Table
 from reports.persistence import LEAST_REVISITED, Persistence
 from reports.regime import LEAST_HEADROOM, RunRegime, StartRegime, has_headroom, oracle_of, references, run_regime
@@ -144,14 +145,35 @@ def _error(found: float | None, shown: str, unit: str = "") -> str:
     return f" (standard error {found:{shown}}{unit})" if found is not None else ""
 
 
-def no_headroom(combination: Combination) -> str:
-    """What must be said with the verdict where an oracle does not clearly beat the baseline; empty where it does or there is none."""
-    arm, found = oracle_of(combination), run_regime(combination).headroom
-    if arm is None or (found is not None and has_headroom(found)):
+def no_headroom(analysis: Analysis) -> str:
+    """What must be said with the verdict where an oracle does not clearly beat the baseline; empty where it does or there is none.
+
+    Combinations without headroom stand in one sentence, beside what the oracle is worth over all of them together.
+    """
+    lacking = [c for c in analysis.combinations if oracle_of(c) is not None and not _shows_headroom(c)]
+    if not lacking:
         return ""
-    shown = f"{words.speed_up(found)} {words.interval(found)}, n = {found.n}" if found is not None else "no pair"
-    return (
-        f"No headroom is shown on {combination.name}: {arm.strategy}, which knows true pass rates for free, has a speed-up in generated "
-        f"tokens of {shown}; {LEAST_HEADROOM}× with five pairs and an interval above 1 would be needed. This suite cannot show what "
-        "selection is worth."
+    oracle = oracle_of(lacking[0])
+    assert oracle is not None
+    seen = ", ".join(f"{c.name} ({_shown(run_regime(c).headroom)})" for c in lacking)
+    text = (
+        f"No headroom is shown on {seen}: the speed-up of {oracle.strategy}, which knows true pass rates for free, in generated tokens; "
+        f"{LEAST_HEADROOM}× with five pairs and an interval above 1 would be needed."
     )
+    overall = next((item for item in analysis.overall if item.strategy == oracle.strategy), None)
+    together = overall.speed_ups.get(TOKENS) if overall is not None else None
+    if overall is None or together is None or overall.combinations == 1:
+        return f"{text} This suite cannot show what selection is worth."
+    text += f" Over all {overall.combinations} combinations together it is {_shown(together)}:"
+    if together.verdict == "faster":
+        return f"{text} what selection is worth can be shown over all of them, not on each."
+    return f"{text} this suite cannot show what selection is worth."
+
+
+def _shows_headroom(combination: Combination) -> bool:
+    found = run_regime(combination).headroom
+    return found is not None and has_headroom(found)
+
+
+def _shown(found: SpeedUp | None) -> str:
+    return f"{words.speed_up(found)} {words.interval(found)}, n = {found.n}" if found is not None and found.n else "no pair"

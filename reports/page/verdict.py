@@ -109,7 +109,7 @@ def alarms(analysis: Analysis) -> list[str]:
     found = [SIMULATED] if is_simulated(analysis) else []
     found += [sentence for c in analysis.combinations for sentence in mismatches(c)]
     found += [sentence for a in analysis.arms if (sentence := nothing_learned(a))]
-    found += [sentence for c in analysis.combinations if (sentence := no_headroom(c))]
+    found += [sentence] if (sentence := no_headroom(analysis)) else []
     flat = [c.name for c in analysis.combinations if c.plateau is not None and c.plateau.flagged]
     if flat:
         found.append(

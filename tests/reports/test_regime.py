@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reports.analysis import analyse
-from reports.arms import Combination
+from reports.arms import Analysis, Combination
 from reports.condensed import condense
 from reports.page.regime import no_headroom, regime_notes
 from reports.regime import has_headroom, headroom, histogram_of, references, run_regime, start_regime
@@ -43,23 +43,45 @@ def test_reference_tables_add_up() -> None:
     assert len(references()["classes"]) == 8
 
 
+def analysis_of(folder: Path, seeds: int, **oracles: list[float]) -> Analysis:
+    """grpo and an oracle on every combination; .5 s a step, 640 generated tokens."""
+    paths = []
+    for name, oracle in oracles.items():
+        paths += [write_run(folder / name, "grpo", s, steps=24, accuracies=SLOW, combination=name) for s in range(seeds)]
+        paths += [write_run(folder / name, "oracle", s, steps=24, accuracies=oracle, oracle=True, combination=name) for s in range(seeds)]
+    return analyse(map(condense, read(paths)), baseline="grpo", target={"share_of_gain": 0.9})
+
+
 def combination_of(folder: Path, seeds: int, oracle: list[float]) -> Combination:
-    """grpo and an oracle; .5 s a step, 640 generated tokens."""
-    paths = [write_run(folder, "grpo", s, steps=24, accuracies=SLOW) for s in range(seeds)]
-    paths += [write_run(folder, "oracle", s, steps=24, accuracies=oracle, oracle=True) for s in range(seeds)]
-    return analyse(map(condense, read(paths)), baseline="grpo", target={"share_of_gain": 0.9}).combinations[0]
+    return analysis_of(folder, seeds, words=oracle).combinations[0]
 
 
 def test_headroom_needs_five_pairs_and_a_third(tmp_path: Path) -> None:
     """The oracle needs 8 of 16 steps: 2×, shown with five seeds and not with three; 1× is no headroom at any n."""
     for seeds, accuracies, shown in ((5, FAST, True), (3, FAST, False), (5, SLOW, False)):
-        combination = combination_of(tmp_path / f"{seeds}{shown}{accuracies[1]}", seeds, accuracies)
-        found = headroom(combination)
+        analysis = analysis_of(tmp_path / f"{seeds}{shown}{accuracies[1]}", seeds, words=accuracies)
+        found = headroom(analysis.combinations[0])
         assert found is not None
         assert has_headroom(found) == shown
-        assert bool(no_headroom(combination)) != shown
-    assert no_headroom(combination).startswith("No headroom is shown on spell-backward: oracle, which knows true pass rates for free, has")
-    assert no_headroom(combination).endswith("This suite cannot show what selection is worth.")
+        assert bool(no_headroom(analysis)) != shown
+    assert no_headroom(analysis).startswith("No headroom is shown on words (1.00× [1.00, 1.00], n = 5): the speed-up of oracle")
+    assert no_headroom(analysis).endswith("This suite cannot show what selection is worth.")
+
+
+def test_headroom_over_all_combinations(tmp_path: Path) -> None:
+    """One sentence for the combinations that lack it; what is shown over all of them is said, too."""
+    both = no_headroom(analysis_of(tmp_path / "both", 3, one=FAST, two=FAST))
+    assert both.startswith("No headroom is shown on one (2.00× [2.00, 2.00], n = 3), two (2.00×")
+    assert both.endswith(
+        "Over all 2 combinations together it is 2.00× [2.00, 2.00], n = 6: what selection is worth can be shown over all of them, "
+        "not on each."
+    )
+    none = no_headroom(analysis_of(tmp_path / "none", 5, one=SLOW, two=SLOW))
+    assert none.endswith(
+        "Over all 2 combinations together it is 1.00× [1.00, 1.00], n = 10: this suite cannot show what selection is worth."
+    )
+    half = no_headroom(analysis_of(tmp_path / "half", 5, one=FAST, two=SLOW))
+    assert half.startswith("No headroom is shown on two (1.00× [1.00, 1.00], n = 5): the speed-up of oracle")
 
 
 def test_the_regime_of_runs_by_hand(tmp_path: Path) -> None:
