@@ -255,9 +255,7 @@ class SuiteReader:
         except ValidationError as error:
             location, words = explain(most_telling(error), model)
             location = (*at, *(part for part in location if part not in _UNION_TAGS))
-            if words.startswith("unknown key"):
-                words = _in_words_of_trainers(_unknown_key(words, location), location)
-            raise self.error(location, _named(location, words)) from error
+            raise self.error(location, _named(location, _in_words_of_trainers(words, location))) from error
 
     def error(self, at: KeyPath, words: str) -> SuiteError:
         """The error to raise for what stands at ``at``."""
@@ -267,18 +265,6 @@ class SuiteReader:
 
 #: What pydantic adds to the location of an error inside ``str | ModelSpec`` and ``str | dict``.
 _UNION_TAGS = frozenset({"str", "ModelSpec", "dict[str,JsonValue]", "dict[str,json-or-python[json=list,python=list]]"})
-
-
-def _unknown_key(words: str, location: KeyPath) -> str:
-    table: type[BaseModel] = _SuiteTable
-    tables: dict[str, type[BaseModel]] = {"combinations": _CombinationTable, "strategies": _StrategyTable}
-    if len(location) == 3 and location[0] in tables:
-        table = tables[str(location[0])]
-    elif len(location) == 4 and location[2] == "model":
-        table = ModelSpec
-    elif len(location) > 1:
-        return words
-    return f"unknown key {location[-1]!r}{did_you_mean(str(location[-1]), table.model_fields)}"
 
 
 def _in_words_of_trainers(words: str, location: KeyPath) -> str:
@@ -301,7 +287,7 @@ def _named(at: KeyPath, words: str) -> str:
 
 def _offending_key(error: UserError, config: Mapping[str, Any]) -> KeyPath:
     """The key of ``config`` that an error is about, as a path below it; empty if that is unknown."""
-    if isinstance(error.__cause__, ValidationError) and (location := error.__cause__.errors()[0]["loc"]):
+    if isinstance(error.__cause__, ValidationError) and (location := most_telling(error.__cause__)["loc"]):
         return (location[0],)
     return next(((key,) for key in config if repr(key) in str(error)), ())
 

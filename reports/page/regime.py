@@ -9,7 +9,7 @@ from reports import words
 from reports.arms import TOKENS, Analysis, Combination
 from reports.page.parts import Cell, Section, Table
 from reports.persistence import LEAST_REVISITED, Persistence
-from reports.regime import LEAST_HEADROOM, RunRegime, StartRegime, has_headroom, oracle_of, references, run_regime
+from reports.regime import LEAST_HEADROOM, RunRegime, StartRegime, has_headroom, headroom, oracle_of, references, run_regime
 
 HEADS = (
     "mean pass rate",
@@ -155,7 +155,7 @@ def no_headroom(analysis: Analysis) -> str:
         return ""
     oracle = oracle_of(lacking[0])
     assert oracle is not None
-    seen = ", ".join(f"{c.name} ({_shown(run_regime(c).headroom)})" for c in lacking)
+    seen = ", ".join(f"{c.name} ({_shown(headroom(c))})" for c in lacking)
     text = (
         f"No headroom is shown on {seen}: the speed-up of {oracle.strategy}, which knows true pass rates for free, in generated tokens; "
         f"{LEAST_HEADROOM}× with five pairs and an interval above 1 would be needed."
@@ -171,7 +171,7 @@ def no_headroom(analysis: Analysis) -> str:
 
 
 def _shows_headroom(combination: Combination) -> bool:
-    found = run_regime(combination).headroom
+    found = headroom(combination)
     return found is not None and has_headroom(found)
 
 
